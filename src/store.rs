@@ -1,0 +1,68 @@
+//! The journal: one trait, two stores. Floor 1. Never here: clocks, wire types, decisions.
+
+pub mod record;
+
+use record::{AgentRow, Append, EscalationRow, LogEntry, PageAfter, StoredEvent, SummaryRow, TaskFilter};
+
+use crate::types::ids::{EscalationId, TaskId};
+
+/// What can go wrong in a store.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Another writer has added events to this task since it was read. Nothing of the commit was kept.
+    #[error("task {task} has {found} events, not {expected}: another writer has added to it")]
+    Conflict {
+        /// The task.
+        task: TaskId,
+        /// The number the writer expected.
+        expected: u64,
+        /// The number in the store.
+        found: u64,
+    },
+    /// The storage failed: full, read-only, broken. Nothing of the commit was kept.
+    #[error("the store failed: {0}")]
+    Unavailable(String),
+    /// What was read is not what was written.
+    #[error("the store holds what it should not: {0}")]
+    Corrupt(String),
+}
+
+/// A durable journal with its projections. All calls block; callers keep them off async threads.
+pub trait Store: Send + Sync + 'static {
+    /// Makes every append durable in one transaction, or keeps none. Returns the log's new end.
+    fn commit(&self, appends: &[Append]) -> Result<u64, StoreError>;
+    /// A task's events with `seq > after`, in order, at most `limit`.
+    fn events(&self, task: TaskId, after: u64, limit: usize) -> Result<Vec<StoredEvent>, StoreError>;
+    /// The log of all tasks with `position > after`, in order, at most `limit`.
+    fn log(&self, after: u64, limit: usize) -> Result<Vec<LogEntry>, StoreError>;
+    /// A task's summary row.
+    fn summary(&self, task: TaskId) -> Result<Option<SummaryRow>, StoreError>;
+    /// Summary rows that fit, newest first, at most `limit`.
+    fn list(
+        &self,
+        filter: &TaskFilter,
+        after: Option<PageAfter>,
+        limit: usize,
+    ) -> Result<Vec<SummaryRow>, StoreError>;
+    /// Tasks that have not ended, oldest first.
+    fn open_tasks(&self) -> Result<Vec<TaskId>, StoreError>;
+    /// One question.
+    fn escalation(&self, id: EscalationId) -> Result<Option<EscalationRow>, StoreError>;
+    /// Questions in one of `states` (empty: any), of `task` if given, oldest first by (asked_at, id), after `after`, at most
+    /// `limit`.
+    fn escalations(
+        &self,
+        states: &[String],
+        task: Option<TaskId>,
+        after: Option<(crate::types::time::Timestamp, EscalationId)>,
+        limit: usize,
+    ) -> Result<Vec<EscalationRow>, StoreError>;
+    /// Inserts or replaces agents, durably. `first_seen` of a known agent stays.
+    fn upsert_agents(&self, agents: &[AgentRow]) -> Result<(), StoreError>;
+    /// Every agent ever seen, by name.
+    fn agents(&self) -> Result<Vec<AgentRow>, StoreError>;
+    /// A named number kept beside the journal (cursors, the shard count).
+    fn number(&self, name: &str) -> Result<Option<u64>, StoreError>;
+    /// Sets a named number, durably.
+    fn set_number(&self, name: &str, value: u64) -> Result<(), StoreError>;
+}

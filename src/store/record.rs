@@ -1,0 +1,127 @@
+//! What the journal holds: plain records. Never a domain decision: events are opaque JSON here.
+
+use crate::types::{
+    ids::{AgentName, EscalationId, TaskId},
+    outcome::{Cause, EndedBy, TaskState},
+    time::Timestamp,
+};
+
+/// One event of one task, as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Number within the task, from 1, without gaps.
+    pub seq: u64,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// The event's kind, for people who read the database: "turn_opened".
+    pub kind: String,
+    /// Version of the encoding of `body`.
+    pub version: u16,
+    /// The event, as JSON.
+    pub body: String,
+}
+
+/// One event with its place in the log of all tasks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEntry {
+    /// Place in the log: grows with every commit; not necessarily without gaps.
+    pub position: u64,
+    /// The task.
+    pub task: TaskId,
+    /// The event.
+    pub event: StoredEvent,
+}
+
+/// The summary row of a task: what lists and filters need, and `view` as JSON for the rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SummaryRow {
+    /// The task.
+    pub task: TaskId,
+    /// The state.
+    pub state: TaskState,
+    /// Who ended it.
+    pub ended_by: Option<EndedBy>,
+    /// Why it ended.
+    pub cause: Option<Cause>,
+    /// The owner.
+    pub owner: AgentName,
+    /// Agents that had a turn, in the order of their first.
+    pub agents: Vec<AgentName>,
+    /// The labels, sorted by key.
+    pub labels: Vec<(String, String)>,
+    /// When it was submitted.
+    pub created_at: Timestamp,
+    /// When its last event was decided.
+    pub updated_at: Timestamp,
+    /// The number of its last event.
+    pub seq: u64,
+    /// Everything else a list shows, as JSON.
+    pub view: String,
+}
+
+/// The row of a question to a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EscalationRow {
+    /// The id.
+    pub id: EscalationId,
+    /// Whether it still waits for an answer.
+    pub open: bool,
+    /// Its state, as the wire names it without prefix: "OPEN", "APPROVED", ...
+    pub state: String,
+    /// When it was asked.
+    pub asked_at: Timestamp,
+    /// Everything else, as JSON.
+    pub view: String,
+}
+
+/// The row of an agent in the durable registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentRow {
+    /// The name.
+    pub name: AgentName,
+    /// When it was first seen.
+    pub first_seen: Timestamp,
+    /// When a worker last declared it.
+    pub last_seen: Timestamp,
+    /// As last declared, as JSON.
+    pub spec: String,
+}
+
+/// What one task adds in one commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Append {
+    /// The task.
+    pub task: TaskId,
+    /// The number of its last event before this: 0 for a new task. Another number in the store is a conflict.
+    pub expected_seq: u64,
+    /// The events, numbered from `expected_seq + 1`. Not empty.
+    pub events: Vec<StoredEvent>,
+    /// The summary after them.
+    pub summary: SummaryRow,
+    /// Questions that changed.
+    pub escalations: Vec<EscalationRow>,
+}
+
+/// A filter over tasks. Empty lists and `None` mean any.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TaskFilter {
+    /// Only these states.
+    pub states: Vec<TaskState>,
+    /// Only these causes.
+    pub causes: Vec<Cause>,
+    /// Only tasks that this agent owns or had a turn in.
+    pub agent: Option<AgentName>,
+    /// Only tasks with all these labels.
+    pub labels: Vec<(String, String)>,
+    /// Only tasks submitted at or after this time.
+    pub since: Option<Timestamp>,
+}
+
+/// A place in a list that is sorted newest first by (created_at, task).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageAfter {
+    /// The creation time of the last row seen.
+    pub created_at: Timestamp,
+    /// The id of the last row seen.
+    pub task: TaskId,
+}

@@ -1,0 +1,6 @@
+//! The domain.
+
+pub mod ids;
+pub mod outcome;
+pub mod payload;
+pub mod time;
