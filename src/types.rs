@@ -1,6 +1,14 @@
-//! The domain.
+//! The domain's words as types. Floor 0.
+//!
+//! Never here: async, clocks, randomness, I/O, wire types. A value of these types is valid by construction: whoever
+//! holds one need not check it again.
 
+pub mod contract;
+pub mod envelope;
 pub mod ids;
+pub mod limits;
 pub mod outcome;
 pub mod payload;
+pub mod plan;
 pub mod time;
+pub mod usage;
