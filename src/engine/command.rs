@@ -1,0 +1,281 @@
+//! What can be asked of a task, and what it answers. A command is decided against the state at a given time: the answer
+//! is events and a reply, or a rejection and nothing changed.
+
+use std::sync::Arc;
+
+use super::event::{AttemptEnd, Trip, TurnKind};
+use crate::types::{
+    envelope::{Answer, Envelope, WorkStep},
+    ids::{AgentName, AttemptNumber, Lease, StepId, TurnNumber, WorkerId},
+    outcome::Cause,
+    payload::Payload,
+    time::Timestamp,
+    usage::Usage,
+};
+
+/// What the engine may ask about agents. The registry is the runtime's; this is its snapshot for one decision.
+pub trait Agents {
+    /// Whether a worker has ever served it.
+    fn is_known(&self, agent: &AgentName) -> bool;
+    /// Whether a worker serves it now.
+    fn is_served(&self, agent: &AgentName) -> bool;
+}
+
+/// What comes in with every decision.
+#[derive(Clone, Copy)]
+pub struct Env<'a> {
+    /// The time of the decision. Never earlier than that of the last one on the same task.
+    pub now: Timestamp,
+    /// The agents.
+    pub agents: &'a dyn Agents,
+}
+
+/// What can be asked of a task that exists.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Lease a ready turn to a worker. `lease` names the turn and its next attempt.
+    Assign {
+        /// The lease, with fresh random bits; its attempt number is filled in by the engine.
+        lease: Lease,
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// Record steps and a partial result.
+    Progress {
+        /// The lease.
+        lease: Lease,
+        /// The steps.
+        steps: Vec<WorkStep>,
+        /// The best result so far.
+        partial: Option<Payload>,
+    },
+    /// Record cumulative usage; accepted under any lease ever granted.
+    Usage {
+        /// The lease.
+        lease: Lease,
+        /// Cumulative.
+        usage: Usage,
+        /// Whether the model had a price; matters only under `max_cost`.
+        priced: bool,
+    },
+    /// Raise the allowance.
+    RequestBudget {
+        /// The lease.
+        lease: Lease,
+        /// Tokens beyond the present allowance.
+        tokens: u64,
+    },
+    /// Answer the turn.
+    Complete {
+        /// The lease.
+        lease: Lease,
+        /// The answer.
+        answer: Arc<Answer>,
+        /// What the schema check, made off the shard, found against the answer's result.
+        findings: Vec<String>,
+    },
+    /// The lease lapsed or was given back.
+    EndLease {
+        /// The lease.
+        lease: Lease,
+        /// `LeaseExpired` or `Released`.
+        end: AttemptEnd,
+        /// In a sentence.
+        reason: String,
+    },
+    /// End the task for its client.
+    Cancel {
+        /// Why.
+        reason: String,
+    },
+    /// A person's answer.
+    AnswerEscalation {
+        /// The question's number.
+        number: u32,
+        /// The answer.
+        answer: HumanAnswer,
+        /// Who.
+        by: String,
+        /// What they noted.
+        note: String,
+    },
+    /// Look at the clock. Spurious ticks are harmless.
+    Tick,
+}
+
+/// What a person can answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HumanAnswer {
+    /// Accept the candidate, or go on where there is none.
+    Approve,
+    /// End FAILED.
+    Abort,
+}
+
+/// What a decided command answers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// It is done.
+    Done,
+    /// The work to send to the worker once durable.
+    Assigned(Box<Assignment>),
+    /// What a request for budget got.
+    Budget {
+        /// Tokens granted; 0 is a denial.
+        granted: u64,
+        /// The allowance now.
+        allowance: u64,
+        /// Tokens that could still be granted.
+        left: u64,
+    },
+    /// Usage is recorded; the allowance now, 0 when the lease is not live.
+    UsageRecorded {
+        /// Tokens.
+        allowance: u64,
+    },
+    /// The answer is accepted; or it had been, and nothing changed.
+    Completed {
+        /// Whether this very answer had been accepted before.
+        repeated: bool,
+    },
+    /// The task is cancelled; or it had ended, and nothing changed.
+    Cancelled {
+        /// Whether it had ended already.
+        already_ended: bool,
+    },
+}
+
+/// Work under a lease, complete but for what only the runtime knows (trace ids).
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)] // Named as the fields of `Assignment` in proto/bailiwick/v1/worker_service.proto are.
+pub struct Assignment {
+    pub lease: Lease,
+    pub worker: WorkerId,
+    pub agent: AgentName,
+    pub kind: TurnKind,
+    pub goal: String,
+    pub input: Option<Payload>,
+    pub lineage: Vec<LineageEntry>,
+    pub lineage_total: usize,
+    pub result_schema: Option<Payload>,
+    pub min_confidence: f64,
+    pub hops_left: u32,
+    pub turns_left: u32,
+    pub replans_left: u32,
+    pub rounds_left: u32,
+    pub allowance: u64,
+    pub deadline: Timestamp,
+    pub step: Option<StepId>,
+    pub notes: Vec<String>,
+    pub trips: Vec<Trip>,
+    pub best_result: Option<Payload>,
+    pub traceparent: Option<String>,
+    pub tracestate: Option<String>,
+    /// Whether the answer's result must be checked against `result_schema` before `Complete` is decided.
+    pub check_schema: bool,
+}
+
+/// One envelope of the task's history.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LineageEntry {
+    /// The step's id, or "turn-<n>".
+    pub id: String,
+    /// The turn; 0 for a step that was skipped before it had one.
+    pub turn: TurnNumber,
+    /// The agent.
+    pub agent: AgentName,
+    /// The step.
+    pub step: Option<StepId>,
+    /// What it answered, or FAILED with the reason.
+    pub envelope: Envelope,
+}
+
+/// What the runtime must do once the events behind it are durable. Pure data: replaying events makes none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Offer the turn to the dispatcher, from `not_before` on.
+    Ready {
+        /// The turn.
+        turn: TurnNumber,
+        /// The agent.
+        agent: AgentName,
+        /// The kind: decide turns bypass bulkheads.
+        kind: TurnKind,
+        /// Higher first.
+        priority: u8,
+        /// When it may start.
+        not_before: Timestamp,
+    },
+    /// Take the turn back from the dispatcher.
+    Withdraw {
+        /// The turn.
+        turn: TurnNumber,
+    },
+    /// Tell the worker to stop. A brake: may precede durability.
+    Revoke {
+        /// The lease.
+        lease: Lease,
+        /// The worker.
+        worker: WorkerId,
+        /// Why.
+        reason: String,
+        /// The cause; `None` where the lease was simply lost.
+        cause: Option<Cause>,
+    },
+    /// The lease is closed by its answer: the dispatcher forgets it.
+    Close {
+        /// The lease.
+        lease: Lease,
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// The task has ended.
+    Ended,
+}
+
+/// A lease that is live, for recovery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveLease {
+    /// The lease.
+    pub lease: Lease,
+    /// The worker.
+    pub worker: WorkerId,
+    /// The agent.
+    pub agent: AgentName,
+    /// The attempt's number within the turn.
+    pub attempt: AttemptNumber,
+    /// The schema its result must be checked against.
+    pub schema: Option<Payload>,
+}
+
+/// Why a command was refused. Nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// No such lease was ever granted.
+    #[error("no such lease: use the lease of the Assignment, unchanged")]
+    LeaseUnknown,
+    /// The lease is no longer live.
+    #[error("the lease is no longer live ({0}): stop, report its usage, and wait for another assignment")]
+    LeaseNotLive(String),
+    /// Another answer was accepted under the lease.
+    #[error("another answer was accepted under this lease: drop this one")]
+    AlreadyAnswered,
+    /// A decision on a work turn.
+    #[error("this is a work turn: answer with an envelope; only the owner decides, on a decide turn")]
+    NotADecideTurn,
+    /// The turn is not waiting for a worker.
+    #[error("the turn is not ready")]
+    TurnNotReady,
+    /// No such question.
+    #[error("the task has no such question: `bailiwick inbox` lists the open ones")]
+    EscalationUnknown,
+    /// The question has ended.
+    #[error("the question is no longer open: it was {0}")]
+    EscalationClosed(&'static str),
+    /// There is no candidate and nothing to go on with.
+    #[error("there is no result to approve: abort, or let it expire")]
+    NothingToApprove,
+    /// The task has ended.
+    #[error("the task has ended")]
+    TaskEnded,
+}

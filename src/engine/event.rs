@@ -1,0 +1,366 @@
+//! What the journal says. Events are facts: they carry figures, never rules, so that a later engine replays them to the
+//! same state. Never remove or change a field; add with a default and raise `VERSION`.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::ledger::LedgerView;
+use crate::types::{
+    contract::Contract,
+    envelope::{Answer, Confidence, WorkStep},
+    ids::{AgentName, AttemptNumber, Lease, StepId, TurnNumber, WorkerId},
+    outcome::{Cause, EndedBy, TaskState},
+    payload::Payload,
+    plan::Plan,
+    time::Timestamp,
+    usage::Usage,
+};
+
+/// Version of the JSON encoding below.
+pub const VERSION: u16 = 1;
+
+/// An event with its number and time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Number within the task, from 1.
+    pub seq: u64,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// What happened.
+    pub event: Event,
+}
+
+/// One durable fact about a task. Explained, in the same words, in proto/bailiwick/v1/event.proto.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Event {
+    Submitted {
+        contract: Arc<Contract>,
+        /// Hash of the contract as it came in, before defaults: what an idempotency key is compared on.
+        fingerprint: u128,
+        #[serde(default)]
+        trace: TraceContext,
+    },
+    TurnOpened {
+        turn: TurnNumber,
+        agent: AgentName,
+        kind: TurnKind,
+        input: InputFrom,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<StepRef>,
+        /// Corrections in a row that led here.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        corrections: u32,
+        /// Whether it is a revision turn.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        revision: bool,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        notes: Vec<String>,
+    },
+    AttemptStarted {
+        turn: TurnNumber,
+        attempt: AttemptNumber,
+        lease: Lease,
+        worker: WorkerId,
+        allowance: u64,
+        /// Tokens that a plan's hold was raised by to fund this attempt (a retry beyond the plan's sum).
+        #[serde(default, skip_serializing_if = "is_zero_u64")]
+        hold_raised: u64,
+    },
+    Progressed {
+        turn: TurnNumber,
+        attempt: AttemptNumber,
+        steps: Vec<WorkStep>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        partial: Option<Payload>,
+    },
+    UsageRecorded {
+        turn: TurnNumber,
+        attempt: AttemptNumber,
+        /// Cumulative.
+        usage: Usage,
+    },
+    BudgetAnswered {
+        turn: TurnNumber,
+        attempt: AttemptNumber,
+        asked: u64,
+        granted: u64,
+        allowance: u64,
+        left: u64,
+    },
+    TurnAnswered {
+        turn: TurnNumber,
+        attempt: AttemptNumber,
+        answer: Arc<Answer>,
+        /// What the attempt is charged with in all.
+        charged: Usage,
+        /// What the schema check found against the result.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        findings: Vec<String>,
+    },
+    AttemptEnded {
+        turn: TurnNumber,
+        attempt: AttemptNumber,
+        end: AttemptEnd,
+        reason: String,
+        /// Final usage, where the attempt's own answer said it (retryable failures). Absent: it stays charged in full until
+        /// it is heard of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        usage: Option<Usage>,
+        /// When the turn may have another attempt. Absent: never.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_at: Option<Timestamp>,
+    },
+    TurnClosed {
+        turn: TurnNumber,
+        cause: Cause,
+        reason: String,
+    },
+    HandedOff {
+        turn: TurnNumber,
+        from: AgentName,
+        to: AgentName,
+        hop: u32,
+    },
+    PlanStarted {
+        number: u32,
+        /// The turn that delegated it; 0 for the contract's static plan.
+        planner_turn: TurnNumber,
+        plan: Arc<Plan>,
+        held: u64,
+        kind: PlanKind,
+    },
+    StepEnded {
+        plan: u32,
+        step: usize,
+        id: StepId,
+        end: StepEnd,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
+    PlanEnded {
+        number: u32,
+        succeeded: bool,
+        released: u64,
+    },
+    DirectiveRefused {
+        turn: TurnNumber,
+        reasons: Vec<String>,
+    },
+    GateJudged {
+        turn: TurnNumber,
+        passed: bool,
+        findings: Vec<String>,
+    },
+    GuardsTripped {
+        trips: Vec<Trip>,
+    },
+    Escalated(Box<Escalated>),
+    EscalationEnded {
+        number: u32,
+        end: EscalationEnd,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        by: String,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        note: String,
+    },
+    Ended {
+        outcome: Box<Outcome>,
+        ledger: Box<LedgerView>,
+    },
+    /// Usage after the end. The only event that may follow `Ended`.
+    LateUsage {
+        turn: TurnNumber,
+        attempt: AttemptNumber,
+        usage: Usage,
+    },
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde wants a reference.
+fn is_zero(value: &u32) -> bool {
+    *value == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero_u64(value: &u64) -> bool {
+    *value == 0
+}
+
+impl Event {
+    /// The kind, as the journal names it.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Submitted { .. } => "submitted",
+            Self::TurnOpened { .. } => "turn_opened",
+            Self::AttemptStarted { .. } => "attempt_started",
+            Self::Progressed { .. } => "progressed",
+            Self::UsageRecorded { .. } => "usage_recorded",
+            Self::BudgetAnswered { .. } => "budget_answered",
+            Self::TurnAnswered { .. } => "turn_answered",
+            Self::AttemptEnded { .. } => "attempt_ended",
+            Self::TurnClosed { .. } => "turn_closed",
+            Self::HandedOff { .. } => "handed_off",
+            Self::PlanStarted { .. } => "plan_started",
+            Self::StepEnded { .. } => "step_ended",
+            Self::PlanEnded { .. } => "plan_ended",
+            Self::DirectiveRefused { .. } => "directive_refused",
+            Self::GateJudged { .. } => "gate_judged",
+            Self::GuardsTripped { .. } => "guards_tripped",
+            Self::Escalated(_) => "escalated",
+            Self::EscalationEnded { .. } => "escalation_ended",
+            Self::Ended { .. } => "ended",
+            Self::LateUsage { .. } => "late_usage",
+        }
+    }
+}
+
+/// The W3C trace context that came with the submission.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TraceContext {
+    /// `traceparent`, if it came and was well formed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+    /// `tracestate`, if it came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracestate: Option<String>,
+}
+
+/// What kind of invocation a turn is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum TurnKind {
+    /// Work on the task.
+    Work,
+    /// The owner decides.
+    Decide,
+}
+
+/// Where a turn's input comes from: a reference, so that the journal holds every payload once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InputFrom {
+    /// The contract's input.
+    Contract,
+    /// The step's input.
+    Step,
+    /// The hand-off or re-plan in the answer of this turn.
+    AnswerOf(TurnNumber),
+    /// The same input as this turn had.
+    Same(TurnNumber),
+}
+
+/// A step of a plan of the task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct StepRef {
+    /// The plan's number within the task, from 1.
+    pub plan: u32,
+    /// The step's index within the plan.
+    pub step: usize,
+}
+
+/// What a delegation counts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum PlanKind {
+    /// The contract's own plan: counts as neither.
+    Static,
+    /// The first delegation, or one after a plan that succeeded.
+    Round,
+    /// After a failure or a refusal, or decided by the owner.
+    Replan,
+}
+
+/// Why an attempt ended without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum AttemptEnd {
+    /// Its worker was not heard of for the lease time.
+    LeaseExpired,
+    /// Its worker gave it back, or came back without it.
+    Released,
+    /// It failed in a way marked retryable.
+    Retryable,
+    /// The server revoked it.
+    Revoked,
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[allow(missing_docs)]
+pub enum StepEnd {
+    Success,
+    Partial,
+    Failed,
+    Skipped,
+    Cancelled,
+}
+
+impl StepEnd {
+    /// Whether dependents may run.
+    pub const fn satisfies(self) -> bool {
+        matches!(self, Self::Success | Self::Partial)
+    }
+}
+
+/// A guard that tripped, with its evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trip {
+    /// The cause.
+    pub cause: Cause,
+    /// The evidence, with its figures.
+    pub evidence: String,
+}
+
+/// A question to a person.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Escalated {
+    /// Number within the task, from 1.
+    pub number: u32,
+    /// The turn that led to it; 0: none.
+    pub turn: TurnNumber,
+    /// The question.
+    pub question: String,
+    /// Why a person is asked; `None`: an agent asked by itself.
+    pub cause: Option<Cause>,
+    /// The result that approval makes the outcome; `None`: approval means "go on".
+    pub candidate: Option<Payload>,
+    /// The candidate's confidence.
+    pub confidence: Option<Confidence>,
+    /// What the gate found against the candidate.
+    pub findings: Vec<String>,
+    /// When the default answer applies.
+    pub expires_at: Timestamp,
+}
+
+/// How a question ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[allow(missing_docs)]
+pub enum EscalationEnd {
+    Approved,
+    Aborted,
+    Expired,
+    Withdrawn,
+}
+
+/// How a task ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The end state.
+    pub state: TaskState,
+    /// Who ended it.
+    pub ended_by: EndedBy,
+    /// Why.
+    pub cause: Cause,
+    /// The result that passed, or the best so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Payload>,
+    /// The story in a sentence.
+    pub reason: String,
+    /// What stands against the result.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<String>,
+}

@@ -1,0 +1,113 @@
+//! What people and clients see of a task. A view is made from state on demand and never read back by a decision.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    event::{Escalated, EscalationEnd, Outcome, TraceContext, TurnKind},
+    ledger::LedgerView,
+};
+use crate::types::{
+    contract::{Contract, DefaultAnswer},
+    envelope::Answer,
+    ids::{AgentName, StepId, TaskId, TurnNumber, WorkerId},
+    outcome::{Cause, EndedBy, TaskState},
+    payload::Payload,
+    time::Timestamp,
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Characters of the goal that a summary shows.
+pub const GOAL_CHARS: usize = 200;
+
+/// What has been counted over the whole task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[allow(missing_docs)] // Explained in proto/bailiwick/v1/task.proto.
+pub struct Counters {
+    pub hops: u32,
+    pub turns: u32,
+    pub replans: u32,
+    pub rounds: u32,
+    pub attempts: u32,
+    pub decides: u32,
+    pub escalations: u32,
+    pub revisions: u32,
+}
+
+/// A task in a line. Its JSON is `SummaryRow.view`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct SummaryView {
+    pub task: TaskId,
+    pub state: TaskState,
+    pub ended_by: Option<EndedBy>,
+    pub cause: Option<Cause>,
+    pub goal: String,
+    pub owner: AgentName,
+    pub labels: BTreeMap<String, String>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub ended_at: Option<Timestamp>,
+    pub seq: u64,
+    pub counters: Counters,
+    pub ledger: LedgerView,
+    pub agents: Vec<AgentName>,
+}
+
+/// Where a turn is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum TurnState {
+    Ready,
+    Leased,
+    Answered,
+    Closed,
+}
+
+/// One turn, as it stands.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct TurnView {
+    pub turn: TurnNumber,
+    pub agent: AgentName,
+    pub kind: TurnKind,
+    pub state: TurnState,
+    pub step: Option<StepId>,
+    pub attempts: u32,
+    pub worker: Option<WorkerId>,
+    pub allowance: u64,
+    pub spent: u64,
+    pub opened_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    pub answer: Option<Arc<Answer>>,
+    pub notes: Vec<String>,
+}
+
+/// A task in full.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct TaskView {
+    pub summary: SummaryView,
+    pub contract: Arc<Contract>,
+    pub turns: Vec<TurnView>,
+    pub outcome: Option<Outcome>,
+    pub best_result: Option<Payload>,
+    pub trace: TraceContext,
+    pub deadline: Timestamp,
+}
+
+/// A question. Its JSON is `EscalationRow.view`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct EscalationView {
+    pub task: TaskId,
+    pub goal: String,
+    pub asked: Escalated,
+    pub asked_at: Timestamp,
+    pub default_answer: DefaultAnswer,
+    /// `None` while open.
+    pub end: Option<EscalationEnd>,
+    pub by: String,
+    pub note: String,
+    pub ended_at: Option<Timestamp>,
+}
