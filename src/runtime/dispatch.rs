@@ -194,7 +194,8 @@ impl Dispatch {
         let Some(held) = state.workers.leases.get_mut(&lease) else { return };
         held.delivered = true;
         let (worker, session) = (held.worker.clone(), held.session);
-        let down = session.and_then(|session| state.workers.session(&worker, session)).map(|s| s.down.clone());
+        let down =
+            session.and_then(|session| state.workers.session(&worker, session)).map(|s| s.down.clone());
         let sent = down.is_some_and(|down| down.try_send(Down::Assignment(assignment)).is_ok());
         if sent {
             return;
@@ -207,25 +208,29 @@ impl Dispatch {
         self.route([Order::End(Ending { lease, end: AttemptEnd::Released, reason })]);
     }
 
-    /// The lease's attempt has ended: the worker has room again. Harmless for a lease that is gone.
-    pub(super) fn closed(&self, lease: &Lease) {
+    /// The lease's attempt has ended: the worker has room again. Harmless for a lease that is gone. Returns orders for the
+    /// same shard, to be served at once.
+    pub(super) fn closed(&self, lease: &Lease) -> Vec<Order> {
         let mut state = self.state();
-        let Some(held) = state.workers.remove_lease(lease) else { return };
+        let Some(held) = state.workers.remove_lease(lease) else { return Vec::new() };
         let slots = state.matching_release(&held.worker);
         state.workers.forget_if_idle(&held.worker);
         drop(state);
-        self.route_slots(slots);
+        self.keep_own(lease.task.shard(), slots.into_iter().map(Order::Assign).collect())
     }
 
-    /// The lease is revoked: its worker is told to stop. Says whether somebody was told.
-    pub(super) fn revoked(&self, lease: Lease, reason: String, cause: Option<Cause>) -> bool {
+    /// The lease is revoked: its worker is told to stop. Says whether somebody was told, and returns orders for the same
+    /// shard.
+    pub(super) fn revoked(&self, lease: Lease, reason: String, cause: Option<Cause>) -> (bool, Vec<Order>) {
         let mut state = self.state();
-        let Some(held) = state.workers.remove_lease(&lease) else { return false };
+        let Some(held) = state.workers.remove_lease(&lease) else { return (false, Vec::new()) };
+        let own = |slots: Vec<Slot>| {
+            self.keep_own(lease.task.shard(), slots.into_iter().map(Order::Assign).collect())
+        };
         if !held.delivered {
             let slots = state.undelivered(&held);
             drop(state);
-            self.route_slots(slots);
-            return false;
+            return (false, own(slots));
         }
         let session = held.session.and_then(|id| state.workers.session(&held.worker, id));
         let told = session.map(|s| (s.id, s.down.try_send(Down::Cancel { lease, reason, cause }).is_ok()));
@@ -235,23 +240,16 @@ impl Dispatch {
         let slots = state.matching_release(&held.worker);
         state.workers.forget_if_idle(&held.worker);
         drop(state);
-        self.route_slots(slots);
-        told.is_some_and(|(_, sent)| sent)
+        (told.is_some_and(|(_, sent)| sent), own(slots))
     }
 
     /// A lease that the journal says is live; one lease period from now on. Harmless for a lease that is known.
     pub(super) fn restore(&self, live: LiveLease, now: Timestamp) {
         let LiveLease { lease, worker, agent, attempt: _, schema } = live;
         let mut state = self.state();
-        state.workers.entry(&worker, now, now.plus(self.lease_time));
-        let held = Held {
-            worker: worker.clone(),
-            agent,
-            schema,
-            session: None,
-            delivered: true,
-            earmarked: false,
-        };
+        let entry = state.workers.entry(&worker, now, now.plus(self.lease_time));
+        let session = entry.session.as_ref().map(|session| session.id);
+        let held = Held { worker: worker.clone(), agent, schema, session, delivered: true, earmarked: false };
         if state.workers.add_lease(lease, held) {
             state.matching.hold(&worker);
         }
@@ -280,11 +278,16 @@ impl Dispatch {
         let (down, receiver) = mpsc::channel(capacity);
         let mut state = self.state();
         self.end_session(&mut state, &worker);
+        let stopped = state.stopped;
         let entry = state.workers.entry(&worker, now, now.plus(self.lease_time));
         (entry.last_heard, entry.expires) = (now, now.plus(self.lease_time));
         let counted = u32::try_from(entry.leases.len()).unwrap_or(u32::MAX).saturating_add(entry.pending);
         let (live, lost): (Vec<Lease>, Vec<Lease>) =
             entry.leases.iter().copied().partition(|lease| held.contains(lease));
+        if stopped {
+            // The channel is new and empty.
+            let _ = down.try_send(Down::Drain);
+        }
         entry.session = Some(Session {
             id: session,
             down,

@@ -190,7 +190,12 @@ impl Matching {
     }
 
     /// A slot was not used: the worker has its credit again, if it is still the same session.
-    pub(super) fn give_back(&mut self, worker: &WorkerId, session: SessionId, mark: Option<&AgentName>) -> Vec<Slot> {
+    pub(super) fn give_back(
+        &mut self,
+        worker: &WorkerId,
+        session: SessionId,
+        mark: Option<&AgentName>,
+    ) -> Vec<Slot> {
         if let Some(seat) = self.seats.get_mut(worker) {
             seat.held = seat.held.saturating_sub(1);
             if seat.session == session && seat.credit_in_all() < seat.max {

@@ -80,9 +80,8 @@ impl Workers {
 
     /// Forgets a worker that has nothing left.
     pub(super) fn forget_if_idle(&mut self, id: &WorkerId) {
-        let idle = |worker: &Worker| {
-            worker.session.is_none() && worker.leases.is_empty() && worker.pending == 0
-        };
+        let idle =
+            |worker: &Worker| worker.session.is_none() && worker.leases.is_empty() && worker.pending == 0;
         if self.by_id.get(id).is_some_and(idle) {
             self.by_id.remove(id);
         }
