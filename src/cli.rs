@@ -30,8 +30,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-pub use self::{exit::Exit, failure::Failure};
 use self::terminal::{Color, Terminal};
+pub use self::{exit::Exit, failure::Failure};
 
 /// A control plane in which every task of a multi-agent LLM system has an owner, a budget and an end.
 #[derive(Debug, Parser)]

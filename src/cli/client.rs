@@ -88,7 +88,10 @@ impl Client {
 fn uri(addr: &str) -> Result<String, Failure> {
     let addr = addr.trim();
     if addr.starts_with("https://") {
-        return Err(Failure::new(Exit::Usage, format!("{addr}: TLS is not available yet. Write http:// or no scheme")));
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("{addr}: TLS is not available yet. Write http:// or no scheme"),
+        ));
     }
     let rest = addr.strip_prefix("http://").unwrap_or(addr).trim_end_matches('/');
     let port = rest.rsplit_once(':').and_then(|(host, port)| (!host.is_empty()).then(|| port.parse::<u16>()));
@@ -99,7 +102,10 @@ fn uri(addr: &str) -> Result<String, Failure> {
 }
 
 fn bad_address(addr: &str) -> Failure {
-    Failure::new(Exit::Usage, format!("{addr:?} is not where a server can be. Write HOST:PORT, like 127.0.0.1:7400"))
+    Failure::new(
+        Exit::Usage,
+        format!("{addr:?} is not where a server can be. Write HOST:PORT, like 127.0.0.1:7400"),
+    )
 }
 
 fn unreachable(uri: &str, error: &tonic::transport::Error) -> Failure {

@@ -69,19 +69,26 @@ impl Failure {
             failure.message = status.code().description().to_owned();
         }
         if let Some(bad) = details.bad_request() {
-            failure.fields = bad.field_violations.iter().map(|v| (clean(&v.field), clean(&v.description))).collect();
+            failure.fields =
+                bad.field_violations.iter().map(|v| (clean(&v.field), clean(&v.description))).collect();
         }
         if let Some(precondition) = details.precondition_failure() {
-            failure.fields.extend(precondition.violations.iter().map(|v| (clean(&v.subject), clean(&v.description))));
+            failure
+                .fields
+                .extend(precondition.violations.iter().map(|v| (clean(&v.subject), clean(&v.description))));
         }
         if let Some(info) = details.error_info() {
             failure.reason = clip(&info.reason, 64);
             let mut known: Vec<_> = info.metadata.iter().collect();
             known.sort();
-            failure.hints.extend(known.iter().map(|(name, text)| format!("{}: {}", clean(name), clip(text, 200))));
+            failure
+                .hints
+                .extend(known.iter().map(|(name, text)| format!("{}: {}", clean(name), clip(text, 200))));
         }
         if let Some(resource) = details.resource_info() {
-            failure.hints.push(clean(&format!("looked for {} {}", resource.resource_type, resource.resource_name)));
+            failure
+                .hints
+                .push(clean(&format!("looked for {} {}", resource.resource_type, resource.resource_name)));
         }
         failure.retry_after = details.retry_info().and_then(|retry| retry.retry_delay);
         failure
@@ -143,19 +150,26 @@ mod tests {
             FieldViolation::new("limits.deadline", "is missing. Write a duration, like \"90s\""),
             FieldViolation::new("owner", "is missing"),
         ]);
-        details.set_error_info("CONTRACT_INVALID", "bailiwick.v1", HashMap::from([("faults".into(), "2".into())]));
+        details.set_error_info(
+            "CONTRACT_INVALID",
+            "bailiwick.v1",
+            HashMap::from([("faults".into(), "2".into())]),
+        );
         details.set_retry_info(Some(Duration::from_millis(1_500)));
         let status = Status::with_error_details(Code::InvalidArgument, "the contract is refused", details);
         let failure = Failure::of_status(&status);
         assert_eq!(failure.exit, Exit::Usage);
-        assert_eq!(failure.lines(), [
-            "the contract is refused",
-            "  limits.deadline: is missing. Write a duration, like \"90s\"",
-            "  owner: is missing",
-            "  faults: 2",
-            "  reason: CONTRACT_INVALID",
-            "  try again in 1s 500ms",
-        ]);
+        assert_eq!(
+            failure.lines(),
+            [
+                "the contract is refused",
+                "  limits.deadline: is missing. Write a duration, like \"90s\"",
+                "  owner: is missing",
+                "  faults: 2",
+                "  reason: CONTRACT_INVALID",
+                "  try again in 1s 500ms",
+            ]
+        );
         let json: serde_json::Value = serde_json::from_str(&failure.json()).unwrap();
         assert_eq!(json["error"]["violations"][1]["field"], "owner");
         assert_eq!(json["error"]["retry_after_seconds"], 1.5);

@@ -28,7 +28,8 @@ pub struct GetArgs {
 pub async fn run(args: GetArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let GetArgs { id, remote } = args;
     let client = Client::connect(&remote, terminal).await?;
-    let answer = client.ask(terminal, client.tasks.clone().get_task(pb::GetTaskRequest { task_id: id })).await?;
+    let answer =
+        client.ask(terminal, client.tasks.clone().get_task(pb::GetTaskRequest { task_id: id })).await?;
     let found = answer.task.ok_or_else(|| Failure::from("the server answered without a task".to_owned()))?;
     if remote.json {
         terminal.line(json::line("Task", &found)?)?;

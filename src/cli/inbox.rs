@@ -144,7 +144,10 @@ async fn question_id(client: &Client, terminal: &Terminal, id: String) -> Result
         [] => Err(Failure::new(Exit::NotFound, format!("task {id} asks nothing now"))),
         several => {
             let ids: Vec<&str> = several.iter().map(|question| question.escalation_id.as_str()).collect();
-            Err(Failure::new(Exit::Usage, format!("task {id} asks several things. Write one of {}", ids.join(", "))))
+            Err(Failure::new(
+                Exit::Usage,
+                format!("task {id} asks several things. Write one of {}", ids.join(", ")),
+            ))
         }
     }
 }

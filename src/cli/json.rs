@@ -28,7 +28,9 @@ pub fn descriptor(name: &str) -> Result<MessageDescriptor, String> {
 /// When the mapping cannot say it: a time out of its range, or a name this build does not know.
 pub fn line<M: Message>(name: &str, message: &M) -> Result<String, String> {
     let mut out = serde_json::Serializer::new(Vec::new());
-    dynamic(name, message)?.serialize_with_options(&mut out, &options(false)).map_err(|error| error.to_string())?;
+    dynamic(name, message)?
+        .serialize_with_options(&mut out, &options(false))
+        .map_err(|error| error.to_string())?;
     String::from_utf8(out.into_inner()).map_err(|error| error.to_string())
 }
 

@@ -12,7 +12,7 @@ use super::contract_file::{Format, Hop};
 
 /// Line and column, from 1, of the field or element that `at` leads to; None where the text has no such thing.
 #[must_use]
-pub fn of(text: &str, format: Format, at: &[Hop]) -> Option<(usize, usize)> {
+pub(super) fn of(text: &str, format: Format, at: &[Hop]) -> Option<(usize, usize)> {
     if at.is_empty() {
         return None;
     }

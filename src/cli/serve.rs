@@ -13,8 +13,10 @@ use crate::config::{
 
 /// What `serve` can be told.
 #[derive(Args, Debug)]
-#[command(after_help = "Settings: defaults < file < environment < flags. The file is TOML, its keys are the names in \
-                        `file:` below each flag. Unknown keys and names are refused.")]
+#[command(
+    after_help = "Settings: defaults < file < environment < flags. The file is TOML, its keys are the names in \
+                        `file:` below each flag. Unknown keys and names are refused."
+)]
 pub struct ServeArgs {
     /// The file of settings. Default: ./bailiwick.toml, if it is there. [env: BAILIWICK_CONFIG]
     #[arg(long, value_name = "FILE")]
@@ -103,7 +105,13 @@ fn flag(row: &Row) -> Arg {
         words if words.is_empty() => words,
         words => format!(" [bounds: {words}]"),
     };
-    let help = format!("{} [default: {}]{bounds} [env: {}] [file: {}]", row.help, row.default_words(), row.env(), row.key);
+    let help = format!(
+        "{} [default: {}]{bounds} [env: {}] [file: {}]",
+        row.help,
+        row.default_words(),
+        row.env(),
+        row.key
+    );
     let arg = Arg::new(row.key).long(row.flag()).value_name(row.placeholder()).help(help);
     if row.is_switch() { arg.num_args(0..=1).require_equals(true).default_missing_value("true") } else { arg }
 }

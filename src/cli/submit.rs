@@ -64,7 +64,8 @@ pub async fn run(args: SubmitArgs, terminal: &mut Terminal) -> Result<Exit, Fail
 /// # Errors
 /// When it cannot be read, with every fault of form at once.
 pub fn read_contract(file: &str) -> Result<pb::Contract, Failure> {
-    let (name, text) = if file == "-" { ("<stdin>", read(std::io::stdin().lock())) } else { (file, read_file(file)) };
+    let (name, text) =
+        if file == "-" { ("<stdin>", read(std::io::stdin().lock())) } else { (file, read_file(file)) };
     let text = text.map_err(|error| Failure::new(Exit::Usage, format!("{name} cannot be read: {error}")))?;
     contract_file::parse(name, &text).map_err(|faults| Failure::of_faults(&faults))
 }

@@ -58,7 +58,8 @@ pub async fn follow(
     after: i64,
     remote: &Remote,
 ) -> Result<Exit, Failure> {
-    let mut watcher = Watcher { id, json: remote.json, cursor: after, story: Story::default(), heard: Instant::now() };
+    let mut watcher =
+        Watcher { id, json: remote.json, cursor: after, story: Story::default(), heard: Instant::now() };
     terminal.progress(&format!("watching {id}"));
     let mut wait = FIRST_WAIT;
     loop {
@@ -75,7 +76,8 @@ pub async fn follow(
         if watcher.heard.elapsed() > GIVE_UP {
             terminal.progress_done();
             let status = broken.unwrap_or_else(|| Status::unavailable("the server keeps ending the watch"));
-            return Err(Failure::of_status(&status).hint(format!("go on with: bailiwick watch {id} --after {}", watcher.cursor)));
+            return Err(Failure::of_status(&status)
+                .hint(format!("go on with: bailiwick watch {id} --after {}", watcher.cursor)));
         }
         terminal.progress(&format!("connection lost; trying again after event {}", watcher.cursor));
         tokio::time::sleep(wait).await;
@@ -149,7 +151,9 @@ impl Watcher<'_> {
 /// A broken connection comes as one of several codes; what the server itself refused does not come back better.
 fn resumable(status: Status) -> Result<Status, Failure> {
     match status.code() {
-        Code::Unavailable | Code::Unknown | Code::Cancelled | Code::ResourceExhausted | Code::Aborted => Ok(status),
+        Code::Unavailable | Code::Unknown | Code::Cancelled | Code::ResourceExhausted | Code::Aborted => {
+            Ok(status)
+        }
         // HTTP/2 resets reach tonic as Internal; a refusal of the server's own carries details.
         Code::Internal if status.details().is_empty() => Ok(status),
         _ => Err(Failure::of_status(&status)),

@@ -26,7 +26,8 @@ pub struct WorkersArgs {
 pub async fn run(args: WorkersArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let WorkersArgs { remote } = args;
     let client = Client::connect(&remote, terminal).await?;
-    let answer = client.ask(terminal, client.operator.clone().list_workers(pb::ListWorkersRequest {})).await?;
+    let answer =
+        client.ask(terminal, client.operator.clone().list_workers(pb::ListWorkersRequest {})).await?;
     if remote.json {
         answer.workers.iter().try_for_each(|worker| terminal.line(json::line("Worker", worker)?))?;
     } else if answer.workers.is_empty() {

@@ -85,7 +85,10 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         faults: Vec::new(),
     };
     let named = config.clone().or_else(|| {
-        environment.iter().find(|(name, text)| name == "BAILIWICK_CONFIG" && !text.is_empty()).map(|(_, p)| p.into())
+        environment
+            .iter()
+            .find(|(name, text)| name == "BAILIWICK_CONFIG" && !text.is_empty())
+            .map(|(_, p)| p.into())
     });
     layers.file(named.as_deref(), folder);
     layers.environment(environment);
@@ -126,8 +129,8 @@ impl Layers {
 
     fn environment(&mut self, environment: &[(String, String)]) {
         for (name, text) in environment {
-            let foreign =
-                FOREIGN.contains(&name.as_str()) || FOREIGN_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+            let foreign = FOREIGN.contains(&name.as_str())
+                || FOREIGN_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
             if !name.starts_with("BAILIWICK_") || foreign || text.is_empty() {
                 continue;
             }
@@ -166,7 +169,9 @@ impl Layers {
             if let Some(row) = table::find(&key) {
                 match scalar(value.get_ref()) {
                     Some(written) => self.set(row, &written, Origin::File(path.to_path_buf(), line)),
-                    None => self.faults.push(format!("{place}: {key}: write one value, not a list or a table")),
+                    None => {
+                        self.faults.push(format!("{place}: {key}: write one value, not a list or a table"))
+                    }
                 }
             } else if let (DeValue::Table(inner), true) =
                 (value.get_ref(), ROWS.iter().any(|row| row.key.starts_with(&group)))
@@ -228,7 +233,11 @@ mod tests {
     fn flags_beat_environment_beats_file_beats_defaults() {
         let loaded = run(&Case {
             file: Some("shards = 3\nmax_queue = 3\nlog = \"debug\"\n[ceilings]\nmax_hops = 3\n"),
-            environment: &[("BAILIWICK_SHARDS", "4"), ("BAILIWICK_MAX_QUEUE", "4"), ("BAILIWICK_LOG_FORMAT", "")],
+            environment: &[
+                ("BAILIWICK_SHARDS", "4"),
+                ("BAILIWICK_MAX_QUEUE", "4"),
+                ("BAILIWICK_LOG_FORMAT", ""),
+            ],
             flags: &[("shards", "5")],
         })
         .unwrap();
@@ -249,21 +258,35 @@ mod tests {
 
     #[test]
     fn faults_name_their_source_and_what_to_write() {
-        refused("lease_tme = \"15s\"", &[], &[
-            "bailiwick.toml:1: lease_tme: there is no such setting; the nearest is lease_time",
-        ]);
-        refused("[ceilings]\nmax_hop = 1\n[colours]\n", &[], &[
-            "bailiwick.toml:2: ceilings.max_hop: there is no such setting; the nearest is ceilings.max_hops",
-            "bailiwick.toml:3: colours: there is no such setting; `bailiwick serve --help` lists them all",
-        ]);
-        refused("shards = 0\ndata = [1]", &[("BAILIWICK_SHARD", "1"), ("BAILIWICK_LEASE_TIME", "15")], &[
-            "bailiwick.toml:2: data: write one value, not a list or a table",
-            "bailiwick.toml:1: shards: 0 is out of bounds. Write 1 to 64",
-            "BAILIWICK_SHARD: there is no such environment variable; the nearest is BAILIWICK_SHARDS",
-            "BAILIWICK_LEASE_TIME: lease_time: \"15\" is not a duration. Write a number and a unit, like 15s, 500ms or \
+        refused(
+            "lease_tme = \"15s\"",
+            &[],
+            &["bailiwick.toml:1: lease_tme: there is no such setting; the nearest is lease_time"],
+        );
+        refused(
+            "[ceilings]\nmax_hop = 1\n[colours]\n",
+            &[],
+            &[
+                "bailiwick.toml:2: ceilings.max_hop: there is no such setting; the nearest is ceilings.max_hops",
+                "bailiwick.toml:3: colours: there is no such setting; `bailiwick serve --help` lists them all",
+            ],
+        );
+        refused(
+            "shards = 0\ndata = [1]",
+            &[("BAILIWICK_SHARD", "1"), ("BAILIWICK_LEASE_TIME", "15")],
+            &[
+                "bailiwick.toml:2: data: write one value, not a list or a table",
+                "bailiwick.toml:1: shards: 0 is out of bounds. Write 1 to 64",
+                "BAILIWICK_SHARD: there is no such environment variable; the nearest is BAILIWICK_SHARDS",
+                "BAILIWICK_LEASE_TIME: lease_time: \"15\" is not a duration. Write a number and a unit, like 15s, 500ms or \
              7days",
-        ]);
-        refused("shards = \n", &[], &["bailiwick.toml:1: not TOML: string values must be quoted, expected literal string"]);
+            ],
+        );
+        refused(
+            "shards = \n",
+            &[],
+            &["bailiwick.toml:1: not TOML: string values must be quoted, expected literal string"],
+        );
     }
 
     #[test]

@@ -279,7 +279,9 @@ fn distance(left: &str, right: &str) -> usize {
 /// The table of docs/configuration.md.
 #[must_use]
 pub fn markdown() -> String {
-    let mut out = String::from("| file | environment | flag | default | bounds | what it is |\n|---|---|---|---|---|---|\n");
+    let mut out = String::from(
+        "| file | environment | flag | default | bounds | what it is |\n|---|---|---|---|---|---|\n",
+    );
     for row in ROWS {
         out.push_str(&format!(
             "| `{}` | `{}` | `--{}` | {} | {} | {} |\n",
@@ -303,8 +305,10 @@ mod tests {
     fn other_value(row: &Row) -> String {
         match (row.bounds, row.placeholder()) {
             (_, "BOOL") => "true".into(),
-            (Bounds::Count(least, _), _) => (least + 1).to_string(),
-            (Bounds::Time(least, _), _) => super::super::value::show_duration(least + Duration::from_millis(7)),
+            (Bounds::Count(least, _), _) => (least + 3).to_string(),
+            (Bounds::Time(least, _), _) => {
+                super::super::value::show_duration(least + Duration::from_millis(7))
+            }
             (_, "HOST:PORT") => "127.0.0.1:1".into(),
             (_, "text|json") => "json".into(),
             _ => "something".into(),

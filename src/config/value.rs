@@ -142,8 +142,9 @@ fn count(text: &str, bounds: Bounds) -> Result<u64, String> {
 }
 
 fn time(text: &str, bounds: Bounds) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text)
-        .map_err(|_| format!("{text:?} is not a duration. Write a number and a unit, like 15s, 500ms or 7days"))?;
+    let duration = humantime::parse_duration(text).map_err(|_| {
+        format!("{text:?} is not a duration. Write a number and a unit, like 15s, 500ms or 7days")
+    })?;
     match bounds {
         Bounds::Time(least, most) if !(least..=most).contains(&duration) => {
             Err(format!("{} is out of bounds. Write {}", show_duration(duration), bounds.words()))
@@ -156,8 +157,9 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     if let Some(port) = text.strip_prefix("localhost:").and_then(|port| port.parse::<u16>().ok()) {
         return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     }
-    text.parse()
-        .map_err(|_| format!("{text:?} is not an address and port. Write one like 127.0.0.1:7400 or [::1]:7400"))
+    text.parse().map_err(|_| {
+        format!("{text:?} is not an address and port. Write one like 127.0.0.1:7400 or [::1]:7400")
+    })
 }
 
 fn format(text: &str) -> Result<LogFormat, String> {

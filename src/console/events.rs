@@ -66,16 +66,26 @@ impl Story {
             }
             Event::HandedOff(it) => line(
                 Tone::Plain,
-                format!("{} hands off: {} -> {}, hop {}", self.turn(it.turn), clean(&it.from), clean(&it.to), it.hop),
+                format!(
+                    "{} hands off: {} -> {}, hop {}",
+                    self.turn(it.turn),
+                    clean(&it.from),
+                    clean(&it.to),
+                    it.hop
+                ),
             ),
             Event::PlanStarted(_) | Event::StepEnded(_) | Event::PlanEnded(_) => plan(event),
-            Event::DirectiveRefused(it) => {
-                line(Tone::Warn, with(format!("{}: directive refused", self.turn(it.turn)), &it.reasons.join("; ")))
+            Event::DirectiveRefused(it) => line(
+                Tone::Warn,
+                with(format!("{}: directive refused", self.turn(it.turn)), &it.reasons.join("; ")),
+            ),
+            Event::GateJudged(it) if it.passed => {
+                line(Tone::Good, format!("gate: {} passes", self.turn(it.turn)))
             }
-            Event::GateJudged(it) if it.passed => line(Tone::Good, format!("gate: {} passes", self.turn(it.turn))),
-            Event::GateJudged(it) => {
-                line(Tone::Warn, with(format!("gate: {} is refused", self.turn(it.turn)), &it.findings.join("; ")))
-            }
+            Event::GateJudged(it) => line(
+                Tone::Warn,
+                with(format!("gate: {} is refused", self.turn(it.turn)), &it.findings.join("; ")),
+            ),
             Event::GuardsTripped(it) => guards(it),
             Event::Escalated(it) => escalated(it),
             Event::EscalationEnded(it) => escalation_ended(it),
@@ -91,7 +101,8 @@ impl Story {
     }
 
     fn turn_opened(&mut self, it: &pb::TurnOpened) -> Line {
-        let step = if it.step_id.is_empty() { String::new() } else { format!(" (step {})", clean(&it.step_id)) };
+        let step =
+            if it.step_id.is_empty() { String::new() } else { format!(" (step {})", clean(&it.step_id)) };
         self.agents.insert(it.turn, format!("{}{step}", clean(&it.agent)));
         let verb = match pb::TurnKind::try_from(it.kind) {
             Ok(pb::TurnKind::Decide) => "is to decide",
@@ -133,7 +144,11 @@ impl Story {
             Event::Progressed(it) => line(Tone::Faint, with(self.turn(it.turn), &progress(it))),
             Event::UsageRecorded(it) => line(
                 Tone::Faint,
-                format!("{} has used {} so far", self.turn(it.turn), plural(tokens(it.usage.as_ref()), "token")),
+                format!(
+                    "{} has used {} so far",
+                    self.turn(it.turn),
+                    plural(tokens(it.usage.as_ref()), "token")
+                ),
             ),
             Event::BudgetAnswered(it) if it.granted_tokens > 0 => line(
                 Tone::Plain,
@@ -210,7 +225,8 @@ fn plan(event: &Event) -> Line {
     match event {
         Event::PlanStarted(it) => {
             let steps = it.plan.as_ref().map_or(&[][..], |plan| &plan.steps);
-            let names: Vec<String> = steps.iter().map(|step| format!("{}:{}", clean(&step.id), clean(&step.agent))).collect();
+            let names: Vec<String> =
+                steps.iter().map(|step| format!("{}:{}", clean(&step.id), clean(&step.agent))).collect();
             let kind = if it.replan { " (re-plan)" } else { "" };
             let text = format!(
                 "plan {}{kind} of {}, {} held",
@@ -227,7 +243,10 @@ fn plan(event: &Event) -> Line {
                 _ => Tone::Warn,
             };
             let end = words::small(&words::step_end(it.end));
-            line(tone, with(format!("plan {} step {}: {end}", it.plan_number, clean(&it.step_id)), &it.reason))
+            line(
+                tone,
+                with(format!("plan {} step {}: {end}", it.plan_number, clean(&it.step_id)), &it.reason),
+            )
         }
         Event::PlanEnded(it) => line(
             if it.succeeded { Tone::Good } else { Tone::Bad },
@@ -243,8 +262,11 @@ fn plan(event: &Event) -> Line {
 }
 
 fn guards(it: &pb::GuardsTripped) -> Line {
-    let trips: Vec<String> =
-        it.trips.iter().map(|trip| format!("{} ({})", words::cause(trip.cause), clip(&trip.evidence, 200))).collect();
+    let trips: Vec<String> = it
+        .trips
+        .iter()
+        .map(|trip| format!("{} ({})", words::cause(trip.cause), clip(&trip.evidence, 200)))
+        .collect();
     line(Tone::Warn, format!("guard tripped: {}", trips.join("; ")))
 }
 
@@ -253,13 +275,17 @@ fn escalated(it: &pb::Escalated) -> Line {
     let id = clean(&asked.escalation_id);
     line(
         Tone::Warn,
-        format!("a person is asked: {} (bailiwick approve {id} | bailiwick abort {id})", clip(&asked.question, 300)),
+        format!(
+            "a person is asked: {} (bailiwick approve {id} | bailiwick abort {id})",
+            clip(&asked.question, 300)
+        ),
     )
 }
 
 fn escalation_ended(it: &pb::EscalationEnded) -> Line {
     let tone = if it.state == pb::EscalationState::Approved as i32 { Tone::Good } else { Tone::Warn };
-    let by = if it.answered_by.is_empty() { String::new() } else { format!(" by {}", clean(&it.answered_by)) };
+    let by =
+        if it.answered_by.is_empty() { String::new() } else { format!(" by {}", clean(&it.answered_by)) };
     let state = words::small(&words::escalation(it.state));
     line(tone, with(format!("question {} {state}{by}", clean(&it.escalation_id)), &it.note))
 }
@@ -325,7 +351,8 @@ mod tests {
 
     #[test]
     fn a_turn_is_told_by_its_agent() {
-        let hand_off = pb::status_envelope::Directive::HandOff(pb::HandOff { agent: "writer".into(), input: None });
+        let hand_off =
+            pb::status_envelope::Directive::HandOff(pb::HandOff { agent: "writer".into(), input: None });
         check(vec![opened(3, "reviewer", "")], "turn 3 reviewer is ready");
         check(
             vec![opened(3, "reviewer", ""), answered(3, None)],
@@ -347,7 +374,11 @@ mod tests {
             "guard tripped: HOPS (12 of 12 [2J)",
         );
         check(
-            vec![Event::GateJudged(pb::GateJudged { turn: 1, passed: false, findings: vec!["a".into(), "b".into()] })],
+            vec![Event::GateJudged(pb::GateJudged {
+                turn: 1,
+                passed: false,
+                findings: vec!["a".into(), "b".into()],
+            })],
             "gate: turn 1 is refused: a; b",
         );
         check(

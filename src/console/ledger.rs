@@ -96,10 +96,13 @@ mod tests {
         ledger.overrun_tokens = 1;
         ledger.unheard_tokens = 700;
         ledger.by_agent.insert("planner".into(), 2_500);
-        assert_eq!(lines(&ledger)[2..], [
-            "overrun 1 token: reported beyond the grant",
-            "700 tokens held for attempts that vanished",
-            "by agent: planner 2,500",
-        ]);
+        assert_eq!(
+            lines(&ledger)[2..],
+            [
+                "overrun 1 token: reported beyond the grant",
+                "700 tokens held for attempts that vanished",
+                "by agent: planner 2,500",
+            ]
+        );
     }
 }

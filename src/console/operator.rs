@@ -34,12 +34,14 @@ fn question(look: Look, asked: &pb::Escalation, now: &Timestamp) -> Vec<String> 
     ];
     let candidate = value(asked.candidate.as_ref(), 300);
     if !candidate.is_empty() {
-        lines.push(format!("  candidate: {candidate} {}", confidence(asked.confidence)).trim_end().to_owned());
+        lines
+            .push(format!("  candidate: {candidate} {}", confidence(asked.confidence)).trim_end().to_owned());
     }
     lines.extend(asked.findings.iter().map(|finding| format!("  - {}", clip(finding, 300))));
     if asked.state != pb::EscalationState::Open as i32 {
         if !asked.answered_by.is_empty() {
-            let note = if asked.note.is_empty() { String::new() } else { format!(": {}", clean(&asked.note)) };
+            let note =
+                if asked.note.is_empty() { String::new() } else { format!(": {}", clean(&asked.note)) };
             lines.push(format!("  answered by {}{note}", clean(&asked.answered_by)));
         }
         return lines;
@@ -50,7 +52,8 @@ fn question(look: Look, asked: &pb::Escalation, now: &Timestamp) -> Vec<String> 
         between(Some(now), asked.expires_at.as_ref()),
         words::default_answer(asked.default_answer)
     ));
-    let meaning = if asked.candidate.is_some() { "the candidate becomes the result" } else { "the task goes on" };
+    let meaning =
+        if asked.candidate.is_some() { "the candidate becomes the result" } else { "the task goes on" };
     lines.push(format!("  bailiwick approve {id}   # {meaning}"));
     lines.push(format!("  bailiwick abort {id}     # the task ends FAILED"));
     lines

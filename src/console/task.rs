@@ -57,7 +57,8 @@ pub fn full(look: Look, task: &pb::Task) -> Vec<String> {
         ),
     ];
     if !summary.labels.is_empty() {
-        let labels: Vec<String> = summary.labels.iter().map(|(k, v)| format!("{}={}", clean(k), clean(v))).collect();
+        let labels: Vec<String> =
+            summary.labels.iter().map(|(k, v)| format!("{}={}", clean(k), clean(v))).collect();
         lines.push(format!("{} {}", head("labels"), labels.join(" ")));
     }
     if !task.trace_id.is_empty() {

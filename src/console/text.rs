@@ -178,7 +178,10 @@ mod tests {
 
     #[test]
     fn figures() {
-        assert_eq!([number(0), number(999), number(-1_000), number(1_234_567)], ["0", "999", "-1,000", "1,234,567"]);
+        assert_eq!(
+            [number(0), number(999), number(-1_000), number(1_234_567)],
+            ["0", "999", "-1,000", "1,234,567"]
+        );
         assert_eq!(number(i64::MIN), "-9,223,372,036,854,775,808");
         assert_eq!(
             [span(-5), span(340), span(12_345), span(250_000), span(11_100_000), span(187_200_000)],
@@ -192,7 +195,7 @@ mod tests {
         assert_eq!(date(Some(&at)), "2026-11-20 12:57:19");
         assert_eq!(clock(Some(&at)), "12:57:19.042");
         assert_eq!(clock(None), "");
-        assert_eq!(date(Some(&Timestamp { seconds: i64::MAX, nanos: 0 })).len().min(19), date(Some(&Timestamp { seconds: i64::MAX, nanos: 0 })).len());
+        assert!(date(Some(&Timestamp { seconds: i64::MAX, nanos: i32::MAX })).len() <= 19);
     }
 
     #[test]

@@ -104,5 +104,9 @@ pub fn tasks(look: Look, tasks: &[pb::TaskSummary]) -> String {
             ]
         })
         .collect();
-    table(look, &["task", "state", "cause", "owner", "turns", "hops", "tokens", "submitted (UTC)", "goal"], rows)
+    table(
+        look,
+        &["task", "state", "cause", "owner", "turns", "hops", "tokens", "submitted (UTC)", "goal"],
+        rows,
+    )
 }

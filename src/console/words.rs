@@ -57,7 +57,9 @@ pub fn state_tone(value: i32) -> Tone {
         Ok(pb::TaskState::Partial | pb::TaskState::AwaitingHuman | pb::TaskState::OwnerDecides) => Tone::Warn,
         Ok(pb::TaskState::Failed | pb::TaskState::DeadLettered) => Tone::Bad,
         Ok(pb::TaskState::Cancelled) => Tone::Faint,
-        Ok(pb::TaskState::Unspecified | pb::TaskState::Queued | pb::TaskState::Running) | Err(_) => Tone::Plain,
+        Ok(pb::TaskState::Unspecified | pb::TaskState::Queued | pb::TaskState::Running) | Err(_) => {
+            Tone::Plain
+        }
     }
 }
 
