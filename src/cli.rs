@@ -35,10 +35,17 @@ pub use self::{exit::Exit, failure::Failure};
 
 /// A control plane in which every task of a multi-agent LLM system has an owner, a budget and an end.
 #[derive(Debug, Parser)]
-#[command(name = "bailiwick", version, propagate_version = true, after_help = exit::help(), max_term_width = 110)]
+#[command(name = "bailiwick", version, after_help = exit::help())]
 pub struct Cli {
-    /// When to write in colour; NO_COLOR is respected.
-    #[arg(long, global = true, value_enum, default_value_t)]
+    /// When to write in colour: auto, always or never. NO_COLOR is respected.
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        default_value_t,
+        hide_possible_values = true
+    )]
     color: Color,
     #[command(subcommand)]
     command: Command,

@@ -160,7 +160,7 @@ impl Settings {
             shutdown_grace: _,
             worker_max_concurrency: _,
             max_sessions: _,
-            log: _,
+            log,
             log_format: _,
             ceilings,
         } = self;
@@ -174,6 +174,11 @@ impl Settings {
         }
         if !in_memory && data.as_os_str().is_empty() {
             faults.push("data: the path is empty. Name a file, or write --in-memory".to_owned());
+        }
+        if let Err(error) = tracing_subscriber::EnvFilter::try_new(log) {
+            faults.push(format!(
+                "log: {log:?} is not a filter: {error}. Write a level, like info, or info,bailiwick=debug"
+            ));
         }
         if let Some(interval) = heartbeat_interval
             && *interval > *lease_time / 3
@@ -225,10 +230,11 @@ mod tests {
         check(
             |s| {
                 s.data = PathBuf::new();
+                s.log = "bailiwick=loud".to_owned();
                 s.heartbeat_interval = Some(Duration::from_secs(6));
                 s.ceilings.max_lifetime = Duration::from_secs(1);
             },
-            &["data: ", "heartbeat_interval: 6s is more", "ceilings.max_lifetime: 1s is less"],
+            &["data: ", "log: ", "heartbeat_interval: 6s is more", "ceilings.max_lifetime: 1s is less"],
         );
     }
 

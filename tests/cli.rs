@@ -1,5 +1,8 @@
 //! The command line as scripts meet it: the real binary, its exit codes, its two outputs, against a server that only plays.
 
+// A test that cannot set up its stage is to stop there.
+#![allow(clippy::unwrap_used)]
+
 #[path = "cli/fake.rs"]
 #[allow(unreachable_pub)]
 mod fake;
@@ -138,7 +141,7 @@ async fn check_shows_violations_points_and_the_effective_contract() {
     let addr = Fake::default().serve().await;
     ask_with(addr, &["check", "-"], "goal: g").await.exits(3).says("1 violation").says("owner: is missing");
     let good = "{goal: g, owner: me}";
-    ask_with(addr, &["check", "-"], good).await.exits(3).says("JSON").says("<stdin>:1:2");
+    ask_with(addr, &["check", "-"], good).await.exits(3).says("<stdin>:1:2: is not JSON");
     let good = "goal: g\nowner: me\n";
     ask_with(addr, &["check", "-"], good)
         .await
@@ -228,6 +231,15 @@ fn without_a_server_the_exit_code_says_so() {
     finish(bailiwick(&["list", "--addr", "nowhere"]), "").exits(2).says("Write HOST:PORT");
     finish(bailiwick(&["lits"]), "").exits(2);
     finish(bailiwick(&["watch", TASK, "--after", "-1"]), "").exits(2);
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_waited_for_aloud_and_not_for_ever() {
+    // The kernel takes the connection; nobody ever answers on it.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = silent.local_addr().unwrap().to_string();
+    let ran = finish(bailiwick(&["list", "--addr", &addr, "--timeout", "1500ms"]), "").exits(5);
+    ran.says("waiting for the server ...\n").says("has not answered within 1s 500ms");
 }
 
 #[tokio::test(flavor = "multi_thread")]

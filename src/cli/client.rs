@@ -18,10 +18,16 @@ const LARGEST_ANSWER: usize = 256 * 1024 * 1024;
 #[derive(Args, Clone, Debug)]
 pub struct Remote {
     /// Where the server is.
-    #[arg(long, env = "BAILIWICK_ADDR", default_value = "127.0.0.1:7400", value_name = "HOST:PORT")]
+    #[arg(
+        long,
+        env = "BAILIWICK_ADDR",
+        hide_env_values = true,
+        default_value = "127.0.0.1:7400",
+        value_name = "HOST:PORT"
+    )]
     pub addr: String,
     /// How long to wait for an answer.
-    #[arg(long, env = "BAILIWICK_TIMEOUT", default_value = "30s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "BAILIWICK_TIMEOUT", hide_env_values = true, default_value = "30s", value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub timeout: Duration,
     /// Write JSON: the protobuf JSON mapping, one object a line; errors too, on stderr.
     #[arg(long)]

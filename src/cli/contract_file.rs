@@ -401,4 +401,20 @@ mod tests {
                     d: &d [*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e,*e,*e,*e]\n";
         assert!(parse("c.yaml", bomb).is_err());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_is_too_strange(text in "\\PC{0,80}") {
+            let _ = (parse("c.yaml", &text), parse("c.json", &text), parse("-", &text));
+        }
+
+        #[test]
+        fn no_value_is_too_strange(key in "[a-z_]{1,12}|limits|plan|budget|termination", value in "\\PC{0,20}|[0-9eE.+-]{1,30}") {
+            for text in [format!("{key}: {value}"), format!("{key}: {{deadline: {value}, steps: [{value}]}}")] {
+                if let Err(faults) = parse("c.yaml", &text) {
+                    proptest::prop_assert!(!faults.is_empty());
+                }
+            }
+        }
+    }
 }

@@ -49,7 +49,7 @@ pub struct AnswerArgs {
     #[arg(value_name = "QUESTION|TASK")]
     pub id: String,
     /// Who answers; it is recorded.
-    #[arg(long = "as", value_name = "NAME", env = "USER")]
+    #[arg(long = "as", value_name = "NAME", env = "USER", hide_env_values = true)]
     pub answered_by: Option<String>,
     /// A note; where the task goes on, the agent reads it.
     #[arg(long, default_value = "", hide_default_value = true)]

@@ -106,7 +106,7 @@ fn flag(row: &Row) -> Arg {
         words => format!(" [bounds: {words}]"),
     };
     let help = format!(
-        "{} [default: {}]{bounds} [env: {}] [file: {}]",
+        "{}\n[default: {}]{bounds} [env: {}] [file: {}]",
         row.help,
         row.default_words(),
         row.env(),

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{
     Deserializer,
-    de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeSeed, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Number, Value};
 
@@ -28,23 +28,26 @@ pub fn parse(text: &str, format: Format) -> Result<Value, Unreadable> {
     match format {
         Format::Yaml => Strict.deserialize(serde_yaml_ng::Deserializer::from_str(text)).map_err(|error| {
             let place = error.location().map(|at| (at.line(), at.column()));
-            Unreadable { place, message: without_place(&error.to_string()) }
+            Unreadable { place, message: explained("YAML", &error.to_string()) }
         }),
         Format::Json => {
             let mut deserializer = serde_json::Deserializer::from_str(text);
             let value = Strict.deserialize(&mut deserializer);
             value.and_then(|value| deserializer.end().map(|()| value)).map_err(|error| Unreadable {
                 place: Some((error.line(), error.column())),
-                message: without_place(&error.to_string()),
+                message: explained("JSON", &error.to_string()),
             })
         }
     }
 }
 
+/// What a key written twice is told; the one fault here that is not the format's own.
+const TWICE: &str = "is written twice. Keep one of the two";
+
 /// The libraries write the place behind the message; ours stands before it.
-fn without_place(message: &str) -> String {
-    let end = message.find(" at line ").unwrap_or(message.len());
-    message[..end].to_owned()
+fn explained(format: &str, message: &str) -> String {
+    let message = &message[..message.find(" at line ").unwrap_or(message.len())];
+    if message.ends_with(TWICE) { message.to_owned() } else { format!("is not {format}: {message}") }
 }
 
 #[derive(Clone, Copy)]
@@ -118,10 +121,21 @@ impl<'de> DeserializeSeed<'de> for NotAmong<'_> {
     type Value = Name;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Name, D::Error> {
-        let name = <String as serde::Deserialize>::deserialize(deserializer)?;
-        if self.0.contains_key(&name) {
-            return Err(D::Error::custom(format!("{name} is written twice. Keep one of the two")));
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for NotAmong<'_> {
+    type Value = Name;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the name of a field")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Name, E> {
+        if self.0.contains_key(name) {
+            return Err(E::custom(format!("{name} {TWICE}")));
         }
-        Ok(Name(name))
+        Ok(Name(name.to_owned()))
     }
 }

@@ -48,7 +48,8 @@ impl Terminal {
             Color::Always => true,
             Color::Never => false,
         };
-        let width = if tty { comfy_table::Table::new().width() } else { None };
+        // A terminal that does not know its width says 0.
+        let width = if tty { comfy_table::Table::new().width().filter(|width| *width > 0) } else { None };
         Self { look: Look { color, width }, watched: io::stderr().is_terminal(), bar: None }
     }
 

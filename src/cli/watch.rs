@@ -79,7 +79,9 @@ pub async fn follow(
             return Err(Failure::of_status(&status)
                 .hint(format!("go on with: bailiwick watch {id} --after {}", watcher.cursor)));
         }
-        terminal.progress(&format!("connection lost; trying again after event {}", watcher.cursor));
+        if wait == FIRST_WAIT {
+            terminal.note(format!("the connection was lost after event {}; trying again", watcher.cursor));
+        }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(LONGEST_WAIT);
     }

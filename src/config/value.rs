@@ -114,10 +114,21 @@ impl Slot<'_> {
     }
 }
 
-/// A duration as people write it: "15s", "1day 2h".
+/// A duration as people write it: "15s", "1day 2h". Days are the largest unit: months have no fixed length.
 #[must_use]
 pub fn show_duration(duration: Duration) -> String {
-    humantime::format_duration(duration).to_string()
+    const DAY: u64 = 86_400;
+    let days = duration.as_secs() / DAY;
+    let rest = duration.saturating_sub(Duration::from_secs(days.saturating_mul(DAY)));
+    let days_words = match days {
+        0 => String::new(),
+        1 => "1day".to_owned(),
+        _ => format!("{days}days"),
+    };
+    if days > 0 && rest.is_zero() {
+        return days_words;
+    }
+    format!("{days_words} {}", humantime::format_duration(rest)).trim_start().to_owned()
 }
 
 fn switch(text: &str) -> Result<bool, String> {
@@ -167,5 +178,27 @@ fn format(text: &str) -> Result<LogFormat, String> {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),
         _ => Err(format!("{text:?} is not a log format. Write text or json")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_shown_as_they_can_be_written() {
+        for (millis, text) in [
+            (0, "0s"),
+            (1_500, "1s 500ms"),
+            (86_400_000, "1day"),
+            (90_000_000, "1day 1h"),
+            (90 * 86_400_000, "90days"),
+            (366 * 86_400_000 + 1, "366days 1ms"),
+        ] {
+            let duration = Duration::from_millis(millis);
+            assert_eq!(show_duration(duration), text);
+            assert_eq!(humantime::parse_duration(text), Ok(duration));
+        }
+        assert!(!show_duration(Duration::MAX).is_empty());
     }
 }

@@ -47,16 +47,26 @@ fn question(look: Look, asked: &pb::Escalation, now: &Timestamp) -> Vec<String> 
         return lines;
     }
     lines.push(format!(
-        "  asked {} ago; in {} it expires, and then: {}",
+        "  asked {} ago; without an answer within {}: {}",
         between(asked.asked_at.as_ref(), Some(now)),
         between(Some(now), asked.expires_at.as_ref()),
-        words::default_answer(asked.default_answer)
+        default_answer(asked.default_answer)
     ));
     let meaning =
         if asked.candidate.is_some() { "the candidate becomes the result" } else { "the task goes on" };
     lines.push(format!("  bailiwick approve {id}   # {meaning}"));
     lines.push(format!("  bailiwick abort {id}     # the task ends FAILED"));
     lines
+}
+
+fn default_answer(answer: i32) -> &'static str {
+    match pb::DefaultAnswer::try_from(answer) {
+        Ok(pb::DefaultAnswer::Abort) => "it ends FAILED",
+        Ok(pb::DefaultAnswer::Partial | pb::DefaultAnswer::Unspecified) => {
+            "it ends PARTIAL with the best result so far, or FAILED where there is none"
+        }
+        Err(_) => "an answer that this version does not know",
+    }
 }
 
 /// Every agent ever seen, a row each.

@@ -48,13 +48,7 @@ pub fn full(look: Look, task: &pb::Task) -> Vec<String> {
     let mut lines = vec![
         format!("{} {}", head("task"), clean(&summary.task_id)),
         format!("{} {}", head("goal"), clip(&summary.goal, 200)),
-        format!(
-            "{} {}, submitted {} UTC, deadline {} UTC",
-            head("owner"),
-            clean(&summary.owner),
-            date(summary.created_at.as_ref()),
-            date(task.deadline.as_ref())
-        ),
+        format!("{} {}{}", head("owner"), clean(&summary.owner), times(&summary, task)),
     ];
     if !summary.labels.is_empty() {
         let labels: Vec<String> =
@@ -77,6 +71,14 @@ pub fn full(look: Look, task: &pb::Task) -> Vec<String> {
         lines.push(turns::turns(look, &task.turns));
     }
     lines
+}
+
+fn times(summary: &pb::TaskSummary, task: &pb::Task) -> String {
+    [("submitted", date(summary.created_at.as_ref())), ("deadline", date(task.deadline.as_ref()))]
+        .into_iter()
+        .filter(|(_, at)| !at.is_empty())
+        .map(|(what, at)| format!(", {what} {at} UTC"))
+        .collect()
 }
 
 /// The task in a line, for a progress line: state, turns, hops, tokens.

@@ -37,8 +37,6 @@ words! {
     attempt_end: pb::AttemptEnd, "ATTEMPT_END_";
     /// Where a question is.
     escalation: pb::EscalationState, "ESCALATION_STATE_";
-    /// What an unanswered question means.
-    default_answer: pb::DefaultAnswer, "DEFAULT_ANSWER_";
     /// How well a point of the readiness list is met.
     readiness: pb::Readiness, "READINESS_";
 }
