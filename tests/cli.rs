@@ -133,6 +133,10 @@ async fn a_contract_that_cannot_be_read_never_reaches_the_server() {
         .await
         .exits(3)
         .says("<stdin>:3:3: budget.max_token: there is no such field. Write max_tokens");
+    let ran = ask_with(addr, &["submit", "-", "--json"], "{\"goal\": \"g\",\n\"prio\": 1}").await.exits(3);
+    let error: Value = serde_json::from_str(&ran.err).unwrap();
+    let violation = &error["error"]["violations"][0];
+    assert_eq!((&violation["field"], &violation["place"]), (&"prio".into(), &"<stdin>:2:6".into()));
     ask(addr, &["check", "no-such-file.yaml"]).await.exits(2).says("no-such-file.yaml cannot be read");
 }
 

@@ -24,16 +24,21 @@ pub struct Fault {
     pub message: String,
 }
 
+impl Fault {
+    /// `file:line:column`, as editors jump to it.
+    #[must_use]
+    pub fn place_words(&self) -> String {
+        match self.place {
+            Some((line, column)) => format!("{}:{line}:{column}", self.file),
+            None => self.file.clone(),
+        }
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file)?;
-        if let Some((line, column)) = self.place {
-            write!(f, ":{line}:{column}")?;
-        }
-        if !self.field.is_empty() {
-            write!(f, ": {}", self.field)?;
-        }
-        write!(f, ": {}", self.message)
+        let gap = if self.field.is_empty() { "" } else { ": " };
+        write!(f, "{}{gap}{}: {}", self.place_words(), self.field, self.message)
     }
 }
 

@@ -10,6 +10,17 @@ use tonic_types::StatusExt;
 use super::{contract_file::Fault, exit::Exit};
 use crate::console::text::{clean, clip};
 
+/// One thing that is wrong with what was given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Violation {
+    /// Where it stands: `file:line:column`; empty where it stands in no file.
+    pub place: String,
+    /// The field; empty where it is the whole.
+    pub field: String,
+    /// What is wrong and what to write.
+    pub description: String,
+}
+
 /// Why a command failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -17,8 +28,8 @@ pub struct Failure {
     pub exit: Exit,
     /// What went wrong, in a sentence.
     pub message: String,
-    /// Field by field, where it can be said: the field (empty where it is the whole) and what to write.
-    pub fields: Vec<(String, String)>,
+    /// Field by field, where it can be said.
+    pub violations: Vec<Violation>,
     /// What else helps.
     pub hints: Vec<String>,
     /// The server's stable name for the reason; empty where there is none.
@@ -33,7 +44,7 @@ impl Failure {
         Self {
             exit,
             message: message.into(),
-            fields: Vec::new(),
+            violations: Vec::new(),
             hints: Vec::new(),
             reason: String::new(),
             retry_after: None,
@@ -50,8 +61,15 @@ impl Failure {
     /// A contract file that could not be read as a contract.
     #[must_use]
     pub fn of_faults(faults: &[Fault]) -> Self {
-        let fields = faults.iter().map(|fault| (String::new(), fault.to_string())).collect();
-        Self { fields, ..Self::new(Exit::Refused, "the contract cannot be read") }
+        let violations = faults
+            .iter()
+            .map(|fault| Violation {
+                place: fault.place_words(),
+                field: fault.field.clone(),
+                description: fault.message.clone(),
+            })
+            .collect();
+        Self { violations, ..Self::new(Exit::Refused, "the contract cannot be read") }
     }
 
     /// The standard output is gone: whoever read it has had enough. Nothing to say, and no fault.
@@ -69,13 +87,14 @@ impl Failure {
             failure.message = status.code().description().to_owned();
         }
         if let Some(bad) = details.bad_request() {
-            failure.fields =
-                bad.field_violations.iter().map(|v| (clean(&v.field), clean(&v.description))).collect();
+            failure
+                .violations
+                .extend(bad.field_violations.iter().map(|v| violation(&v.field, &v.description)));
         }
         if let Some(precondition) = details.precondition_failure() {
             failure
-                .fields
-                .extend(precondition.violations.iter().map(|v| (clean(&v.subject), clean(&v.description))));
+                .violations
+                .extend(precondition.violations.iter().map(|v| violation(&v.subject, &v.description)));
         }
         if let Some(info) = details.error_info() {
             failure.reason = clip(&info.reason, 64);
@@ -98,8 +117,9 @@ impl Failure {
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![self.message.clone()];
-        lines.extend(self.fields.iter().map(|(field, text)| {
-            if field.is_empty() { format!("  {text}") } else { format!("  {field}: {text}") }
+        lines.extend(self.violations.iter().map(|Violation { place, field, description }| {
+            let parts = [place, field, description].into_iter().filter(|part| !part.is_empty());
+            format!("  {}", parts.map(String::as_str).collect::<Vec<_>>().join(": "))
         }));
         lines.extend(self.hints.iter().map(|hint| format!("  {hint}")));
         if !self.reason.is_empty() {
@@ -114,18 +134,27 @@ impl Failure {
     /// As scripts read it: one object.
     #[must_use]
     pub fn json(&self) -> String {
-        let fields: Vec<_> =
-            self.fields.iter().map(|(field, text)| json!({"field": field, "description": text})).collect();
+        let violations: Vec<_> = self
+            .violations
+            .iter()
+            .map(|Violation { place, field, description }| {
+                json!({"place": place, "field": field, "description": description})
+            })
+            .collect();
         json!({"error": {
             "exit_code": self.exit.code(),
             "message": self.message,
             "reason": self.reason,
-            "violations": fields,
+            "violations": violations,
             "hints": self.hints,
             "retry_after_seconds": self.retry_after.map(|delay| delay.as_secs_f64()),
         }})
         .to_string()
     }
+}
+
+fn violation(field: &str, description: &str) -> Violation {
+    Violation { place: String::new(), field: clean(field), description: clean(description) }
 }
 
 impl From<String> for Failure {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Args, FromArgMatches};
 
-use super::{Exit, Failure, run as link, terminal::Terminal};
+use super::{Exit, Failure, failure::Violation, run as link, terminal::Terminal};
 use crate::config::{
     self, Loaded, Sources,
     table::{ROWS, Row},
@@ -44,8 +44,9 @@ pub async fn run(args: ServeArgs, terminal: &Terminal) -> Result<Exit, Failure> 
         .collect();
     let sources = Sources { config, folder: PathBuf::from("."), environment, flags };
     let loaded = config::load(&sources).map_err(|error| {
-        let fields = error.0.into_iter().map(|fault| (String::new(), fault)).collect();
-        Failure { fields, ..Failure::new(Exit::Usage, "the settings cannot be used") }
+        let say = |description| Violation { description, ..Violation::default() };
+        let violations = error.0.into_iter().map(say).collect();
+        Failure { violations, ..Failure::new(Exit::Usage, "the settings cannot be used") }
     })?;
     if show_settings {
         return terminal.lines(shown(&loaded)).map(|()| Exit::Ok);
