@@ -40,7 +40,8 @@ pub struct Client {
     pub tasks: TaskServiceClient<Channel>,
     /// Questions, agents, workers.
     pub operator: OperatorServiceClient<Channel>,
-    timeout: Duration,
+    /// How long to wait for one answer.
+    pub timeout: Duration,
 }
 
 impl Client {

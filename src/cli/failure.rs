@@ -105,9 +105,10 @@ impl Failure {
                 .extend(known.iter().map(|(name, text)| format!("{}: {}", clean(name), clip(text, 200))));
         }
         if let Some(resource) = details.resource_info() {
-            failure
-                .hints
-                .push(clean(&format!("looked for {} {}", resource.resource_type, resource.resource_name)));
+            let name = clean(&resource.resource_name);
+            if !failure.message.contains(&name) {
+                failure.hints.push(format!("looked for {} {name}", clean(&resource.resource_type)));
+            }
         }
         failure.retry_after = details.retry_info().and_then(|retry| retry.retry_delay);
         failure

@@ -18,7 +18,7 @@ use crate::{
     pb,
 };
 
-/// How long a watch goes on trying while nothing arrives from the server.
+/// How long a watch goes on trying once the connection is lost.
 const GIVE_UP: Duration = Duration::from_secs(60);
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -50,7 +50,7 @@ pub async fn run(args: WatchArgs, terminal: &mut Terminal) -> Result<Exit, Failu
 /// Prints the events of a task after number `after` until it ends, then its outcome; the exit code says how it ended.
 ///
 /// # Errors
-/// When there is no such task, or nothing has come from the server for a minute.
+/// When there is no such task, or the server has been away for a minute.
 pub async fn follow(
     client: &Client,
     terminal: &mut Terminal,
@@ -59,31 +59,54 @@ pub async fn follow(
     remote: &Remote,
 ) -> Result<Exit, Failure> {
     let mut watcher =
-        Watcher { id, json: remote.json, cursor: after, story: Story::default(), heard: Instant::now() };
+        Watcher { id, json: remote.json, cursor: after, story: Story::default(), outage: Outage::default() };
     terminal.progress(&format!("watching {id}"));
-    let mut wait = FIRST_WAIT;
     loop {
-        let before = watcher.cursor;
         let broken = watcher.stream(client, terminal).await?;
         if broken.is_none()
             && let Some(exit) = watcher.conclude(client, terminal).await?
         {
             return Ok(exit);
         }
-        if watcher.cursor > before {
-            wait = FIRST_WAIT;
-        }
-        if watcher.heard.elapsed() > GIVE_UP {
-            terminal.progress_done();
-            let status = broken.unwrap_or_else(|| Status::unavailable("the server keeps ending the watch"));
-            return Err(Failure::of_status(&status)
-                .hint(format!("go on with: bailiwick watch {id} --after {}", watcher.cursor)));
-        }
-        if wait == FIRST_WAIT {
+        if !watcher.outage.is_known() {
             terminal.note(format!("the connection was lost after event {}; trying again", watcher.cursor));
         }
+        let Some(wait) = watcher.outage.lost(Instant::now()) else {
+            terminal.progress_done();
+            let status = broken.unwrap_or_else(|| Status::unavailable("the server keeps ending the watch"));
+            let hint = format!("go on with: bailiwick watch {id} --after {}", watcher.cursor);
+            return Err(Failure::of_status(&status).hint(hint));
+        };
         tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+/// How long the server has been away, and how long to wait before the next try.
+#[derive(Debug, Default)]
+struct Outage {
+    since: Option<Instant>,
+    tries: u32,
+}
+
+impl Outage {
+    fn is_known(&self) -> bool {
+        self.since.is_some()
+    }
+
+    /// Something arrived: the outage is over.
+    fn over(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Another try has failed at `now`. None: it has been enough.
+    fn lost(&mut self, now: Instant) -> Option<Duration> {
+        let since = *self.since.get_or_insert(now);
+        if now.duration_since(since) > GIVE_UP {
+            return None;
+        }
+        let wait = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(self.tries)).min(LONGEST_WAIT);
+        self.tries = self.tries.saturating_add(1);
+        Some(wait)
     }
 }
 
@@ -92,16 +115,19 @@ struct Watcher<'a> {
     json: bool,
     cursor: i64,
     story: Story,
-    heard: Instant,
+    outage: Outage,
 }
 
 impl Watcher<'_> {
     /// Prints what one stream brings. Some: it broke, and may be taken up again.
     async fn stream(&mut self, client: &Client, terminal: &mut Terminal) -> Result<Option<Status>, Failure> {
         let request = pb::WatchTaskRequest { task_id: self.id.to_owned(), after_seq: self.cursor };
-        let mut stream = match client.tasks.clone().watch_task(request).await {
-            Ok(response) => response.into_inner(),
-            Err(status) => return resumable(status).map(Some),
+        let mut tasks = client.tasks.clone();
+        let opened = tokio::time::timeout(client.timeout, tasks.watch_task(request));
+        let mut stream = match terminal.waiting("waiting for the server", opened).await {
+            Ok(Ok(response)) => response.into_inner(),
+            Ok(Err(status)) => return resumable(status).map(Some),
+            Err(_) => return Ok(Some(Status::unavailable("the server does not answer"))),
         };
         loop {
             match stream.message().await {
@@ -113,7 +139,7 @@ impl Watcher<'_> {
     }
 
     fn print(&mut self, terminal: &mut Terminal, message: &pb::WatchTaskResponse) -> Result<(), Failure> {
-        self.heard = Instant::now();
+        self.outage.over();
         if let Some(event) = &message.event {
             self.cursor = self.cursor.max(event.seq);
             if !self.json {
@@ -159,5 +185,38 @@ fn resumable(status: Status) -> Result<Status, Failure> {
         // HTTP/2 resets reach tonic as Internal; a refusal of the server's own carries details.
         Code::Internal if status.details().is_empty() => Ok(status),
         _ => Err(Failure::of_status(&status)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_counts_from_its_own_beginning() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut outage = Outage::default();
+        // However long it was quiet before: the first loss is no reason to give up.
+        assert_eq!(outage.lost(at(1_000)), Some(FIRST_WAIT));
+        assert_eq!(outage.lost(at(1_001)), Some(FIRST_WAIT * 2));
+        for _ in 0..100 {
+            assert!(outage.lost(at(1_060)).is_some_and(|wait| wait <= LONGEST_WAIT));
+        }
+        assert_eq!(outage.lost(at(1_061)), None);
+        outage.over();
+        assert!(!outage.is_known());
+        assert_eq!(outage.lost(at(2_000)), Some(FIRST_WAIT));
+    }
+
+    #[test]
+    fn only_a_broken_connection_is_taken_up_again() {
+        for code in [Code::Unavailable, Code::Unknown, Code::Internal, Code::ResourceExhausted] {
+            assert!(resumable(Status::new(code, "")).is_ok(), "{code:?}");
+        }
+        for code in [Code::NotFound, Code::InvalidArgument, Code::PermissionDenied, Code::Unimplemented] {
+            assert!(resumable(Status::new(code, "")).is_err(), "{code:?}");
+        }
+        assert!(resumable(Status::with_details(Code::Internal, "", vec![1].into())).is_err());
     }
 }

@@ -14,10 +14,14 @@ use super::{
 };
 
 /// Names below `BAILIWICK_` that belong to clients, workers and tests, not to the server.
-const FOREIGN: &[&str] =
-    &["BAILIWICK_ADDR", "BAILIWICK_CONFIG", "BAILIWICK_TIMEOUT", "BAILIWICK_CONCURRENCY", "BAILIWICK_TLS_CA"];
-const FOREIGN_PREFIXES: &[&str] =
-    &["BAILIWICK_WORKER_ID", "BAILIWICK_DEMO_", "BAILIWICK_TEST_", "BAILIWICK_EXAMPLE_", "BAILIWICK_DRAIN_"];
+const FOREIGN: &[&str] = &[
+    "BAILIWICK_ADDR",
+    "BAILIWICK_CONCURRENCY",
+    "BAILIWICK_CONFIG",
+    "BAILIWICK_TIMEOUT",
+    "BAILIWICK_WORKER_ID",
+];
+const FOREIGN_PREFIXES: &[&str] = &["BAILIWICK_DEMO_", "BAILIWICK_TEST_"];
 
 /// The file that is read when none is named and it is there.
 pub const DEFAULT_FILE: &str = "bailiwick.toml";
