@@ -6,6 +6,7 @@
 //! Never here: async, clocks, randomness, I/O, wire types. Same state, same command, same time: same events.
 
 mod apply;
+mod check;
 pub mod command;
 mod decide;
 mod effects;

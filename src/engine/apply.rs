@@ -232,7 +232,8 @@ impl Task {
         let Answer::Envelope(envelope) = answer else { return };
         let (Some(result), Some(state)) = (&envelope.result, self.turn(turn)) else { return };
         let speaks_for_task = match state.step {
-            None => true,
+            // An envelope on a decide turn is out of role, and no result either.
+            None => state.kind == TurnKind::Work,
             Some(step) => self
                 .plan
                 .as_ref()
