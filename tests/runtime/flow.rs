@@ -248,3 +248,44 @@ async fn an_answer_after_the_deadline_finds_it_passed() {
     assert!(matches!(late, Err(CommandError::Rejected(Rejection::LeaseNotLive(_)))), "{late:?}");
     assert!(world.kinds(short).contains(&"guards_tripped".to_owned()));
 }
+
+/// Keeps the microseconds of every measured kill.
+#[derive(Clone, Default)]
+struct Kills(std::sync::Arc<std::sync::Mutex<Vec<u64>>>);
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Kills {
+    fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+        if event.metadata().target() == "bailiwick::kill" {
+            event.record(&mut self.clone());
+        }
+    }
+}
+
+impl tracing::field::Visit for Kills {
+    fn record_debug(&mut self, _: &tracing::field::Field, _: &dyn std::fmt::Debug) {}
+
+    fn record_u64(&mut self, field: &tracing::field::Field, value: u64) {
+        if field.name() == "micros" {
+            self.0.lock().expect("no panic under it").push(value);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_hard_kill_is_measured() {
+    use tracing_subscriber::layer::SubscriberExt;
+
+    let kills = Kills::default();
+    let subscriber = tracing_subscriber::registry().with(kills.clone());
+    // Everything of this test runs on its own thread.
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let world = World::new().await;
+    let mut worker = world.worker("w1", &["a"], 1).await;
+    worker.credit(1);
+    world.submit().await;
+    let work = worker.work().await;
+    let over = in_time(world.runtime.usage(work.lease, usage(work.allowance + 1), String::new())).await;
+    assert_eq!(over, Ok(0));
+    worker.cancelled().await;
+    assert_eq!(*kills.0.lock().expect("no panic under it"), [0], "the clock stood still in between");
+}
