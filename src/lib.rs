@@ -1,6 +1,7 @@
 //! Bailiwick: a control plane in which every task has an owner, a budget and an end.
 
 pub mod engine;
+pub mod runtime;
 pub mod store;
 pub mod types;
 
