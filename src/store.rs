@@ -1,6 +1,9 @@
 //! The journal: one trait, two stores. Floor 1. Never here: clocks, wire types, decisions.
 
+pub mod memory;
 pub mod record;
+pub mod sqlite;
+pub mod writer;
 
 use record::{AgentRow, Append, EscalationRow, LogEntry, PageAfter, StoredEvent, SummaryRow, TaskFilter};
 
@@ -22,8 +25,8 @@ pub enum StoreError {
     /// The storage failed: full, read-only, broken. Nothing of the commit was kept.
     #[error("the store failed: {0}")]
     Unavailable(String),
-    /// What was read is not what was written.
-    #[error("the store holds what it should not: {0}")]
+    /// What was read is not what was written, or what was to be written makes no sense. Nothing of it was kept.
+    #[error("the journal is not sound: {0}")]
     Corrupt(String),
 }
 
@@ -65,4 +68,22 @@ pub trait Store: Send + Sync + 'static {
     fn number(&self, name: &str) -> Result<Option<u64>, StoreError>;
     /// Sets a named number, durably.
     fn set_number(&self, name: &str, value: u64) -> Result<(), StoreError>;
+}
+
+/// The name of the number that holds how many shards a database has.
+pub const SHARDS: &str = "shards";
+
+/// The number of shards of this database: the one it was made with or, if it is new, `wanted`, which it keeps from now on.
+///
+/// # Errors
+/// As the store's; [`StoreError::Corrupt`] if the stored count is not one.
+pub fn fixed_shards(store: &dyn Store, wanted: std::num::NonZeroU16) -> Result<std::num::NonZeroU16, StoreError> {
+    let Some(found) = store.number(SHARDS)? else {
+        store.set_number(SHARDS, u64::from(wanted.get()))?;
+        return Ok(wanted);
+    };
+    u16::try_from(found)
+        .ok()
+        .and_then(std::num::NonZeroU16::new)
+        .ok_or_else(|| StoreError::Corrupt(format!("it says it has {found} shards")))
 }

@@ -1,5 +1,6 @@
 //! What the journal holds: plain records. Never a domain decision: events are opaque JSON here.
 
+use super::StoreError;
 use crate::types::{
     ids::{AgentName, EscalationId, TaskId},
     outcome::{Cause, EndedBy, TaskState},
@@ -102,6 +103,55 @@ pub struct Append {
     pub escalations: Vec<EscalationRow>,
 }
 
+/// The largest number a store can keep: positions, sequence numbers, times in microseconds.
+pub const MAX_NUMBER: u64 = i64::MAX as u64;
+
+impl Append {
+    /// What is wrong with this append, if anything: every store refuses it then, before it touches the journal.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`]: it would break the numbering, or names another task than its own.
+    pub fn check(&self) -> Result<(), StoreError> {
+        let wrong = |what: &str| Err(StoreError::Corrupt(format!("an append to task {}: {what}", self.task)));
+        if self.events.is_empty() {
+            return wrong("it has no events");
+        }
+        let numbered = self.events.iter().zip(1..).all(|(event, n)| Some(event.seq) == self.expected_seq.checked_add(n));
+        if !numbered || self.summary.seq != self.last_seq() {
+            return wrong("its events, or the summary after them, are not numbered on from the expected number");
+        }
+        if self.summary.task != self.task || self.escalations.iter().any(|row| row.id.task != self.task) {
+            return wrong("a row of it is another task's");
+        }
+        if !self.summary.labels.is_sorted_by(|a, b| a.0 < b.0) {
+            return wrong("its labels are not sorted by key, each key once");
+        }
+        let times = self.events.iter().map(|event| event.at);
+        let latest = times
+            .chain([self.summary.created_at, self.summary.updated_at])
+            .chain(self.escalations.iter().map(|row| row.asked_at))
+            .max();
+        if latest.is_some_and(|time| time.0 > MAX_NUMBER) || self.last_seq() > MAX_NUMBER {
+            return wrong("a time or a number is too large to be kept");
+        }
+        Ok(())
+    }
+
+    /// The number of the task's last event after this append.
+    pub fn last_seq(&self) -> u64 {
+        self.expected_seq.saturating_add(self.events.len() as u64)
+    }
+
+    /// About how many bytes this adds to the journal.
+    pub fn weight(&self) -> usize {
+        /// Ids, times and index entries that come with every row.
+        const ROW: usize = 160;
+        let events: usize = self.events.iter().map(|event| ROW + event.body.len()).sum();
+        let escalations: usize = self.escalations.iter().map(|row| ROW + row.view.len()).sum();
+        events + escalations + 2 * ROW + self.summary.view.len()
+    }
+}
+
 /// A filter over tasks. Empty lists and `None` mean any.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskFilter {
@@ -115,6 +165,18 @@ pub struct TaskFilter {
     pub labels: Vec<(String, String)>,
     /// Only tasks submitted at or after this time.
     pub since: Option<Timestamp>,
+}
+
+impl TaskFilter {
+    /// Whether a row fits.
+    pub fn fits(&self, row: &SummaryRow) -> bool {
+        let Self { states, causes, agent, labels, since } = self;
+        (states.is_empty() || states.contains(&row.state))
+            && (causes.is_empty() || row.cause.is_some_and(|cause| causes.contains(&cause)))
+            && agent.as_ref().is_none_or(|agent| row.owner == *agent || row.agents.contains(agent))
+            && labels.iter().all(|label| row.labels.contains(label))
+            && since.is_none_or(|since| row.created_at >= since)
+    }
 }
 
 /// A place in a list that is sorted newest first by (created_at, task).
