@@ -2,6 +2,7 @@
 
 pub mod engine;
 pub mod runtime;
+pub mod service;
 pub mod store;
 pub mod types;
 

@@ -1,0 +1,9 @@
+//! The tonic services: parse the wire into the domain's types, call the runtime, say what came of it. Floor 3.
+//!
+//! Never here: a decision, the store, the engine beyond its public words, a clock that a decision could see. Wire types
+//! stop here.
+
+pub mod convert;
+mod page;
+pub mod status;
+mod trace;
