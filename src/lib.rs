@@ -1,5 +1,6 @@
 //! Bailiwick: a control plane in which every task has an owner, a budget and an end.
 
+pub mod app;
 pub mod engine;
 pub mod runtime;
 pub mod service;

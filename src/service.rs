@@ -4,6 +4,17 @@
 //! stop here.
 
 pub mod convert;
+mod follow;
+mod frame;
+mod lanes;
+mod operator;
 mod page;
+mod polled;
+pub mod server;
+mod session;
+mod shed;
 pub mod status;
+mod tasks;
 mod trace;
+mod work;
+mod worker;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -13,7 +14,10 @@ use crate::{
     runtime::{AgentInfo, Down, Grant, Opened, Registration, WorkerInfo},
     types::{
         ids::{AgentName, Lease},
-        limits::fixed::{MAX_LABEL_KEY_BYTES, MAX_LABEL_VALUE_BYTES, MAX_LABELS, MAX_LIST, MAX_SCHEMA_BYTES},
+        limits::fixed::{
+            MAX_LABEL_KEY_BYTES, MAX_LABEL_VALUE_BYTES, MAX_LABELS, MAX_LIST, MAX_PAYLOAD_BYTES,
+            MAX_SCHEMA_BYTES,
+        },
         outcome::Cause,
         payload::Payload,
         time::Span,
@@ -36,6 +40,11 @@ const MAX_VERSION_CHARS: usize = 64;
 const MAX_DESCRIPTION_BYTES: usize = 1 << 10;
 /// Leases a worker may claim: more than any worker can hold.
 const MAX_HELD_LEASES: usize = 10_000;
+
+/// Lineage on one message, in bytes: with an input, a best result and a schema it stays below 4 MiB, which is what gRPC
+/// clients receive unless told otherwise.
+const MAX_LINEAGE_BYTES: usize = 3 << 19;
+const _: () = assert!(MAX_LINEAGE_BYTES + 2 * MAX_PAYLOAD_BYTES + MAX_SCHEMA_BYTES < 4 << 20);
 
 /// What the registry keeps of an agent beside its name, as JSON.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -176,7 +185,7 @@ fn assignment_out(assignment: &Assignment) -> pb::Assignment {
         kind: enums::turn_kind(*kind) as i32,
         goal: goal.clone(),
         input: input.as_ref().map(value),
-        lineage: lineage.iter().map(lineage_out).collect(),
+        lineage: lineage_page(lineage, lineage.len()),
         lineage_total: length(*lineage_total),
         termination: Some(pb::TerminationTerms {
             result_schema: result_schema.as_ref().map(structure),
@@ -198,8 +207,23 @@ fn assignment_out(assignment: &Assignment) -> pb::Assignment {
     }
 }
 
-/// One envelope of the history.
-pub(crate) fn lineage_out(entry: &LineageEntry) -> pb::LineageEntry {
+/// Entries for one message: at most `size`, and no more than clients with usual limits can receive beside the rest of an
+/// assignment; at least one. GetLineage has the rest.
+pub(crate) fn lineage_page(entries: &[LineageEntry], size: usize) -> Vec<pb::LineageEntry> {
+    let mut page = Vec::new();
+    let mut bytes = 0;
+    for entry in entries.iter().take(size) {
+        let entry = lineage_out(entry);
+        bytes += entry.encoded_len();
+        if bytes > MAX_LINEAGE_BYTES && !page.is_empty() {
+            break;
+        }
+        page.push(entry);
+    }
+    page
+}
+
+fn lineage_out(entry: &LineageEntry) -> pb::LineageEntry {
     let LineageEntry { id, turn, agent, step, envelope } = entry;
     pb::LineageEntry {
         id: id.clone(),
