@@ -1,7 +1,9 @@
 //! Bailiwick: a control plane in which every task has an owner, a budget and an end.
 
+pub mod app;
 pub mod engine;
 pub mod runtime;
+pub mod service;
 pub mod store;
 pub mod types;
 
