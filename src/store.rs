@@ -77,7 +77,10 @@ pub const SHARDS: &str = "shards";
 ///
 /// # Errors
 /// As the store's; [`StoreError::Corrupt`] if the stored count is not one.
-pub fn fixed_shards(store: &dyn Store, wanted: std::num::NonZeroU16) -> Result<std::num::NonZeroU16, StoreError> {
+pub fn fixed_shards(
+    store: &dyn Store,
+    wanted: std::num::NonZeroU16,
+) -> Result<std::num::NonZeroU16, StoreError> {
     let Some(found) = store.number(SHARDS)? else {
         store.set_number(SHARDS, u64::from(wanted.get()))?;
         return Ok(wanted);

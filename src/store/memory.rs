@@ -12,7 +12,9 @@ use std::{
 
 use super::{
     Store, StoreError,
-    record::{AgentRow, Append, EscalationRow, LogEntry, MAX_NUMBER, PageAfter, StoredEvent, SummaryRow, TaskFilter},
+    record::{
+        AgentRow, Append, EscalationRow, LogEntry, MAX_NUMBER, PageAfter, StoredEvent, SummaryRow, TaskFilter,
+    },
 };
 use crate::types::{
     ids::{EscalationId, TaskId},
@@ -123,7 +125,8 @@ fn index(number: u64) -> usize {
 
 impl Store for MemoryStore {
     fn commit(&self, appends: &[Append]) -> Result<u64, StoreError> {
-        let failing = self.commits_to_fail.try_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        let failing =
+            self.commits_to_fail.try_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
         if failing.is_ok() {
             return Err(StoreError::Unavailable("a test asked for it".to_owned()));
         }

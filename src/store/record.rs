@@ -116,9 +116,12 @@ impl Append {
         if self.events.is_empty() {
             return wrong("it has no events");
         }
-        let numbered = self.events.iter().zip(1..).all(|(event, n)| Some(event.seq) == self.expected_seq.checked_add(n));
+        let numbered =
+            self.events.iter().zip(1..).all(|(event, n)| Some(event.seq) == self.expected_seq.checked_add(n));
         if !numbered || self.summary.seq != self.last_seq() {
-            return wrong("its events, or the summary after them, are not numbered on from the expected number");
+            return wrong(
+                "its events, or the summary after them, are not numbered on from the expected number",
+            );
         }
         if self.summary.task != self.task || self.escalations.iter().any(|row| row.id.task != self.task) {
             return wrong("a row of it is another task's");

@@ -94,10 +94,7 @@ impl Writer {
     ///
     /// # Errors
     /// The system has no thread to give.
-    pub fn start(
-        store: Arc<dyn Store>,
-        bound: NonZeroUsize,
-    ) -> io::Result<(WriterHandle, JoinHandle<()>)> {
+    pub fn start(store: Arc<dyn Store>, bound: NonZeroUsize) -> io::Result<(WriterHandle, JoinHandle<()>)> {
         let queue = Arc::new(Queue::new(bound));
         let handle =
             WriterHandle { queue: Arc::clone(&queue), _last: Arc::new(CloseOnDrop(Arc::clone(&queue))) };
@@ -202,7 +199,9 @@ impl Drop for Abandon {
     fn drop(&mut self) {
         self.0.close();
         for left in self.0.take_all() {
-            (left.submission.on_done)(Err(StoreError::Unavailable("the journal's writer has ended".to_owned())));
+            (left.submission.on_done)(Err(StoreError::Unavailable(
+                "the journal's writer has ended".to_owned(),
+            )));
         }
     }
 }

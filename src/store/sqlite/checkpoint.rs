@@ -42,7 +42,8 @@ impl Checkpointer {
             }
         };
         let thread = thread::Builder::new().name("checkpoint".to_owned()).spawn(work);
-        let cannot = |error: io::Error| StoreError::Unavailable(format!("no thread for checkpoints: {error}"));
+        let cannot =
+            |error: io::Error| StoreError::Unavailable(format!("no thread for checkpoints: {error}"));
         Ok(Self { wake: Some(wake), thread: Some(thread.map_err(cannot)?), since_look: AtomicUsize::new(0) })
     }
 

@@ -111,10 +111,12 @@ fn walk_query(
             "task_agents w CROSS JOIN tasks t ON t.task_id = w.task_id WHERE w.agent = ?",
             [text(agent.as_str())],
         ),
-        Walk::State(state) => query
-            .push("tasks t INDEXED BY tasks_by_state WHERE t.state = ?", [Value::Text(word(state)?)]),
-        Walk::Cause(cause) => query
-            .push("tasks t INDEXED BY tasks_by_cause WHERE t.cause = ?", [Value::Text(word(cause)?)]),
+        Walk::State(state) => {
+            query.push("tasks t INDEXED BY tasks_by_state WHERE t.state = ?", [Value::Text(word(state)?)])
+        }
+        Walk::Cause(cause) => {
+            query.push("tasks t INDEXED BY tasks_by_cause WHERE t.cause = ?", [Value::Text(word(cause)?)])
+        }
         Walk::Age => query.push("tasks t INDEXED BY tasks_by_age WHERE TRUE", []),
     }
     let walked = if matches!(walk, Walk::Label(..) | Walk::Agent(_)) { "w" } else { "t" };
@@ -137,7 +139,8 @@ fn narrow(query: &mut Query, walked: &str, filter: &TaskFilter) -> Result<(), St
     query.push_any_of("t.cause", causes);
     let same_task = format!("created_at = {walked}.created_at AND task_id = {walked}.task_id");
     for (key, value) in labels {
-        let sql = format!(" AND EXISTS (SELECT 1 FROM task_labels WHERE key = ? AND value = ? AND {same_task})");
+        let sql =
+            format!(" AND EXISTS (SELECT 1 FROM task_labels WHERE key = ? AND value = ? AND {same_task})");
         query.push(&sql, [text(key), text(value)]);
     }
     if let Some(agent) = agent {
@@ -165,11 +168,8 @@ pub(super) fn escalations(
         query.push(" AND task_id = ?", [Value::Text(task.to_string())]);
     }
     if let Some((asked_at, EscalationId { task, number: n })) = after {
-        let place = [
-            Value::Integer(number(asked_at.0)),
-            Value::Text(task.to_string()),
-            Value::Integer(i64::from(n)),
-        ];
+        let place =
+            [Value::Integer(number(asked_at.0)), Value::Text(task.to_string()), Value::Integer(i64::from(n))];
         query.push(" AND (asked_at, task_id, number) > (?, ?, ?)", place);
     }
     query.push(" ORDER BY asked_at, task_id, number LIMIT ?", [Value::Integer(limit(rows))]);
@@ -187,7 +187,8 @@ pub(super) fn plans(
     let plan = |walk| {
         let query = walk_query(&walk, filter, after, 10)?;
         let mut statement = reader.prepare(&format!("EXPLAIN QUERY PLAN {}", query.sql))?;
-        let lines = statement.query_map(params_from_iter(query.values), |row| row.get::<_, String>("detail"))?;
+        let lines =
+            statement.query_map(params_from_iter(query.values), |row| row.get::<_, String>("detail"))?;
         Ok(lines.collect::<Result<Vec<_>, _>>()?.join("; "))
     };
     walks(filter).into_iter().map(plan).collect()

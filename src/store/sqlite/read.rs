@@ -103,8 +103,11 @@ pub(super) fn summary(reader: &Connection, task: TaskId) -> Result<Option<Summar
 }
 
 pub(super) fn open_tasks(reader: &Connection) -> Result<Vec<TaskId>, StoreError> {
-    let open: Vec<String> =
-        TaskState::ALL.iter().filter(|state| !state.is_end()).map(super::text::word).collect::<Result<_, _>>()?;
+    let open: Vec<String> = TaskState::ALL
+        .iter()
+        .filter(|state| !state.is_end())
+        .map(super::text::word)
+        .collect::<Result<_, _>>()?;
     let marks = vec!["?"; open.len()].join(", ");
     let sql = format!("SELECT task_id FROM tasks WHERE state IN ({marks}) ORDER BY created_at, task_id");
     let mut statement = reader.prepare_cached(&sql)?;

@@ -102,7 +102,8 @@ fn terms_of(summary: &SummaryRow) -> BTreeSet<Term> {
 }
 
 fn known_terms(face: &Face) -> Result<BTreeSet<Term>, StoreError> {
-    let broken = |error: serde_json::Error| StoreError::Corrupt(format!("a task's agents or labels: {error}"));
+    let broken =
+        |error: serde_json::Error| StoreError::Corrupt(format!("a task's agents or labels: {error}"));
     let agents: Vec<AgentName> = serde_json::from_str(&face.agents).map_err(broken)?;
     let labels = parse_labels(&face.labels).map_err(broken)?;
     Ok(terms(Timestamp(face.created_at), &face.owner, &agents, &labels))
@@ -195,22 +196,19 @@ impl<'c> Statements<'c> {
         ])?;
         match before {
             None => self.terms.change(id, &BTreeSet::new(), &terms_of(summary)),
-            Some(before) if (&before.agents, &before.labels, &before.owner) == (agents, labels, owner)
-                && before.created_at == face.created_at => Ok(()),
+            Some(before)
+                if (&before.agents, &before.labels, &before.owner) == (agents, labels, owner)
+                    && before.created_at == face.created_at =>
+            {
+                Ok(())
+            }
             Some(before) => self.terms.change(id, &known_terms(&before)?, &terms_of(summary)),
         }
     }
 
     fn escalation(&mut self, id: &str, row: &EscalationRow) -> Result<(), StoreError> {
         let EscalationRow { id: escalation, open, state, asked_at, view } = row;
-        self.put_escalation.execute(params![
-            id,
-            escalation.number,
-            open,
-            state,
-            number(asked_at.0),
-            view
-        ])?;
+        self.put_escalation.execute(params![id, escalation.number, open, state, number(asked_at.0), view])?;
         Ok(())
     }
 }
