@@ -36,6 +36,8 @@ const SAVE_EVERY: Duration = Duration::from_secs(2);
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
 /// The longest wait after a failure.
 const LAST_BACKOFF: Duration = Duration::from_secs(30);
+/// Open tasks that are kept in memory, unless said otherwise.
+const MAX_KEPT_TASKS: usize = 4_096;
 
 /// Traces cannot be exported as the environment asks.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +57,8 @@ pub struct TraceExporter<S = opentelemetry_otlp::SpanExporter> {
     sampler: Sampler,
     /// Lost whenever a pass is broken off; made anew from `confirmed`.
     follower: Option<Follower>,
+    /// Tasks whose projectors are kept.
+    kept_tasks: usize,
     /// Up to here the sink has everything. `None`: not read from the store yet.
     confirmed: Option<u64>,
     /// Up to here the store knows that it has.
@@ -104,11 +108,19 @@ impl<S: SpanSink + 'static> TraceExporter<S> {
             sink,
             sampler,
             follower: None,
+            kept_tasks: MAX_KEPT_TASKS,
             confirmed: None,
             saved: 0,
             saved_at: Instant::now(),
             chunk: CHUNK,
         }
+    }
+
+    /// Keeps so many open tasks in memory instead of 4,096. Others are read from the journal when they go on.
+    #[must_use]
+    pub fn keeping(mut self, tasks: usize) -> Self {
+        self.kept_tasks = tasks;
+        self
     }
 
     /// Exports until `stop`, then once more what is left, for at most `last_limit`. `log_end` is the end of the log: a nudge,
@@ -191,12 +203,13 @@ impl<S: SpanSink + 'static> TraceExporter<S> {
     async fn read(&mut self) -> Result<Page, PassError> {
         let follower = self.follower.take();
         let (store, sampler, confirmed) = (Arc::clone(&self.store), self.sampler, self.confirmed);
+        let kept_tasks = self.kept_tasks;
         let reading = tokio::task::spawn_blocking(move || {
             let start = match confirmed {
                 Some(position) => position,
                 None => store.number(CURSOR)?.unwrap_or(0),
             };
-            let mut follower = follower.unwrap_or_else(|| Follower::new(store, sampler, start));
+            let mut follower = follower.unwrap_or_else(|| Follower::new(store, sampler, start, kept_tasks));
             let page = follower.next()?;
             Ok::<_, StoreError>((follower, page, start))
         });

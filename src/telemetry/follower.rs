@@ -17,8 +17,6 @@ use crate::{
 
 /// Entries of the log that are read at once. An entry may hold a result of a megabyte, so this bounds memory too.
 const PAGE: usize = 128;
-/// Projectors that are kept; the one unused for longest goes first, and is rebuilt from the journal when it is needed.
-const MAX_PROJECTORS: usize = 4_096;
 
 /// A page of the log as spans.
 #[derive(Debug)]
@@ -39,6 +37,7 @@ pub(super) struct Follower {
     /// Counts pages: the age of what is kept.
     pages: u64,
     projectors: HashMap<TaskId, Kept>,
+    /// How many are kept over a page's end; the ones unused for longest go first.
     capacity: usize,
 }
 
@@ -48,9 +47,9 @@ struct Kept {
 }
 
 impl Follower {
-    /// A follower that starts after `position`.
-    pub(super) fn new(store: Arc<dyn Store>, sampler: Sampler, position: u64) -> Self {
-        Self { store, sampler, position, pages: 0, projectors: HashMap::new(), capacity: MAX_PROJECTORS }
+    /// A follower that starts after `position` and keeps the projectors of at most `capacity` tasks.
+    pub(super) fn new(store: Arc<dyn Store>, sampler: Sampler, position: u64, capacity: usize) -> Self {
+        Self { store, sampler, position, pages: 0, projectors: HashMap::new(), capacity }
     }
 
     /// Reads the next page.
