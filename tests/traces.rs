@@ -233,10 +233,10 @@ invoke_workflow
   invoke_agent planner
     attempt 1
     attempt 2
-    plan 1
   invoke_agent reader
     attempt 1
       late_usage
+  plan 1
   invoke_agent checker
     attempt 1
   invoke_agent writer
@@ -254,7 +254,7 @@ invoke_workflow
 
 fn exporter(store: &Arc<dyn Store>, sink: &OtlpSink) -> TraceExporter {
     let sampler = Sampler { follows_parent: true, ratio: 1.0 };
-    let settings = TraceSettings { endpoint: sink.endpoint(), sampler, service_is_named: false };
+    let settings = TraceSettings { endpoint: sink.endpoint(), sampler };
     TraceExporter::new(Arc::clone(store), &settings).expect("a usable sink")
 }
 
@@ -341,7 +341,8 @@ async fn spans_have_the_times_of_the_journal() {
         (SpanOf::Attempt(1, 2), (5_200, 6_000)),
         (SpanOf::Plan(1), (6_000, 8_000)),
         (SpanOf::Turn(3), (6_500, 7_000)),
-        (SpanOf::Gate(5), (9_000, 9_000)),
+        // It ends with the answer and takes what the journal can tell apart: a microsecond.
+        (SpanOf::Gate(5), (8_999, 9_000)),
         (SpanOf::Decide(7), (9_500, 9_900)),
         (SpanOf::Escalation(1), (9_900, 60_000)),
     ] {
@@ -498,6 +499,31 @@ async fn an_outage_of_the_sink_delays_spans_and_keeps_the_cursor() {
     assert_eq!(store.number(CURSOR), Ok(end));
 }
 
+/// A sink that takes a request and never answers.
+#[derive(Debug)]
+struct BlackHole;
+
+impl opentelemetry_sdk::trace::SpanExporter for BlackHole {
+    async fn export(
+        &self,
+        _: Vec<opentelemetry_sdk::trace::SpanData>,
+    ) -> opentelemetry_sdk::error::OTelSdkResult {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_sink_that_never_answers_does_not_hold_up_the_shutdown() {
+    let store = new_store();
+    Journal::new(Arc::clone(&store), 1).commit(0, vec![submitted(None), ended()]);
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let exporter = TraceExporter::with_sink(Arc::clone(&store), BlackHole, Sampler::ALWAYS);
+    // Would wait for ever if the limit were not one.
+    exporter.run(watch::channel(0).1, stop, Duration::from_millis(1)).await;
+    assert_eq!(store.number(CURSOR), Ok(None));
+}
+
 #[tokio::test]
 async fn a_submitter_that_does_not_record_is_obeyed() {
     let store = new_store();
@@ -572,9 +598,14 @@ async fn a_sample_for_the_sink_of_the_environment() {
         TraceExporter::from_env(Arc::clone(&store)).expect("usable settings").expect("an endpoint is set");
     let stop = CancellationToken::new();
     stop.cancel();
-    exporter.run(watch::channel(0).1, stop, LIMIT).await;
+    exporter.run(watch::channel(0).1, stop.clone(), LIMIT).await;
     let end = store.log(0, 1_000).expect("the log").last().map(|entry| entry.position);
     assert_eq!(store.number(CURSOR), Ok(end), "the sink did not take it");
+    // Once more, as after a crash that lost the cursor: the sink should show everything once.
+    store.set_number(CURSOR, 0).expect("the store takes it");
+    let again =
+        TraceExporter::from_env(Arc::clone(&store)).expect("usable settings").expect("an endpoint is set");
+    again.run(watch::channel(0).1, stop, LIMIT).await;
     otlp_sink::send_as_worker(journal.task, 1, 2, START.0 * 1_000 + 5_250_000_000).await;
     println!("trace {}", journal.task.uuid().simple());
 }

@@ -47,6 +47,13 @@ pub const GEN_AI_USAGE_REASONING_OUTPUT_TOKENS: &str = "gen_ai.usage.reasoning.o
 /// The class of a failure: here always a cause or an attempt's end.
 pub const ERROR_TYPE: &str = "error.type";
 
+/// The service, of a resource.
+pub const SERVICE_NAME: &str = "service.name";
+/// The service's version, of a resource.
+pub const SERVICE_VERSION: &str = "service.version";
+/// The machine, of a resource.
+pub const HOST_NAME: &str = "host.name";
+
 /// The task's id.
 pub const TASK_ID: &str = "bailiwick.task.id";
 /// The first characters of the task's goal.
@@ -134,6 +141,8 @@ pub const BUDGET_LEFT: &str = "bailiwick.budget.left";
 pub const PLAN_NUMBER: &str = "bailiwick.plan.number";
 /// What the delegation counted as: STATIC, ROUND, REPLAN.
 pub const PLAN_KIND: &str = "bailiwick.plan.kind";
+/// The number of the turn that delegated the plan; absent for the contract's own.
+pub const PLAN_PLANNER_TURN: &str = "bailiwick.plan.planner_turn";
 /// The ids of the plan's steps.
 pub const PLAN_STEPS: &str = "bailiwick.plan.steps";
 /// Tokens held for the plan.

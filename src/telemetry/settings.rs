@@ -1,7 +1,8 @@
 //! The standard `OTEL_*` variables, read once. Traces are off unless an endpoint is set.
 //!
 //! What only the transport needs (`OTEL_EXPORTER_OTLP_HEADERS`, `_TIMEOUT`, `_COMPRESSION`, `_INSECURE` and their
-//! `_TRACES_` forms) the OTLP crate reads by itself when the sink is built.
+//! `_TRACES_` forms), and what the server is called (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`), the OpenTelemetry
+//! crates read by themselves when the sink is built.
 
 /// How traces are exported.
 #[derive(Debug, Clone, PartialEq)]
@@ -10,8 +11,6 @@ pub struct TraceSettings {
     pub endpoint: String,
     /// Which tasks are recorded.
     pub sampler: Sampler,
-    /// Whether the environment names the service; otherwise it is "bailiwick".
-    pub service_is_named: bool,
 }
 
 /// Which tasks are recorded.
@@ -69,10 +68,7 @@ impl TraceSettings {
             ));
         }
         let sampler = read_sampler(set("OTEL_TRACES_SAMPLER"), set("OTEL_TRACES_SAMPLER_ARG"))?;
-        let in_attributes = set("OTEL_RESOURCE_ATTRIBUTES")
-            .is_some_and(|list| list.split(',').any(|entry| entry.trim().starts_with("service.name=")));
-        let service_is_named = in_attributes || set("OTEL_SERVICE_NAME").is_some();
-        Ok(Some(Self { endpoint, sampler, service_is_named }))
+        Ok(Some(Self { endpoint, sampler }))
     }
 }
 
@@ -144,9 +140,9 @@ mod tests {
         assert_eq!(read(&[(ENDPOINT.0, " ")]), Ok(None));
         assert_eq!(read(&[ENDPOINT, ("OTEL_SDK_DISABLED", "TRUE")]), Ok(None));
         assert_eq!(read(&[ENDPOINT, ("OTEL_TRACES_EXPORTER", "none")]), Ok(None));
-        let on = read(&[ENDPOINT, ("OTEL_RESOURCE_ATTRIBUTES", "a=b, service.name=x")]);
+        let on = read(&[ENDPOINT]);
         let sampler = Sampler { follows_parent: true, ratio: 1.0 };
-        let expected = TraceSettings { endpoint: ENDPOINT.1.to_owned(), sampler, service_is_named: true };
+        let expected = TraceSettings { endpoint: ENDPOINT.1.to_owned(), sampler };
         assert_eq!(on, Ok(Some(expected)));
         let both = read(&[ENDPOINT, ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://other:1")]);
         assert_eq!(both.ok().flatten().map(|settings| settings.endpoint), Some("http://other:1".to_owned()));

@@ -24,11 +24,15 @@ use crate::{
     engine::event::{Event, Record, TraceContext, Trip},
     types::{
         ids::{AttemptNumber, TaskId, TurnNumber},
-        time::Timestamp,
+        time::{self, Timestamp},
         trace_ids::{self, SpanOf},
         usage::Usage,
     },
 };
+
+/// How long something takes that the journal knows only the moment of: what it can tell apart. Viewers take a span without
+/// any duration for a fault.
+const TICK: time::Span = time::Span(1);
 
 /// Builds the spans of one task.
 #[derive(Debug)]
@@ -249,7 +253,8 @@ impl Projector {
         } else if let Some(trace) = &self.trace {
             let under = Some(SpanOf::Attempt(turn, attempt));
             let name = semconv::LATE_USAGE.to_owned();
-            let mut span = trace.span(SpanOf::LateUsage(record.seq), under, name, record.at, record.at);
+            let mut span =
+                trace.span(SpanOf::LateUsage(record.seq), under, name, record.at.minus(TICK), record.at);
             span.attributes.0.extend(attributes.0);
             self.finished.push(span);
         }

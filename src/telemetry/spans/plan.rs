@@ -1,5 +1,5 @@
-//! The span of a plan: from its acceptance to its end. The turns of its steps hang under the root like all turns, and
-//! carry its number.
+//! The span of a plan: from its acceptance to its end, under the root beside the turns of its steps, which carry its
+//! number. Not under the planner's turn: that has ended when the plan begins.
 
 use super::Projector;
 use crate::{
@@ -15,8 +15,6 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct OpenPlan {
     start: Timestamp,
-    /// The turn that delegated it; 0: the contract's.
-    planner_turn: u32,
     steps: Vec<StepId>,
     attributes: Attributes,
     events: Events,
@@ -30,9 +28,9 @@ impl Projector {
             .number(semconv::PLAN_NUMBER, *number)
             .word(semconv::PLAN_KIND, kind)
             .list(semconv::PLAN_STEPS, steps.iter().map(StepId::as_str))
+            .number_if_any(semconv::PLAN_PLANNER_TURN, *planner_turn)
             .number(semconv::PLAN_HELD, *held);
-        let open =
-            OpenPlan { start: at, planner_turn: *planner_turn, steps, attributes, events: Events::default() };
+        let open = OpenPlan { start: at, steps, attributes, events: Events::default() };
         self.plans.insert(*number, open);
         if let Some(root) = &mut self.root {
             root.plans += 1;
@@ -55,9 +53,8 @@ impl Projector {
 
     pub(super) fn end_plan(&mut self, number: u32, succeeded: bool, at: Timestamp) {
         let (Some(trace), Some(plan)) = (&self.trace, self.plans.remove(&number)) else { return };
-        let under = if plan.planner_turn == 0 { SpanOf::Task } else { SpanOf::Turn(plan.planner_turn) };
         let name = format!("{} {number}", semconv::PLAN);
-        let mut span = trace.span(SpanOf::Plan(number), Some(under), name, plan.start, at);
+        let mut span = trace.span(SpanOf::Plan(number), Some(SpanOf::Task), name, plan.start, at);
         span.attributes.0.extend(plan.attributes.0);
         span.attributes = span.attributes.flag(semconv::PLAN_SUCCEEDED, succeeded);
         if !succeeded {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Projector, Trace};
+use super::{Projector, TICK, Trace};
 use crate::{
     engine::event::{AttemptEnd, Event, Trip, TurnKind},
     telemetry::{
@@ -249,7 +249,7 @@ impl Projector {
         let Some(trace) = &self.trace else { return };
         let answered = self.turns.get(&turn).and_then(|turn| turn.closing.as_ref()).map(|closing| closing.at);
         let under = Some(SpanOf::Turn(turn));
-        let start = answered.unwrap_or(at);
+        let start = answered.unwrap_or(at).min(at.minus(TICK));
         let mut span = trace.span(SpanOf::Gate(turn), under, semconv::GATE.to_owned(), start, at);
         span.attributes = span
             .attributes
