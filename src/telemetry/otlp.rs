@@ -90,7 +90,7 @@ pub(super) fn span_data(span: Span) -> SpanData {
         dropped_attributes_count: 0,
         events: events(span.events),
         links: SpanLinks::default(),
-        status: span.error.map_or(Status::Unset, |reason| Status::error(reason)),
+        status: span.error.map_or(Status::Unset, Status::error),
         instrumentation_scope: SCOPE.clone(),
     }
 }
