@@ -1,11 +1,23 @@
 //! The engine: every decision of Bailiwick, pure. Floor 0.
 //!
+//! A command is decided against state at a given time; the answer is events or a rejection. Events are applied to staged
+//! state and made durable by the runtime; only then are effects released.
+//!
 //! Never here: async, clocks, randomness, I/O, wire types. Same state, same command, same time: same events.
 
+mod apply;
+mod check;
 pub mod command;
+mod decide;
+mod effects;
 pub mod event;
 pub mod intake;
 pub mod ledger;
+mod lineage;
+mod plan_run;
 pub mod readiness;
+mod recover;
+mod render;
 pub mod task;
+mod turn;
 pub mod view;

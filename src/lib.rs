@@ -13,3 +13,7 @@ pub mod pb {
     /// Every proto of this crate with its imports, encoded: for reflection and for the JSON mapping.
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 }
+
+pub mod cli;
+pub mod config;
+pub mod console;

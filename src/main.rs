@@ -1,3 +1,7 @@
-//! The `bailiwick` binary.
+//! The `bailiwick` binary. Everything is in the library; this only hands the process over.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bailiwick::cli::main()
+}

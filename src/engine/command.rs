@@ -35,7 +35,7 @@ pub struct Env<'a> {
 pub enum Command {
     /// Lease a ready turn to a worker. `lease` names the turn and its next attempt.
     Assign {
-        /// The lease, with fresh random bits; its attempt number is filled in by the engine.
+        /// The turn and fresh random bits; the attempt number is filled in by the engine (see the reply's lease).
         lease: Lease,
         /// The worker.
         worker: WorkerId,
@@ -115,8 +115,11 @@ pub enum HumanAnswer {
 /// What a decided command answers.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
-    /// It is done.
+    /// It is done. To `Assign`: the turn could not be funded, and what follows from that is in the events; the slot goes
+    /// back.
     Done,
+    /// The result was refused, but the usage that came with it is recorded: a fence refuses results, never usage.
+    Refused(Rejection),
     /// The work to send to the worker once durable.
     Assigned(Box<Assignment>),
     /// What a request for budget got.

@@ -56,6 +56,9 @@ pub enum Event {
         /// Whether it is a revision turn.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         revision: bool,
+        /// Whether the owner's decision to go on with this agent counts as a re-plan.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        replan: bool,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         notes: Vec<String>,
     },
@@ -105,6 +108,9 @@ pub enum Event {
         attempt: AttemptNumber,
         end: AttemptEnd,
         reason: String,
+        /// Why the server revoked it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<Cause>,
         /// Final usage, where the attempt's own answer said it (retryable failures). Absent: it stays charged in full until
         /// it is heard of.
         #[serde(default, skip_serializing_if = "Option::is_none")]

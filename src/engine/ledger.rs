@@ -1,10 +1,18 @@
-//! The task's account. Integers only.
+//! The task's account. Integers only; every figure is in tokens (input + output) unless it says otherwise.
+//!
+//! Two pots that never mix: the main grant (`granted - finalization`) and the finalization reserve. A running plan has a
+//! hold inside the main grant. `spent + reserved <= granted` holds after every call, whatever a worker reports: what it
+//! reports beyond that is kept in `overrun`. Never here: rules about who may spend; those are in `decide`.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{ids::AgentName, usage::Usage};
+use crate::types::{
+    contract::Budget,
+    ids::{AgentName, AttemptNumber, TurnNumber},
+    usage::Usage,
+};
 
 /// The ledger as people see it, in tokens. Explained in proto/bailiwick/v1/task.proto.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -20,4 +28,356 @@ pub struct LedgerView {
     /// Input, output, cached, reasoning, cost: of spent + overrun.
     pub usage: Usage,
     pub by_agent: BTreeMap<AgentName, u64>,
+}
+
+/// Where an attempt's allowance is reserved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pot {
+    /// The main grant.
+    Main,
+    /// The hold of the plan with this number.
+    Plan(u32),
+    /// The finalization reserve.
+    Finalization,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Live,
+    /// Vanished or revoked, charged in full until it is heard of.
+    Unheard,
+    Settled,
+}
+
+#[derive(Debug, Clone)]
+struct Account {
+    agent: AgentName,
+    pot: Pot,
+    allowance: u64,
+    usage: Usage,
+    standing: Standing,
+}
+
+impl Account {
+    /// Tokens still reserved for it.
+    const fn outstanding(&self) -> u64 {
+        match self.standing {
+            Standing::Live | Standing::Unheard => self.allowance.saturating_sub(self.usage.tokens()),
+            Standing::Settled => 0,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct AgentSum {
+    spent: u64,
+    reserved: u64,
+}
+
+/// The account itself.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    budget: Budget,
+    main_spent: u64,
+    /// Outstanding allowances of attempts on the main grant and on plans.
+    main_reserved: u64,
+    /// What the running plan holds beyond the outstanding allowances of its attempts.
+    plan_free: u64,
+    plan: Option<u32>,
+    final_spent: u64,
+    final_reserved: u64,
+    overrun: u64,
+    unheard: u64,
+    usage: Usage,
+    agents: BTreeMap<AgentName, AgentSum>,
+    attempts: BTreeMap<(TurnNumber, AttemptNumber), Account>,
+}
+
+type AttemptKey = (TurnNumber, AttemptNumber);
+
+impl Ledger {
+    /// An account with nothing reserved and nothing spent.
+    pub fn new(budget: &Budget) -> Self {
+        Self {
+            budget: budget.clone(),
+            main_spent: 0,
+            main_reserved: 0,
+            plan_free: 0,
+            plan: None,
+            final_spent: 0,
+            final_reserved: 0,
+            overrun: 0,
+            unheard: 0,
+            usage: Usage::default(),
+            agents: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+        }
+    }
+
+    /// Reserves an attempt's allowance. The caller has asked the pot for room first.
+    pub fn open(&mut self, key: AttemptKey, agent: &AgentName, pot: Pot, allowance: u64) {
+        match pot {
+            Pot::Main => self.main_reserved += allowance,
+            Pot::Plan(_) => {
+                assert!(self.plan_free >= allowance, "a step is funded from what its plan holds");
+                self.plan_free -= allowance;
+                self.main_reserved += allowance;
+            }
+            Pot::Finalization => self.final_reserved += allowance,
+        }
+        self.agent(agent).reserved += allowance;
+        let account = Account {
+            agent: agent.clone(),
+            pot,
+            allowance,
+            usage: Usage::default(),
+            standing: Standing::Live,
+        };
+        self.attempts.insert(key, account);
+        self.assert_sound();
+    }
+
+    /// Raises a live attempt's allowance. The caller has asked the pot for room first.
+    pub fn raise(&mut self, key: AttemptKey, tokens: u64) {
+        let Some(account) = self.attempts.get_mut(&key) else { return };
+        account.allowance += tokens;
+        // An attempt that is over its allowance already has spent part of the raise.
+        let added = account.outstanding().min(tokens);
+        let (agent, pot) = (account.agent.clone(), account.pot);
+        match pot {
+            Pot::Main | Pot::Plan(_) => self.main_reserved += added,
+            Pot::Finalization => self.final_reserved += added,
+        }
+        self.agent(&agent).reserved += added;
+        self.assert_sound();
+    }
+
+    /// Merges a cumulative report. Idempotent, and the order of reports does not matter. An attempt that was unheard is
+    /// settled by it.
+    pub fn report(&mut self, key: AttemptKey, usage: Usage) {
+        let Some(account) = self.attempts.get_mut(&key) else { return };
+        let merged = account.usage.max(usage);
+        let delta = merged.beyond(account.usage);
+        let covered = delta.tokens().min(account.outstanding());
+        let was_unheard = account.standing == Standing::Unheard;
+        account.usage = merged;
+        let (agent, pot) = (account.agent.clone(), account.pot);
+        match pot {
+            Pot::Main | Pot::Plan(_) => {
+                self.main_reserved -= covered;
+                self.main_spent += covered;
+            }
+            Pot::Finalization => {
+                self.final_reserved -= covered;
+                self.final_spent += covered;
+            }
+        }
+        if was_unheard {
+            self.unheard -= covered;
+        }
+        let excess = delta.tokens() - covered;
+        // By tokens alone: money that is short is no reason to hide tokens in the overrun.
+        let debited = excess.min(self.main_tokens_free());
+        self.main_spent += debited;
+        self.overrun += excess - debited;
+        self.usage.add(delta);
+        let sum = self.agent(&agent);
+        sum.spent += delta.tokens();
+        sum.reserved -= covered;
+        if was_unheard {
+            self.release(key);
+        }
+        self.assert_sound();
+    }
+
+    /// What an attempt is charged with when it is answered: the greatest report, or, where nothing was said, its whole
+    /// allowance (as input).
+    pub fn charge(&self, key: AttemptKey, said: Option<Usage>) -> Usage {
+        let Some(account) = self.attempts.get(&key) else { return Usage::default() };
+        match said {
+            Some(usage) => account.usage.max(usage),
+            None => {
+                let mut usage = account.usage;
+                usage.input += account.outstanding();
+                usage
+            }
+        }
+    }
+
+    /// Settles an attempt with its final usage and releases the rest.
+    pub fn settle(&mut self, key: AttemptKey, usage: Usage) {
+        self.report(key, usage);
+        self.release(key);
+        self.assert_sound();
+    }
+
+    /// An attempt has vanished: it stays charged in full until it is heard of.
+    pub fn abandon(&mut self, key: AttemptKey) {
+        let Some(account) = self.attempts.get_mut(&key) else { return };
+        if account.standing == Standing::Live {
+            account.standing = Standing::Unheard;
+            self.unheard += account.outstanding();
+        }
+    }
+
+    fn release(&mut self, key: AttemptKey) {
+        let Some(account) = self.attempts.get_mut(&key) else { return };
+        let rest = account.outstanding();
+        let was_unheard = account.standing == Standing::Unheard;
+        account.standing = Standing::Settled;
+        let (agent, pot) = (account.agent.clone(), account.pot);
+        if was_unheard {
+            self.unheard -= rest;
+        }
+        match pot {
+            Pot::Main => self.main_reserved -= rest,
+            Pot::Plan(number) => {
+                self.main_reserved -= rest;
+                if self.plan == Some(number) {
+                    self.plan_free += rest;
+                }
+            }
+            Pot::Finalization => self.final_reserved -= rest,
+        }
+        self.agent(&agent).reserved -= rest;
+    }
+
+    /// Holds a plan's whole sum. The caller has asked the main grant for room first.
+    pub fn hold_plan(&mut self, number: u32, tokens: u64) {
+        assert!(self.plan.is_none(), "one plan runs at a time");
+        self.plan = Some(number);
+        self.plan_free = tokens;
+        self.assert_sound();
+    }
+
+    /// Raises the running plan's hold from the main grant.
+    pub fn raise_hold(&mut self, tokens: u64) {
+        self.plan_free += tokens;
+        self.assert_sound();
+    }
+
+    /// Releases what the plan still holds.
+    pub fn end_plan(&mut self) {
+        self.plan = None;
+        self.plan_free = 0;
+    }
+
+    /// Tokens of the main grant that nothing holds, by tokens alone.
+    const fn main_tokens_free(&self) -> u64 {
+        let granted = self.budget.max_tokens - self.budget.finalization_reserve;
+        granted - (self.main_spent + self.main_reserved + self.plan_free)
+    }
+
+    /// Tokens of the main grant that nothing holds and that money can pay for at the dearest price.
+    pub fn main_free(&self) -> u64 {
+        let free = self.main_tokens_free();
+        let Some(max_cost) = self.budget.max_cost_nano_usd else { return free };
+        let affordable =
+            max_cost.saturating_sub(self.usage.cost_nano_usd) / self.budget.dearest_nano_usd_per_token.max(1);
+        let promised = self.main_reserved + self.plan_free + (self.final_free() + self.final_reserved);
+        free.min(affordable.saturating_sub(promised))
+    }
+
+    /// Tokens of the plan's hold that no attempt has.
+    pub const fn plan_free(&self) -> u64 {
+        self.plan_free
+    }
+
+    /// Tokens of the finalization reserve that are left.
+    pub const fn final_free(&self) -> u64 {
+        self.budget.finalization_reserve - self.final_spent - self.final_reserved
+    }
+
+    /// Tokens the agent may still be given under its own cap; the greatest number where it has none.
+    pub fn agent_free(&self, agent: &AgentName) -> u64 {
+        let Some(cap) = self.budget.max_tokens_by_agent.get(agent) else { return u64::MAX };
+        let sum = self.agents.get(agent).copied().unwrap_or_default();
+        cap.saturating_sub(sum.spent + sum.reserved)
+    }
+
+    /// Allowance of an attempt.
+    pub fn allowance(&self, key: AttemptKey) -> u64 {
+        self.attempts.get(&key).map_or(0, |a| a.allowance)
+    }
+
+    /// Tokens an attempt has reported or been charged.
+    pub fn spent_by(&self, key: AttemptKey) -> u64 {
+        self.attempts.get(&key).map_or(0, |a| a.usage.tokens())
+    }
+
+    /// The pot an attempt draws on.
+    pub fn pot(&self, key: AttemptKey) -> Option<Pot> {
+        self.attempts.get(&key).map(|a| a.pot)
+    }
+
+    /// Whether a report would change anything: more than was known, or the first word of an attempt that had vanished.
+    pub fn is_news(&self, key: AttemptKey, usage: Usage) -> bool {
+        self.attempts
+            .get(&key)
+            .is_some_and(|a| a.standing == Standing::Unheard || a.usage.max(usage) != a.usage)
+    }
+
+    /// Whether money has run out.
+    pub fn is_cost_exceeded(&self) -> bool {
+        self.budget.max_cost_nano_usd.is_some_and(|max| self.usage.cost_nano_usd > max)
+    }
+
+    /// Tokens reported beyond the grant.
+    pub const fn overrun(&self) -> u64 {
+        self.overrun
+    }
+
+    /// Tokens of attempts that vanished.
+    pub const fn unheard(&self) -> u64 {
+        self.unheard
+    }
+
+    /// The ledger as people see it.
+    pub fn view(&self) -> LedgerView {
+        LedgerView {
+            granted: self.budget.max_tokens,
+            reserved: self.main_reserved + self.plan_free + self.final_reserved,
+            spent: self.main_spent + self.final_spent,
+            overrun: self.overrun,
+            finalization: self.budget.finalization_reserve,
+            finalization_left: self.final_free(),
+            unheard: self.unheard,
+            usage: self.usage,
+            by_agent: self
+                .agents
+                .iter()
+                .filter(|(_, sum)| sum.spent > 0)
+                .map(|(name, sum)| (name.clone(), sum.spent))
+                .collect(),
+        }
+    }
+
+    fn agent(&mut self, agent: &AgentName) -> &mut AgentSum {
+        self.agents.entry(agent.clone()).or_default()
+    }
+
+    /// What must hold after every change; constant time.
+    fn assert_sound(&self) {
+        let main = self.main_spent + self.main_reserved + self.plan_free;
+        let granted = self.budget.max_tokens - self.budget.finalization_reserve;
+        assert!(main <= granted, "spent + reserved <= granted: {main} > {granted}");
+        let last = self.final_spent + self.final_reserved;
+        assert!(last <= self.budget.finalization_reserve, "the finalization reserve is untouchable");
+        assert!(
+            self.main_spent + self.final_spent + self.overrun == self.usage.tokens(),
+            "every reported token is spent or overrun"
+        );
+    }
+
+    /// What must hold when every account is added up afresh; linear time, for tests.
+    pub fn audit(&self) {
+        let sum = |f: &dyn Fn(&Account) -> u64| self.attempts.values().map(f).sum::<u64>();
+        assert_eq!(sum(&|a| a.usage.tokens()), self.usage.tokens());
+        assert_eq!(sum(&Account::outstanding), self.main_reserved + self.final_reserved);
+        let unheard = |a: &Account| if a.standing == Standing::Unheard { a.outstanding() } else { 0 };
+        assert_eq!(sum(&unheard), self.unheard);
+        let reserved: u64 = self.agents.values().map(|a| a.reserved).sum();
+        assert_eq!(reserved, self.main_reserved + self.final_reserved);
+        self.assert_sound();
+    }
 }

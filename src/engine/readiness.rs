@@ -1,6 +1,8 @@
-//! The ten-point readiness list (DESIGN section 9), for one contract.
+//! The ten-point readiness list (DESIGN section 9), for one contract. Honest: what is not there yet says so.
 
-use crate::types::contract::Contract;
+use Readiness::{Absent, Enforced, Weak};
+
+use crate::types::contract::{Contract, Escalation, Gate, Limits};
 
 /// How well a point is met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +29,87 @@ pub struct Point {
 }
 
 /// The ten points for a contract.
-#[allow(clippy::unimplemented)]
-pub fn points(_contract: &Contract) -> Vec<Point> {
-    unimplemented!()
+pub fn points(contract: &Contract) -> Vec<Point> {
+    let Contract { budget, limits, gate, escalation, .. } = contract;
+    let rows: [(&'static str, (Readiness, String)); 10] = [
+        (
+            "hard token budget per task and per turn",
+            (
+                Enforced,
+                format!(
+                    "{} tokens in all, {} a turn, reserved before they are spent",
+                    budget.max_tokens, budget.max_tokens_per_turn
+                ),
+            ),
+        ),
+        (
+            "global hop counter with a hard cap",
+            (Enforced, format!("the server counts; {} hops at most", limits.max_hops)),
+        ),
+        (
+            "wall-clock deadline on the whole task",
+            (
+                Enforced,
+                format!(
+                    "{}, {} of it for the owner's decision",
+                    limits.deadline, limits.finalization_reserve
+                ),
+            ),
+        ),
+        ("explicit owner", (Enforced, format!("{} decides when a guard trips", contract.owner))),
+        (
+            "typed envelopes",
+            (Enforced, "every turn is answered by a StatusEnvelope or a Decision".to_owned()),
+        ),
+        ("re-plan, not just retry", replan_point(limits)),
+        ("gate with a confidence threshold", gate_point(gate)),
+        ("human escalation path that has been drilled", human_point(escalation)),
+        (
+            "termination criteria before anything runs",
+            (Enforced, "result_schema is fixed at intake and sent with every turn".to_owned()),
+        ),
+        (
+            "load-tested with deliberate worker failures",
+            (Absent, "no chaos run is recorded yet: `bailiwick chaos` is coming".to_owned()),
+        ),
+    ];
+    (1..)
+        .zip(rows)
+        .map(|(number, (title, (readiness, advice)))| Point { number, title, readiness, advice })
+        .collect()
+}
+
+type Verdict = (Readiness, String);
+
+fn gate_point(gate: &Gate) -> Verdict {
+    if gate.min_confidence.get() > 0.0 {
+        (
+            Enforced,
+            format!("min_confidence {} and result_schema stand before SUCCEEDED", gate.min_confidence.get()),
+        )
+    } else {
+        (Weak, "only result_schema stands before SUCCEEDED: set gate.min_confidence".to_owned())
+    }
+}
+
+fn human_point(escalation: &Escalation) -> Verdict {
+    if escalation.max_escalations > 0 {
+        (
+            Weak,
+            format!(
+                "up to {} questions, {} each, then {:?}; no drill is recorded yet: drills are coming",
+                escalation.max_escalations, escalation.timeout, escalation.default_answer
+            ),
+        )
+    } else {
+        (Absent, "max_escalations is 0: nobody is ever asked".to_owned())
+    }
+}
+
+fn replan_point(limits: &Limits) -> Verdict {
+    if limits.max_replans > 0 {
+        (Enforced, format!("a failed plan returns to its planner, {} re-plans at most", limits.max_replans))
+    } else {
+        (Weak, "max_replans is 0: a failure goes straight to the owner".to_owned())
+    }
 }

@@ -1,23 +1,78 @@
-//! The aggregate's face.
+//! The aggregate: one task as the state that its events add up to, and its face. Decisions are in `decide`, the only
+//! changes in `apply`. Never here: a rule.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    command::{Command, Effect, Env, LineageEntry, LiveLease, Rejection, Reply},
-    event::{Record, TraceContext},
-    view::{EscalationView, SummaryView, TaskView},
+    command::{Command, Effect, Env, LiveLease, Rejection, Reply},
+    decide,
+    event::{Escalated, EscalationEnd, Event, Outcome, Record, TraceContext, Trip, TurnKind},
+    ledger::Ledger,
+    plan_run::PlanRun,
+    turn::Turn,
+    view::{Counters, EscalationView},
 };
 use crate::types::{
     contract::Contract,
-    ids::{Lease, TaskId},
+    envelope::Confidence,
+    ids::{AgentName, TaskId, TurnNumber},
+    outcome::TaskState,
     payload::Payload,
-    time::Timestamp,
+    time::{Span, Timestamp},
 };
 
 /// One task: the state that its events add up to.
 #[derive(Debug, Clone)]
 pub struct Task {
-    id: TaskId,
+    pub(super) id: TaskId,
+    pub(super) contract: Arc<Contract>,
+    pub(super) fingerprint: u128,
+    pub(super) trace: TraceContext,
+    pub(super) seq: u64,
+    pub(super) created_at: Timestamp,
+    pub(super) updated_at: Timestamp,
+    pub(super) ended_at: Option<Timestamp>,
+    pub(super) ledger: Ledger,
+    pub(super) counters: Counters,
+    /// Every turn; turn n stands at n - 1.
+    pub(super) turns: Vec<Turn>,
+    /// Turns that wait or are leased.
+    pub(super) open: BTreeSet<TurnNumber>,
+    /// The work turns that have ended, in the order of their ends: the lineage.
+    pub(super) history: Vec<TurnNumber>,
+    /// The plan that runs, or the last that ended.
+    pub(super) plan: Option<PlanRun>,
+    pub(super) plans: u32,
+    /// Whether the next delegation follows a failure or a refusal.
+    pub(super) replan_next: bool,
+    /// What the owner was last asked about.
+    pub(super) trips: Vec<Trip>,
+    pub(super) questions: Vec<Question>,
+    pub(super) open_questions: BTreeSet<u32>,
+    pub(super) best: Option<Best>,
+    pub(super) agents: Vec<AgentName>,
+    pub(super) outcome: Option<Outcome>,
+    /// Time the clock has stood still, over pauses that ended.
+    pub(super) paused: Span,
+    /// Since when the clock stands still.
+    pub(super) paused_since: Option<Timestamp>,
+}
+
+/// A question to a person, as state.
+#[derive(Debug, Clone)]
+pub(super) struct Question {
+    pub(super) asked: Escalated,
+    pub(super) asked_at: Timestamp,
+    pub(super) end: Option<(EscalationEnd, String, String, Timestamp)>,
+}
+
+/// The best result so far: the highest by rank, then confidence, then the newest.
+#[derive(Debug, Clone)]
+pub(super) struct Best {
+    pub(super) rank: u8,
+    pub(super) confidence: Confidence,
+    pub(super) result: Payload,
+    pub(super) findings: Vec<String>,
 }
 
 /// What one decision yields. The state has already been changed (staged); nothing of it may be seen outside before the
@@ -55,7 +110,6 @@ pub struct ReplayError {
     pub what: String,
 }
 
-#[allow(clippy::unimplemented, unused_variables)]
 impl Task {
     /// Starts a task under its contract.
     pub fn submit(
@@ -65,72 +119,138 @@ impl Task {
         trace: TraceContext,
         env: Env<'_>,
     ) -> (Self, Decided) {
-        unimplemented!()
+        decide::submit(id, contract, fingerprint, trace, env)
     }
 
     /// Decides a command. On a rejection nothing has changed.
     pub fn decide(&mut self, command: Command, env: Env<'_>) -> Result<Decided, Rejection> {
-        unimplemented!()
+        decide::decide(self, command, env)
     }
 
     /// Rebuilds a task from all its events, in order.
     pub fn replay(id: TaskId, records: impl IntoIterator<Item = Record>) -> Result<Self, ReplayError> {
-        unimplemented!()
+        let mut task: Option<Self> = None;
+        for (expected, record) in (1..).zip(records) {
+            let fail = |what: &str| ReplayError { task: id, seq: record.seq, what: what.to_owned() };
+            if record.seq != expected {
+                return Err(fail("a number is missing or out of order"));
+            }
+            match (&mut task, &record.event) {
+                (None, Event::Submitted { .. }) => task = Self::born(id, &record),
+                (None, _) => return Err(fail("the first event is not the submission")),
+                (Some(_), Event::Submitted { .. }) => return Err(fail("a second submission")),
+                (Some(task), event) if task.fits(event) => task.apply(&record),
+                (Some(_), _) => {
+                    return Err(fail("it speaks of a turn, step or question that does not exist"));
+                }
+            }
+        }
+        task.ok_or_else(|| ReplayError { task: id, seq: 0, what: "it has no events".to_owned() })
     }
 
-    /// What is outstanding: the pure plan of recovery.
-    pub fn outstanding(&self) -> Outstanding {
-        unimplemented!()
-    }
-
-    /// The earliest time strictly after `after` (pass the present) at which a `Tick` may change something; a time that is
-    /// already due is returned as it is. `None`: never.
-    pub fn next_timer(&self, after: Timestamp) -> Option<Timestamp> {
-        unimplemented!()
+    /// The state before anything but the submission has happened.
+    pub(super) fn born(id: TaskId, record: &Record) -> Option<Self> {
+        let Event::Submitted { contract, fingerprint, trace } = &record.event else { return None };
+        Some(Self {
+            id,
+            contract: contract.clone(),
+            fingerprint: *fingerprint,
+            trace: trace.clone(),
+            seq: record.seq,
+            created_at: record.at,
+            updated_at: record.at,
+            ended_at: None,
+            ledger: Ledger::new(&contract.budget),
+            counters: Counters::default(),
+            turns: Vec::new(),
+            open: BTreeSet::new(),
+            history: Vec::new(),
+            plan: None,
+            plans: 0,
+            replan_next: false,
+            trips: Vec::new(),
+            questions: Vec::new(),
+            open_questions: BTreeSet::new(),
+            best: None,
+            agents: Vec::new(),
+            outcome: None,
+            paused: Span::ZERO,
+            paused_since: None,
+        })
     }
 
     /// The id.
-    pub fn id(&self) -> TaskId {
+    pub const fn id(&self) -> TaskId {
         self.id
     }
 
     /// The number of the last event.
-    pub fn seq(&self) -> u64 {
-        unimplemented!()
+    pub const fn seq(&self) -> u64 {
+        self.seq
     }
 
     /// Whether it has ended.
-    pub fn is_ended(&self) -> bool {
-        unimplemented!()
+    pub const fn is_ended(&self) -> bool {
+        self.outcome.is_some()
     }
 
     /// The contract.
-    pub fn contract(&self) -> &Arc<Contract> {
-        unimplemented!()
+    pub const fn contract(&self) -> &Arc<Contract> {
+        &self.contract
     }
 
     /// The hash of the contract as it came in.
-    pub fn fingerprint(&self) -> u128 {
-        unimplemented!()
+    pub const fn fingerprint(&self) -> u128 {
+        self.fingerprint
     }
 
-    /// The schema that the answer under a live lease must be checked against; `None`: no check is due.
-    pub fn schema_for(&self, lease: &Lease) -> Option<&Payload> {
-        unimplemented!()
+    /// Where it is in its life.
+    pub fn state(&self) -> TaskState {
+        if let Some(outcome) = &self.outcome {
+            outcome.state
+        } else if self.open_decide().is_some() {
+            TaskState::OwnerDecides
+        } else if self.open.is_empty() && !self.open_questions.is_empty() {
+            TaskState::AwaitingHuman
+        } else if self.counters.attempts == 0 {
+            TaskState::Queued
+        } else {
+            TaskState::Running
+        }
     }
 
-    /// The task in a line.
-    pub fn summary(&self) -> SummaryView {
-        unimplemented!()
+    pub(super) fn turn(&self, number: TurnNumber) -> Option<&Turn> {
+        self.turns.get(usize::try_from(number).ok()?.checked_sub(1)?)
     }
 
-    /// The task in full.
-    pub fn view(&self) -> TaskView {
-        unimplemented!()
+    pub(super) fn turn_mut(&mut self, number: TurnNumber) -> Option<&mut Turn> {
+        self.turns.get_mut(usize::try_from(number).ok()?.checked_sub(1)?)
     }
 
-    /// The whole lineage a live lease may read, oldest first.
-    pub fn lineage(&self, lease: &Lease) -> Result<Vec<LineageEntry>, Rejection> {
-        unimplemented!()
+    /// The plan, while it runs.
+    pub(super) fn running_plan(&self) -> Option<&PlanRun> {
+        self.plan.as_ref().filter(|plan| plan.is_running())
+    }
+
+    /// The decide turn that is open, if one is. It is always the only open turn.
+    pub(super) fn open_decide(&self) -> Option<&Turn> {
+        let turn = self.turn(*self.open.first()?)?;
+        (turn.kind == TurnKind::Decide).then_some(turn)
+    }
+
+    /// The wall-clock deadline as it stands at `now`: pauses move it.
+    pub(super) fn deadline_at(&self, now: Timestamp) -> Timestamp {
+        let pause = self.paused_since.map_or(Span::ZERO, |since| now.since(since));
+        self.created_at.plus(self.contract.limits.deadline).plus(self.paused).plus(pause)
+    }
+
+    /// When work must stop so that the owner has its reserve of time.
+    pub(super) fn work_deadline_at(&self, now: Timestamp) -> Timestamp {
+        self.deadline_at(now).minus(self.contract.limits.finalization_reserve)
+    }
+
+    /// When the task ends whatever it waits for.
+    pub(super) fn lifetime_end(&self) -> Timestamp {
+        self.created_at.plus(self.contract.limits.max_lifetime)
     }
 }

@@ -128,7 +128,7 @@ impl Writer {
             let earlier = self.refused.find(number, appends);
             let result = earlier.map_or_else(|| self.store.commit(appends), Err);
             if let Err(error) = &result {
-                self.refused.add(appends, error, self.queue.last_number());
+                self.refused.add(number, appends, error, self.queue.last_number());
             }
             on_done(result);
         }
@@ -154,7 +154,7 @@ impl Batch {
         let mut batch = Self { appends: Vec::new(), parts: Vec::with_capacity(taken.len()) };
         for Numbered { number, weight: _, submission: Submission { appends, on_done } } in taken {
             if let Some(error) = refused.find(number, &appends) {
-                refused.add(&appends, &error, queue.last_number());
+                refused.add(number, &appends, &error, queue.last_number());
                 on_done(Err(error));
                 continue;
             }
@@ -185,10 +185,16 @@ impl Refused {
         refusals.filter(|(until, _)| number <= *until).map(|(_, error)| error.clone()).next()
     }
 
-    /// Refuses the tasks of these appends up to submission `until`.
-    fn add(&mut self, appends: &[Append], error: &StoreError, until: u64) {
-        self.until = until;
-        self.tasks.extend(appends.iter().map(|append| (append.task, (until, error.clone()))));
+    /// Refuses the tasks of submission `number` up to submission `until`. Where an earlier refusal reaches it, that one's
+    /// reach stays: its author has heard of it, and what came since may be sound.
+    fn add(&mut self, number: u64, appends: &[Append], error: &StoreError, until: u64) {
+        self.until = self.until.max(until);
+        for append in appends {
+            let refusal = self.tasks.entry(append.task).or_insert_with(|| (until, error.clone()));
+            if refusal.0 < number {
+                *refusal = (until, error.clone());
+            }
+        }
     }
 }
 

@@ -40,7 +40,8 @@ pub(super) fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
     }
     let unusable = |what: String| StoreError::Unavailable(format!("{}: {what}", path.display()));
     let name = path.file_name().ok_or_else(|| unusable("it does not name a file".to_owned()))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder =
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let folder = folder.canonicalize();
     Ok(folder.map_err(|error| unusable(format!("its folder cannot be used: {error}")))?.join(name))
 }

@@ -1,0 +1,164 @@
+//! The command line: `serve`, and a client of that server.
+//!
+//! A command parses its arguments, asks the server, prints the answer, and says by its exit code how it went. Nothing here
+//! decides anything about a task: whoever finds a rule here has found a mistake. One file a subcommand.
+
+pub mod agents;
+pub mod cancel;
+pub mod check;
+pub mod client;
+pub mod completions;
+pub mod conformance;
+pub mod contract_file;
+pub mod demo;
+pub mod exit;
+pub mod failure;
+pub mod get;
+pub mod inbox;
+pub mod json;
+pub mod list;
+mod place;
+pub mod run;
+pub mod serve;
+pub mod strict;
+pub mod submit;
+pub mod terminal;
+pub mod watch;
+pub mod workers;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use self::terminal::{Color, Terminal};
+pub use self::{exit::Exit, failure::Failure};
+
+/// A control plane in which every task of a multi-agent LLM system has an owner, a budget and an end.
+#[derive(Debug, Parser)]
+#[command(name = "bailiwick", version, after_help = exit::help())]
+pub struct Cli {
+    /// When to write in colour: auto, always or never. NO_COLOR is respected.
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        default_value_t,
+        hide_possible_values = true
+    )]
+    color: Color,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server.
+    Serve(Box<serve::ServeArgs>),
+    /// Submit a contract; prints the task's id.
+    #[command(after_help = exit::help())]
+    Submit(submit::SubmitArgs),
+    /// Say what a submission would say, and show the ten-point readiness list.
+    #[command(after_help = exit::help())]
+    Check(check::CheckArgs),
+    /// Follow a task's events until it ends.
+    #[command(after_help = exit::help())]
+    Watch(watch::WatchArgs),
+    /// Show one task: outcome, ledger, counters, turns.
+    Get(get::GetArgs),
+    /// List tasks, newest first.
+    List(list::ListArgs),
+    /// End a task at once; its best result so far stays attached.
+    Cancel(cancel::CancelArgs),
+    /// Show the questions that wait for a person, and answer them.
+    Inbox(inbox::InboxArgs),
+    /// Approve what a question asks: the same as `inbox approve`.
+    Approve(inbox::AnswerArgs),
+    /// Abort the task that asks: the same as `inbox abort`.
+    Abort(inbox::AnswerArgs),
+    /// List the workers that are connected now.
+    Workers(workers::WorkersArgs),
+    /// List every agent the server has ever seen.
+    Agents(agents::AgentsArgs),
+    /// Run a crew of agents over a folder, end to end, without a model or a network.
+    Demo(demo::DemoArgs),
+    /// Drive a worker, in any language, through the cases of the protocol.
+    Conformance(conformance::ConformanceArgs),
+    /// Print completions for a shell.
+    Completions(completions::CompletionsArgs),
+}
+
+impl Command {
+    /// Whether errors are for a script, too.
+    fn json(&self) -> bool {
+        match self {
+            Self::Serve(_) | Self::Completions(_) => false,
+            Self::Submit(args) => args.remote.json,
+            Self::Check(args) => args.remote.json,
+            Self::Watch(args) => args.remote.json,
+            Self::Get(args) => args.remote.json,
+            Self::List(args) => args.remote.json,
+            Self::Cancel(args) => args.remote.json,
+            Self::Inbox(args) => args.json(),
+            Self::Approve(args) | Self::Abort(args) => args.remote.json,
+            Self::Workers(args) => args.remote.json,
+            Self::Agents(args) => args.remote.json,
+            Self::Demo(args) => args.json,
+            Self::Conformance(args) => args.json,
+        }
+    }
+
+    async fn run(self, terminal: &mut Terminal) -> Result<Exit, Failure> {
+        match self {
+            Self::Serve(args) => serve::run(*args, terminal).await,
+            Self::Submit(args) => submit::run(args, terminal).await,
+            Self::Check(args) => check::run(args, terminal).await,
+            Self::Watch(args) => watch::run(args, terminal).await,
+            Self::Get(args) => get::run(args, terminal).await,
+            Self::List(args) => list::run(args, terminal).await,
+            Self::Cancel(args) => cancel::run(args, terminal).await,
+            Self::Inbox(args) => inbox::run(args, terminal).await,
+            Self::Approve(args) => inbox::approve(args, terminal).await,
+            Self::Abort(args) => inbox::abort(args, terminal).await,
+            Self::Workers(args) => workers::run(args, terminal).await,
+            Self::Agents(args) => agents::run(args, terminal).await,
+            Self::Demo(args) => run::demo(args, terminal).await,
+            Self::Conformance(args) => run::conformance(args, terminal).await,
+            Self::Completions(args) => completions::run(args, terminal),
+        }
+    }
+}
+
+/// Runs the command line of this process to its end.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Cli { color, command } = Cli::parse();
+    let mut terminal = Terminal::new(color);
+    let json = command.json();
+    let done = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::from(format!("the runtime cannot be started: {error}")))
+        .and_then(|runtime| runtime.block_on(command.run(&mut terminal)));
+    terminal.progress_done();
+    let exit = done.unwrap_or_else(|failure| {
+        if !failure.message.is_empty() {
+            terminal.fail(&failure, json);
+        }
+        failure.exit
+    });
+    ExitCode::from(exit.code())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,99 @@
+//! A task in full, for people: outcome, ledger, counters, turns.
+
+use crate::pb;
+
+use super::{
+    Look, Tone, ledger,
+    text::{between, clean, clip, date, value},
+    turns, words,
+};
+
+/// Characters of a result that are shown before it is cut; `--json` has the whole.
+const RESULT_SHOWN: usize = 600;
+
+/// The outcome in lines; where the task still runs, its state.
+#[must_use]
+pub fn outcome(look: Look, task: &pb::Task) -> Vec<String> {
+    let summary = task.summary.clone().unwrap_or_default();
+    let Some(outcome) = &task.outcome else {
+        let mut lines = vec![look.paint(words::state_tone(summary.state), &words::state(summary.state))];
+        let best = value(task.best_result.as_ref(), RESULT_SHOWN);
+        if !best.is_empty() {
+            lines.push(format!("best result so far: {best}"));
+        }
+        return lines;
+    };
+    let took = between(summary.created_at.as_ref(), summary.ended_at.as_ref());
+    let mut lines = vec![format!(
+        "{}: {} by {}{}",
+        look.paint(words::state_tone(outcome.state), &words::state(outcome.state)),
+        words::cause(outcome.cause),
+        words::small(&words::ended_by(outcome.ended_by)),
+        if took.is_empty() { String::new() } else { format!(" after {took}") }
+    )];
+    if !outcome.reason.is_empty() {
+        lines.push(clean(&outcome.reason));
+    }
+    lines.extend(outcome.findings.iter().map(|finding| format!("- {}", clean(finding))));
+    let result = value(outcome.result.as_ref(), RESULT_SHOWN);
+    lines.push(if result.is_empty() { "no result".to_owned() } else { format!("result: {result}") });
+    lines
+}
+
+/// Everything `get` shows.
+#[must_use]
+pub fn full(look: Look, task: &pb::Task) -> Vec<String> {
+    let summary = task.summary.clone().unwrap_or_default();
+    let head = |text: &str| look.paint(Tone::Strong, text);
+    let mut lines = vec![
+        format!("{} {}", head("task"), clean(&summary.task_id)),
+        format!("{} {}", head("goal"), clip(&summary.goal, 200)),
+        format!("{} {}{}", head("owner"), clean(&summary.owner), times(&summary, task)),
+    ];
+    if !summary.labels.is_empty() {
+        let labels: Vec<String> =
+            summary.labels.iter().map(|(k, v)| format!("{}={}", clean(k), clean(v))).collect();
+        lines.push(format!("{} {}", head("labels"), labels.join(" ")));
+    }
+    if !task.trace_id.is_empty() {
+        lines.push(format!("{} {}", head("trace"), clean(&task.trace_id)));
+    }
+    lines.push(String::new());
+    lines.extend(outcome(look, task));
+    lines.push(String::new());
+    lines.push(head("ledger"));
+    lines.extend(indented(ledger::lines(&summary.ledger.unwrap_or_default())));
+    lines.push(head("counters"));
+    let limits = task.contract.as_ref().and_then(|contract| contract.limits.as_ref());
+    lines.extend(indented(vec![ledger::counters(&summary.counters.unwrap_or_default(), limits)]));
+    if !task.turns.is_empty() {
+        lines.push(head("turns"));
+        lines.push(turns::turns(look, &task.turns));
+    }
+    lines
+}
+
+fn times(summary: &pb::TaskSummary, task: &pb::Task) -> String {
+    [("submitted", date(summary.created_at.as_ref())), ("deadline", date(task.deadline.as_ref()))]
+        .into_iter()
+        .filter(|(_, at)| !at.is_empty())
+        .map(|(what, at)| format!(", {what} {at} UTC"))
+        .collect()
+}
+
+/// The task in a line, for a progress line: state, turns, hops, tokens.
+#[must_use]
+pub fn line(summary: &pb::TaskSummary) -> String {
+    let counters = summary.counters.unwrap_or_default();
+    format!(
+        "{} · turns {} · hops {} · tokens {}",
+        words::state(summary.state),
+        counters.turns,
+        counters.hops,
+        ledger::short(summary.ledger.as_ref())
+    )
+}
+
+fn indented(lines: Vec<String>) -> impl Iterator<Item = String> {
+    lines.into_iter().map(|line| format!("  {line}"))
+}

@@ -1,0 +1,300 @@
+//! Applying events: the only place where a task's state changes. Never fails and looks at nothing outside, so recovery and
+//! live running are the same code. Never here: a decision.
+
+use super::{
+    event::{Event, InputFrom, PlanKind, Record, StepEnd, TurnKind},
+    ledger::Pot,
+    plan_run::PlanRun,
+    task::{Best, Question, Task},
+    turn::{Attempt, Stage, Turn},
+};
+use crate::types::{
+    envelope::{Answer, Confidence, Decision, Directive, Status},
+    ids::TurnNumber,
+    outcome::TaskState,
+    payload::Payload,
+    time::Timestamp,
+};
+
+impl Task {
+    /// Whether an event speaks only of what exists; asked before a journal from outside is applied.
+    pub(super) fn fits(&self, event: &Event) -> bool {
+        match event {
+            Event::Submitted { .. } => false,
+            Event::TurnOpened { turn, step, .. } => {
+                usize::try_from(*turn).is_ok_and(|n| n == self.turns.len() + 1)
+                    && step.is_none_or(|s| self.plan.as_ref().is_some_and(|p| s.step < p.plan.steps.len()))
+            }
+            Event::AttemptStarted { turn, .. }
+            | Event::Progressed { turn, .. }
+            | Event::UsageRecorded { turn, .. }
+            | Event::BudgetAnswered { turn, .. }
+            | Event::TurnAnswered { turn, .. }
+            | Event::AttemptEnded { turn, .. }
+            | Event::TurnClosed { turn, .. }
+            | Event::HandedOff { turn, .. }
+            | Event::DirectiveRefused { turn, .. }
+            | Event::GateJudged { turn, .. }
+            | Event::LateUsage { turn, .. } => self.turn(*turn).is_some(),
+            Event::StepEnded { step, .. } => {
+                self.running_plan().is_some_and(|plan| *step < plan.plan.steps.len())
+            }
+            Event::PlanEnded { .. } => self.running_plan().is_some(),
+            Event::EscalationEnded { number, .. } => self.open_questions.contains(number),
+            Event::PlanStarted { .. } => self.running_plan().is_none(),
+            Event::GuardsTripped { .. } | Event::Escalated(_) | Event::Ended { .. } => true,
+        }
+    }
+
+    /// Applies one event.
+    pub(super) fn apply(&mut self, record: &Record) {
+        self.seq = record.seq;
+        self.updated_at = record.at;
+        self.apply_event(&record.event, record.at);
+        self.settle_clock(record.at);
+        self.check_counts();
+    }
+
+    fn apply_event(&mut self, event: &Event, at: Timestamp) {
+        match event {
+            Event::Submitted { .. } | Event::Progressed { partial: None, .. } => {}
+            Event::TurnOpened { .. } => self.on_turn_opened(event, at),
+            Event::AttemptStarted { .. } => self.on_attempt_started(event, at),
+            Event::Progressed { turn, partial: Some(result), .. } => {
+                let is_step = self.turn(*turn).is_none_or(|t| t.step.is_some());
+                if !is_step {
+                    self.offer_best(0, Confidence::default(), result, &[]);
+                }
+            }
+            Event::UsageRecorded { turn, attempt, usage } | Event::LateUsage { turn, attempt, usage } => {
+                self.ledger.report((*turn, *attempt), *usage);
+            }
+            Event::BudgetAnswered { turn, attempt, granted, .. } => {
+                self.ledger.raise((*turn, *attempt), *granted);
+            }
+            Event::TurnAnswered { turn, attempt, answer, charged, findings } => {
+                self.ledger.settle((*turn, *attempt), *charged);
+                self.note_result(*turn, answer, findings);
+                let stage = Stage::Answered { answer: answer.clone(), findings: findings.clone() };
+                self.end_turn(*turn, stage, at);
+            }
+            Event::AttemptEnded { .. } => self.on_attempt_ended(event, at),
+            Event::TurnClosed { turn, reason, .. } => {
+                self.end_turn(*turn, Stage::Closed { reason: reason.clone() }, at);
+            }
+            Event::HandedOff { hop, .. } => self.counters.hops = *hop,
+            Event::PlanStarted { number, planner_turn, plan, held, kind } => {
+                match kind {
+                    PlanKind::Static => {}
+                    PlanKind::Round => self.counters.rounds += 1,
+                    PlanKind::Replan => self.counters.replans += 1,
+                }
+                self.plans = *number;
+                self.replan_next = false;
+                self.ledger.hold_plan(*number, *held);
+                self.plan = Some(PlanRun::new(*number, plan.clone(), *planner_turn));
+            }
+            Event::StepEnded { step, end, reason, .. } => self.on_step_ended(*step, *end, reason),
+            Event::PlanEnded { succeeded, .. } => {
+                self.ledger.end_plan();
+                self.replan_next = !succeeded;
+                if let Some(plan) = &mut self.plan {
+                    plan.succeeded = Some(*succeeded);
+                }
+            }
+            Event::DirectiveRefused { .. } => self.replan_next = true,
+            Event::GateJudged { turn, passed, findings } => self.on_judged(*turn, *passed, findings),
+            Event::GuardsTripped { trips } => self.trips.clone_from(trips),
+            Event::Escalated(asked) => {
+                self.counters.escalations += 1;
+                self.open_questions.insert(asked.number);
+                self.questions.push(Question { asked: (**asked).clone(), asked_at: at, end: None });
+            }
+            Event::EscalationEnded { number, end, by, note } => {
+                self.open_questions.remove(number);
+                if let Some(question) = self.questions.iter_mut().find(|q| q.asked.number == *number) {
+                    question.end = Some((*end, by.clone(), note.clone(), at));
+                }
+            }
+            Event::Ended { outcome, .. } => {
+                assert!(self.outcome.is_none(), "a task ends exactly once");
+                self.outcome = Some((**outcome).clone());
+                self.ended_at = Some(at);
+            }
+        }
+    }
+
+    fn on_turn_opened(&mut self, event: &Event, at: Timestamp) {
+        let Event::TurnOpened { turn, agent, kind, input, step, corrections, revision, replan, notes } =
+            event
+        else {
+            return;
+        };
+        match kind {
+            TurnKind::Work => self.counters.turns += 1,
+            TurnKind::Decide => self.counters.decides += 1,
+        }
+        self.counters.revisions += u32::from(*revision);
+        self.counters.replans += u32::from(*replan);
+        if !self.agents.contains(agent) {
+            self.agents.push(agent.clone());
+        }
+        let input = self.resolve_input(*input, step.map(|s| s.step));
+        let mut step_id = None;
+        if let (Some(step), Some(plan)) = (step, &mut self.plan) {
+            plan.open_step(step.step, *turn);
+            step_id = plan.plan.steps.get(step.step).map(|s| s.id.clone());
+        }
+        self.open.insert(*turn);
+        self.turns.push(Turn {
+            number: *turn,
+            agent: agent.clone(),
+            kind: *kind,
+            step: *step,
+            step_id,
+            input,
+            corrections: *corrections,
+            notes: notes.clone(),
+            opened_at: at,
+            started_at: None,
+            ended_at: None,
+            attempts: Vec::new(),
+            stage: Stage::Ready { since: at, not_before: at },
+        });
+    }
+
+    fn resolve_input(&self, from: InputFrom, step: Option<usize>) -> Option<Payload> {
+        match from {
+            InputFrom::Contract => self.contract.input.clone(),
+            InputFrom::Step => self.plan.as_ref()?.plan.steps.get(step?)?.input.clone(),
+            InputFrom::Same(turn) => self.turn(turn)?.input.clone(),
+            InputFrom::AnswerOf(turn) => match self.turn(turn)?.answer()?.as_ref() {
+                Answer::Envelope(envelope) => match envelope.directive.as_ref()? {
+                    Directive::HandOff(to) => to.input.clone(),
+                    Directive::Delegate(_) | Directive::InvalidPlan(_) | Directive::AskHuman(_) => None,
+                },
+                Answer::Decision { decision: Decision::ReplanTo(to), .. } => to.input.clone(),
+                Answer::Decision { .. } => None,
+            },
+        }
+    }
+
+    fn on_attempt_started(&mut self, event: &Event, at: Timestamp) {
+        let Event::AttemptStarted { turn, attempt, lease, worker, allowance, hold_raised } = event else {
+            return;
+        };
+        self.counters.attempts += 1;
+        let Some(state) = self.turn_mut(*turn) else { return };
+        state.started_at = Some(at);
+        state.stage = Stage::Leased;
+        state.attempts.push(Attempt { lease: *lease, worker: worker.clone(), ended: String::new() });
+        let agent = state.agent.clone();
+        let pot = match (state.kind, state.step) {
+            (TurnKind::Decide, _) => Pot::Finalization,
+            (TurnKind::Work, Some(step)) => Pot::Plan(step.plan),
+            (TurnKind::Work, None) => Pot::Main,
+        };
+        self.ledger.raise_hold(*hold_raised);
+        self.ledger.open((*turn, *attempt), &agent, pot, *allowance);
+    }
+
+    fn on_attempt_ended(&mut self, event: &Event, at: Timestamp) {
+        let Event::AttemptEnded { turn, attempt, reason, usage, retry_at, .. } = event else { return };
+        match usage {
+            Some(usage) => self.ledger.settle((*turn, *attempt), *usage),
+            None => self.ledger.abandon((*turn, *attempt)),
+        }
+        let Some(state) = self.turn_mut(*turn) else { return };
+        if let Some(last) = state.attempts.last_mut() {
+            last.ended.clone_from(reason);
+        }
+        // Without a retry the turn is closed by the next event of the same decision.
+        state.stage = Stage::Ready { since: at, not_before: retry_at.unwrap_or(at) };
+    }
+
+    fn end_turn(&mut self, turn: TurnNumber, stage: Stage, at: Timestamp) {
+        self.open.remove(&turn);
+        let Some(state) = self.turn_mut(turn) else { return };
+        state.stage = stage;
+        state.ended_at = Some(at);
+        if state.kind == TurnKind::Work {
+            self.history.push(turn);
+        }
+    }
+
+    fn on_step_ended(&mut self, step: usize, end: StepEnd, reason: &str) {
+        let Some(plan) = &mut self.plan else { return };
+        plan.end_step(step, end, reason.to_owned());
+    }
+
+    /// Keeps the result of a turn that speaks for the whole task, if it is the best so far.
+    fn note_result(&mut self, turn: TurnNumber, answer: &Answer, findings: &[String]) {
+        let Answer::Envelope(envelope) = answer else { return };
+        let (Some(result), Some(state)) = (&envelope.result, self.turn(turn)) else { return };
+        let speaks_for_task = match state.step {
+            // An envelope on a decide turn is out of role, and no result either.
+            None => state.kind == TurnKind::Work,
+            Some(step) => self
+                .plan
+                .as_ref()
+                .is_some_and(|p| p.planner_turn == 0 && p.plan.result_step == Some(step.step)),
+        };
+        if !speaks_for_task {
+            return;
+        }
+        // The gate's order: what fits the schema stands above what does not, then by the agent's own status.
+        let status = match envelope.status {
+            Status::Success => 3,
+            Status::Partial => 2,
+            Status::Failed => 1,
+        };
+        let rank = if findings.is_empty() { status + 3 } else { status };
+        self.offer_best(rank, envelope.confidence.unwrap_or_default(), result, findings);
+    }
+
+    fn offer_best(&mut self, rank: u8, confidence: Confidence, result: &Payload, findings: &[String]) {
+        let stands = self.best.as_ref().is_some_and(|best| {
+            best.rank > rank || (best.rank == rank && best.confidence.get() > confidence.get())
+        });
+        if !stands {
+            self.best = Some(Best { rank, confidence, result: result.clone(), findings: findings.to_vec() });
+        }
+    }
+
+    /// The gate's findings ride on the best result, so that a partial outcome carries what failed.
+    fn on_judged(&mut self, turn: TurnNumber, passed: bool, findings: &[String]) {
+        let Some(result) = self.turn(turn).and_then(|t| t.envelope()).and_then(|e| e.result.clone()) else {
+            return;
+        };
+        if let Some(best) = &mut self.best
+            && best.result == result
+            && !passed
+        {
+            best.findings = findings.to_vec();
+        }
+    }
+
+    /// The task's clock stands still while it only waits for a person.
+    fn settle_clock(&mut self, at: Timestamp) {
+        let waits = self.state() == TaskState::AwaitingHuman;
+        match self.paused_since {
+            None if waits => self.paused_since = Some(at),
+            Some(since) if !waits => {
+                self.paused = crate::types::time::Span(self.paused.0 + at.since(since).0);
+                self.paused_since = None;
+            }
+            None | Some(_) => {}
+        }
+    }
+
+    /// What must hold after every event; constant time. The ledger checks itself.
+    fn check_counts(&self) {
+        let limits = &self.contract.limits;
+        assert!(self.counters.hops <= limits.max_hops, "hops never over their cap");
+        assert!(self.counters.turns <= limits.max_turns, "turns never over their cap");
+        assert!(self.counters.replans <= limits.max_replans, "re-plans never over their cap");
+        assert!(self.counters.rounds <= limits.max_rounds, "rounds never over their cap");
+        assert!(self.counters.decides <= limits.max_decides, "decide turns never over their cap");
+        assert!(self.outcome.is_none() || self.open.is_empty(), "nothing is open after the end");
+    }
+}

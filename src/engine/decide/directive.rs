@@ -1,0 +1,154 @@
+//! Directives: what an answering agent wants next. One that is refused goes back to the same agent with the reasons, capped;
+//! then to the owner, or, inside a plan, to the planner.
+
+use std::sync::Arc;
+
+use super::{Opening, Txn};
+use crate::{
+    engine::{
+        event::{Event, InputFrom, PlanKind},
+        turn::Turn,
+    },
+    types::{
+        envelope::{Directive, HandOff},
+        ids::TurnNumber,
+        outcome::Cause,
+        plan::Plan,
+    },
+};
+
+impl Txn<'_> {
+    pub(super) fn direct(&mut self, turn: TurnNumber) {
+        let Some(state) = self.task.turn(turn) else { return };
+        let Some(directive) = state.directive().cloned() else { return };
+        let is_step = state.step.is_some();
+        match directive {
+            Directive::HandOff(_) if is_step => self.refuse(
+                turn,
+                vec!["a step's agent may not hand off yet: answer the step; its planner decides".to_owned()],
+            ),
+            Directive::Delegate(_) | Directive::InvalidPlan(_) if is_step => {
+                self.refuse(turn, vec!["a step's agent may not delegate: answer the step".to_owned()]);
+            }
+            Directive::HandOff(to) => self.hand_off(turn, &to),
+            Directive::Delegate(plan) => self.delegate(turn, plan),
+            Directive::InvalidPlan(reasons) => self.refuse(turn, reasons),
+            Directive::AskHuman(question) => self.ask_human(turn, question),
+        }
+    }
+
+    fn hand_off(&mut self, turn: TurnNumber, to: &HandOff) {
+        let Some(state) = self.task.turn(turn) else { return };
+        let reasons = self.faults_of_hand_off(state, to);
+        if !reasons.is_empty() {
+            return self.refuse(turn, reasons);
+        }
+        let from = state.agent.clone();
+        let hops = self.task.counters.hops;
+        if hops >= self.task.contract.limits.max_hops {
+            let evidence = format!(
+                "{from} wanted to hand off to {} on turn {turn}, and {hops} of {hops} hops are used",
+                to.agent
+            );
+            return self.trip(Cause::Hops, evidence);
+        }
+        self.emit(Event::HandedOff { turn, from, to: to.agent.clone(), hop: hops + 1 });
+        self.open_work(Opening::new(to.agent.clone(), InputFrom::AnswerOf(turn)));
+    }
+
+    fn faults_of_hand_off(&self, from: &Turn, to: &HandOff) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if to.agent == from.agent {
+            reasons.push("you cannot hand off to yourself: answer, or name another agent".to_owned());
+        }
+        if !self.env.agents.is_known(&to.agent) {
+            reasons.push(format!("no worker has ever served {}: hand off to a known agent", to.agent));
+        }
+        let allowed = &self.task.contract.allowed_hand_offs;
+        if !allowed.is_empty() && !allowed.get(&from.agent).is_some_and(|list| list.contains(&to.agent)) {
+            let list = allowed.get(&from.agent).map_or_else(
+                || "to nobody".to_owned(),
+                |list| {
+                    let names: Vec<_> = list.iter().map(ToString::to_string).collect();
+                    format!("only to {}", names.join(", "))
+                },
+            );
+            reasons.push(format!("the contract lets {} hand off {list}", from.agent));
+        }
+        reasons
+    }
+
+    fn delegate(&mut self, turn: TurnNumber, plan: Plan) {
+        let is_replan = self.task.replan_next;
+        let reasons = self.unknown_agents(&plan);
+        if !reasons.is_empty() {
+            return self.refuse(turn, reasons);
+        }
+        let limits = &self.task.contract.limits;
+        let counters = &self.task.counters;
+        if is_replan && counters.replans >= limits.max_replans {
+            let evidence = format!(
+                "turn {turn} wanted another re-plan, and {} of {} are used",
+                counters.replans, limits.max_replans
+            );
+            return self.trip(Cause::Replans, evidence);
+        }
+        if !is_replan && counters.rounds >= limits.max_rounds {
+            let evidence = format!(
+                "turn {turn} wanted another round, and {} of {} are used",
+                counters.rounds, limits.max_rounds
+            );
+            return self.trip(Cause::NotConverged, evidence);
+        }
+        // Fan-out admission: whole or not at all.
+        if let Err(reasons) = self.task.plan_sum(&plan, true) {
+            return self.refuse(turn, reasons);
+        }
+        let kind = if is_replan { PlanKind::Replan } else { PlanKind::Round };
+        self.start_plan(turn, Arc::new(plan), kind);
+    }
+
+    pub(super) fn unknown_agents(&self, plan: &Plan) -> Vec<String> {
+        plan.steps
+            .iter()
+            .filter(|step| !self.env.agents.is_known(&step.agent))
+            .map(|step| {
+                format!("step {}: no worker has ever served {}: name a known agent", step.id, step.agent)
+            })
+            .collect()
+    }
+
+    fn ask_human(&mut self, turn: TurnNumber, question: String) {
+        if !self.may_escalate() {
+            let asked = self.task.counters.escalations;
+            let reason =
+                format!("{asked} questions have been put to a person, which is the cap: go on without");
+            return self.refuse(turn, vec![reason]);
+        }
+        self.escalate(turn, question, None, None, None, Vec::new());
+    }
+
+    /// Refuses a directive: a correction turn, or, when those are used up, the owner (or the planner).
+    pub(super) fn refuse(&mut self, turn: TurnNumber, reasons: Vec<String>) {
+        self.emit(Event::DirectiveRefused { turn, reasons: reasons.clone() });
+        let Some(state) = self.task.turn(turn) else { return };
+        let (agent, step, corrections) = (state.agent.clone(), state.step, state.corrections);
+        if corrections < self.task.contract.limits.max_corrections {
+            let opening = Opening {
+                step,
+                corrections: corrections + 1,
+                notes: reasons.into_iter().map(|r| format!("your directive was refused: {r}")).collect(),
+                ..Opening::new(agent, InputFrom::Same(turn))
+            };
+            return self.open_work(opening);
+        }
+        let evidence = format!(
+            "{agent} was refused on turn {turn} after {corrections} corrections: {}",
+            reasons.join("; ")
+        );
+        match step {
+            Some(step) => self.step_failed(step.step, evidence),
+            None => self.trip(Cause::Role, evidence),
+        }
+    }
+}

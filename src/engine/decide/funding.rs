@@ -1,0 +1,126 @@
+//! How much a turn may be given. Reads the ledger and the contract; reserves nothing. Never here: what follows when a turn
+//! cannot be funded.
+
+use crate::{
+    engine::{task::Task, turn::Turn},
+    types::{ids::AgentName, plan::Plan},
+};
+
+/// What an attempt is funded with.
+pub(super) struct Funding {
+    pub(super) allowance: u64,
+    /// What the running plan's hold must be raised by first.
+    pub(super) raise_hold: u64,
+}
+
+impl Task {
+    /// The allowance of a work turn outside plans, or what is short.
+    pub(super) fn main_allowance(&self, agent: &AgentName) -> Result<u64, String> {
+        let budget = &self.contract.budget;
+        let free = self.ledger.main_free();
+        let allowance = budget.max_tokens_per_turn.min(free).min(self.ledger.agent_free(agent));
+        if allowance >= budget.min_tokens_per_turn {
+            return Ok(allowance);
+        }
+        let view = self.ledger.view();
+        Err(format!(
+            "{allowance} tokens are left for a turn of {agent}, {} are the least: {} spent and {} reserved of {} granted, {} of \
+             them kept for the owner's decision",
+            budget.min_tokens_per_turn, view.spent, view.reserved, view.granted, view.finalization
+        ))
+    }
+
+    /// Funding for the next attempt of a ready turn, or what is short.
+    pub(super) fn funding(&self, turn: &Turn) -> Result<Funding, String> {
+        use crate::engine::event::TurnKind;
+        match (turn.kind, turn.step) {
+            (TurnKind::Decide, _) => self.decide_allowance(),
+            (TurnKind::Work, None) => self.main_allowance(&turn.agent),
+            (TurnKind::Work, Some(step)) => return self.step_funding(turn, step.step),
+        }
+        .map(|allowance| Funding { allowance, raise_hold: 0 })
+    }
+
+    /// The allowance of a decide turn: half of the reserve, the other half being a validate turn's.
+    pub(super) fn decide_allowance(&self) -> Result<u64, String> {
+        let half = self.contract.budget.finalization_reserve / 2;
+        let allowance = half.min(self.ledger.final_free());
+        if allowance >= self.contract.budget.min_tokens_per_turn.min(half).max(1) {
+            return Ok(allowance);
+        }
+        Err(format!("{allowance} tokens of the finalization reserve are left"))
+    }
+
+    /// A first attempt gets what the plan holds for its step. A retry draws on what the hold has to spare and then on the
+    /// main grant, because a vanished attempt stays charged in full.
+    fn step_funding(&self, turn: &Turn, step: usize) -> Result<Funding, String> {
+        let budget = &self.contract.budget;
+        let Some(plan) = self.running_plan() else { return Err("its plan has ended".to_owned()) };
+        let want = plan.plan.steps[step].max_tokens.unwrap_or(budget.max_tokens_per_turn);
+        let want = want.min(self.ledger.agent_free(&turn.agent));
+        let others = plan.committed(budget.max_tokens_per_turn) + self.planner_hold() + self.ready_hold(turn);
+        let spare = self.ledger.plan_free().saturating_sub(others);
+        let raise_hold = want.saturating_sub(spare).min(self.ledger.main_free());
+        let allowance = want.min(spare + raise_hold);
+        if allowance >= budget.min_tokens_per_turn {
+            return Ok(Funding { allowance, raise_hold });
+        }
+        Err(format!(
+            "{allowance} tokens are left for another attempt, {} are the least",
+            budget.min_tokens_per_turn
+        ))
+    }
+
+    /// What a running plan keeps back for its planner's next turn.
+    pub(super) fn planner_hold(&self) -> u64 {
+        match self.running_plan() {
+            Some(plan) if plan.planner_turn != 0 => self.contract.budget.max_tokens_per_turn,
+            Some(_) | None => 0,
+        }
+    }
+
+    /// What the plan holds for other steps that wait for their first attempt.
+    fn ready_hold(&self, turn: &Turn) -> u64 {
+        let Some(plan) = self.running_plan() else { return 0 };
+        let per_turn = self.contract.budget.max_tokens_per_turn;
+        plan.running()
+            .into_iter()
+            .filter(|&step| {
+                let other = plan.turn_of(step);
+                other != turn.number && self.turn(other).is_some_and(|t| t.attempts.is_empty())
+            })
+            .map(|step| plan.plan.steps[step].max_tokens.unwrap_or(per_turn))
+            .sum()
+    }
+
+    /// Whether a plan can be held whole: its steps and one planner turn. The sum, or every reason against it.
+    pub(super) fn plan_sum(&self, plan: &Plan, has_planner: bool) -> Result<u64, Vec<String>> {
+        let per_turn = self.contract.budget.max_tokens_per_turn;
+        let mut reasons = Vec::new();
+        let mut by_agent = std::collections::BTreeMap::<&AgentName, u64>::new();
+        let mut steps = 0_u64;
+        for step in &plan.steps {
+            let tokens = step.max_tokens.unwrap_or(per_turn);
+            steps = steps.saturating_add(tokens);
+            let sum = by_agent.entry(&step.agent).or_default();
+            *sum = sum.saturating_add(tokens);
+        }
+        let planner = if has_planner { per_turn } else { 0 };
+        let sum = steps.saturating_add(planner);
+        let free = self.ledger.main_free();
+        if sum > free {
+            reasons.push(format!(
+                "the plan needs {sum} tokens ({} steps: {steps}; the planner's next turn: {planner}), {free} are free: delegate \
+                 fewer steps or give them a smaller max_tokens",
+                plan.steps.len()
+            ));
+        }
+        for (agent, tokens) in by_agent {
+            let left = self.ledger.agent_free(agent);
+            if tokens > left {
+                reasons.push(format!("the steps of {agent} need {tokens} tokens, {left} are left to it"));
+            }
+        }
+        if reasons.is_empty() { Ok(sum) } else { Err(reasons) }
+    }
+}

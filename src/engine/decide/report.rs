@@ -1,0 +1,121 @@
+//! Reports under a lease: progress, usage, and the wish for more budget.
+
+use super::Txn;
+use crate::{
+    engine::{
+        command::{Rejection, Reply},
+        event::Event,
+        ledger::Pot,
+        turn::Turn,
+    },
+    types::{envelope::WorkStep, ids::Lease, outcome::Cause, payload::Payload, usage::Usage},
+};
+
+impl Txn<'_> {
+    /// The turn of a lease that was once granted.
+    pub(super) fn leased_turn(&self, lease: Lease) -> Result<&Turn, Rejection> {
+        let turn = self.task.turn(lease.turn).ok_or(Rejection::LeaseUnknown)?;
+        let index = usize::try_from(lease.attempt).ok().and_then(|a| a.checked_sub(1));
+        match index.and_then(|i| turn.attempts.get(i)) {
+            Some(attempt) if attempt.lease == lease => Ok(turn),
+            Some(_) | None => Err(Rejection::LeaseUnknown),
+        }
+    }
+
+    /// The turn of a lease that is live.
+    pub(super) fn live_turn(&self, lease: Lease) -> Result<&Turn, Rejection> {
+        let turn = self.leased_turn(lease)?;
+        if turn.live().is_some_and(|live| live.lease == lease) {
+            return Ok(turn);
+        }
+        Err(Rejection::LeaseNotLive(self.why_not_live(turn, lease)))
+    }
+
+    fn why_not_live(&self, turn: &Turn, lease: Lease) -> String {
+        if let Some(outcome) = &self.task.outcome {
+            return format!("the task has ended {:?}: {}", outcome.state, outcome.reason);
+        }
+        let index = usize::try_from(lease.attempt).unwrap_or(0).saturating_sub(1);
+        match turn.attempts.get(index) {
+            Some(attempt) if !attempt.ended.is_empty() => attempt.ended.clone(),
+            Some(_) | None => "the turn has been answered".to_owned(),
+        }
+    }
+
+    pub(super) fn progress(
+        &mut self,
+        lease: Lease,
+        steps: Vec<WorkStep>,
+        partial: Option<Payload>,
+    ) -> Result<Reply, Rejection> {
+        self.live_turn(lease)?;
+        if !steps.is_empty() || partial.is_some() {
+            self.emit(Event::Progressed { turn: lease.turn, attempt: lease.attempt, steps, partial });
+        }
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn usage(&mut self, lease: Lease, usage: Usage, priced: bool) -> Result<Reply, Rejection> {
+        let is_live = self.leased_turn(lease)?.live().is_some_and(|live| live.lease == lease);
+        if !is_live {
+            self.late_usage(lease, usage);
+            return Ok(Reply::UsageRecorded { allowance: 0 });
+        }
+        let key = (lease.turn, lease.attempt);
+        if self.task.ledger.is_news(key, usage) {
+            self.emit(Event::UsageRecorded { turn: lease.turn, attempt: lease.attempt, usage });
+        }
+        let allowance = self.task.ledger.allowance(key);
+        if let Some(evidence) = self.overspent(lease, priced) {
+            self.trip(Cause::Budget, evidence);
+            return Ok(Reply::UsageRecorded { allowance: 0 });
+        }
+        Ok(Reply::UsageRecorded { allowance })
+    }
+
+    /// A fence refuses results, never usage.
+    pub(super) fn late_usage(&mut self, lease: Lease, usage: Usage) {
+        let key = (lease.turn, lease.attempt);
+        if self.task.ledger.is_news(key, usage) {
+            self.emit(Event::LateUsage { turn: lease.turn, attempt: lease.attempt, usage });
+        }
+    }
+
+    /// Why a live attempt must be killed, if it must.
+    fn overspent(&self, lease: Lease, priced: bool) -> Option<String> {
+        let ledger = &self.task.ledger;
+        let key = (lease.turn, lease.attempt);
+        let (spent, allowance) = (ledger.spent_by(key), ledger.allowance(key));
+        let agent = self.task.turn(lease.turn).map(|t| t.agent.to_string()).unwrap_or_default();
+        if spent > allowance {
+            return Some(format!(
+                "turn {} of {agent} has spent {spent} tokens of an allowance of {allowance}",
+                lease.turn
+            ));
+        }
+        if ledger.is_cost_exceeded() {
+            return Some("the task has cost more than max_cost_nano_usd".to_owned());
+        }
+        if !priced && self.task.contract.budget.max_cost_nano_usd.is_some() {
+            return Some(format!("turn {} of {agent} used a model without a price", lease.turn));
+        }
+        None
+    }
+
+    pub(super) fn request_budget(&mut self, lease: Lease, tokens: u64) -> Result<Reply, Rejection> {
+        let agent = self.live_turn(lease)?.agent.clone();
+        let key = (lease.turn, lease.attempt);
+        let ledger = &self.task.ledger;
+        let pot_free = match ledger.pot(key) {
+            Some(Pot::Finalization) => ledger.final_free(),
+            Some(Pot::Main | Pot::Plan(_)) | None => ledger.main_free(),
+        };
+        let left = pot_free.min(ledger.agent_free(&agent));
+        let granted = if tokens <= left { tokens } else { 0 };
+        let allowance = ledger.allowance(key) + granted;
+        let left = left - granted;
+        let (turn, attempt) = key;
+        self.emit(Event::BudgetAnswered { turn, attempt, asked: tokens, granted, allowance, left });
+        Ok(Reply::Budget { granted, allowance, left })
+    }
+}

@@ -1,0 +1,121 @@
+//! Time: what is due is done. Timers are ordered data, (time, kind, number); a tick that finds nothing due changes nothing.
+
+use super::Txn;
+use crate::{
+    engine::{
+        command::Reply,
+        event::TurnKind,
+        task::Task,
+        turn::{Stage, Turn},
+    },
+    types::{ids::TurnNumber, outcome::Cause, time::Timestamp},
+};
+
+/// What can fall due, in the order in which simultaneous ones fire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// The task's absolute lifetime.
+    Lifetime,
+    /// A question's time limit, by number.
+    Question(u32),
+    /// The owner's time to decide.
+    Decide,
+    /// The time for work. What is left of the deadline then is the owner's.
+    WorkDeadline,
+    /// A ready turn has waited for a worker as long as it may.
+    WorkerWait(TurnNumber),
+}
+
+impl Txn<'_> {
+    pub(super) fn tick(&mut self) -> Reply {
+        while let Some((_, timer)) = self.task.due(self.env) {
+            self.fire(timer);
+        }
+        Reply::Done
+    }
+
+    fn fire(&mut self, timer: Timer) {
+        let limits = &self.task.contract.limits;
+        match timer {
+            Timer::Lifetime => {
+                let story = format!("the task is {} old, the most it may be", limits.max_lifetime);
+                self.finish(Cause::Deadline, story);
+            }
+            Timer::Question(number) => self.expire_question(number),
+            Timer::Decide => {
+                let Some(decide) = self.task.open_decide() else { return };
+                let (turn, owner) = (decide.number, decide.agent.clone());
+                let reason = format!("{owner} did not decide in time");
+                self.close_turn(turn, Cause::OwnerUnavailable, &reason);
+                self.fall_back(reason);
+            }
+            Timer::WorkDeadline => {
+                let evidence = format!(
+                    "the deadline of {} less its reserve of {} has passed",
+                    limits.deadline, limits.finalization_reserve
+                );
+                self.trip(Cause::Deadline, evidence);
+            }
+            Timer::WorkerWait(turn) => {
+                let Some(state) = self.task.turn(turn) else { return };
+                let reason = format!("no worker served {} for {}", state.agent, limits.worker_wait);
+                self.give_up(turn, Cause::NoWorker, reason);
+            }
+        }
+    }
+}
+
+impl Task {
+    /// The first timer that is due, in order of time, then kind.
+    fn due(&self, env: crate::engine::command::Env<'_>) -> Option<(Timestamp, Timer)> {
+        self.timers(env.now, &|turn| !env.agents.is_served(&turn.agent))
+            .filter(|(at, _)| *at <= env.now)
+            .min()
+    }
+
+    /// The earliest time at which a `Tick` may change something. A time not after `after` means: now. `None`: never.
+    ///
+    /// A turn that waits for a busy worker is looked at again every `worker_wait`.
+    pub fn next_timer(&self, after: Timestamp) -> Option<Timestamp> {
+        let wait = self.contract.limits.worker_wait;
+        self.timers(after, &|_| true)
+            .map(|(at, timer)| match timer {
+                Timer::WorkerWait(_) if at <= after => {
+                    let periods = after.since(at).0 / wait.0.max(1) + 1;
+                    at.plus(wait.times(periods))
+                }
+                _ => at,
+            })
+            .min()
+    }
+
+    fn timers<'a>(
+        &'a self,
+        now: Timestamp,
+        counts_waiting: &'a dyn Fn(&Turn) -> bool,
+    ) -> impl Iterator<Item = (Timestamp, Timer)> + 'a {
+        let running = self.outcome.is_none();
+        let life = running.then(|| (self.lifetime_end(), Timer::Lifetime));
+        let questions = self
+            .questions
+            .iter()
+            .filter(move |q| q.end.is_none() && running)
+            .map(|q| (q.asked.expires_at, Timer::Question(q.asked.number)));
+        let clock = if running && self.paused_since.is_none() { self.clock_timer(now) } else { None };
+        let waiting = self.open.iter().filter_map(move |&number| {
+            let turn = self.turn(number)?;
+            let Stage::Ready { since, .. } = turn.stage else { return None };
+            let is_due = turn.kind == TurnKind::Work && counts_waiting(turn);
+            is_due.then(|| (since.plus(self.contract.limits.worker_wait), Timer::WorkerWait(number)))
+        });
+        life.into_iter().chain(questions).chain(clock).chain(waiting)
+    }
+
+    /// The timer of the running clock: the owner's, or the deadline's.
+    fn clock_timer(&self, now: Timestamp) -> Option<(Timestamp, Timer)> {
+        if let Some(decide) = self.open_decide() {
+            return Some((self.turn_deadline(decide), Timer::Decide));
+        }
+        Some((self.work_deadline_at(now), Timer::WorkDeadline))
+    }
+}

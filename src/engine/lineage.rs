@@ -1,0 +1,83 @@
+//! Lineage: the envelopes so far. History is the server's, never an agent's.
+
+use super::{
+    command::{LineageEntry, Rejection},
+    event::TurnKind,
+    task::Task,
+    turn::{Turn, failed_envelope},
+};
+use crate::types::ids::{Lease, TurnNumber};
+
+impl Task {
+    /// The whole lineage that a live lease may read, oldest first.
+    pub fn lineage(&self, lease: &Lease) -> Result<Vec<LineageEntry>, Rejection> {
+        let turn = self.turn(lease.turn).ok_or(Rejection::LeaseUnknown)?;
+        match turn.live() {
+            Some(live) if live.lease == *lease => Ok(self.lineage_for(turn, usize::MAX).0),
+            Some(_) | None => Err(Rejection::LeaseNotLive("history is read under a live lease".to_owned())),
+        }
+    }
+
+    /// What a turn is shown: its dependencies first (all), then the `recent` newest others, oldest first within each; and
+    /// how many there are in all.
+    pub(super) fn lineage_for(&self, turn: &Turn, recent: usize) -> (Vec<LineageEntry>, usize) {
+        let dependencies = self.dependencies(turn);
+        let is_dependency = |number: TurnNumber| dependencies.iter().any(|d| d.turn == number);
+        let total = dependencies.len() + self.history.iter().filter(|&&n| !is_dependency(n)).count();
+        let mut others: Vec<_> = self
+            .history
+            .iter()
+            .rev()
+            .filter(|&&number| !is_dependency(number))
+            .take(recent)
+            .filter_map(|&number| self.entry(number))
+            .collect();
+        others.reverse();
+        let mut entries = dependencies;
+        entries.extend(others);
+        (entries, total)
+    }
+
+    /// The envelopes a turn depends on: a step's dependencies; for the planner's next turn, every step of its plan.
+    fn dependencies(&self, turn: &Turn) -> Vec<LineageEntry> {
+        let Some(plan) = &self.plan else { return Vec::new() };
+        match turn.step {
+            Some(step) if step.plan == plan.number => {
+                plan.plan.steps[step.step].depends_on.iter().filter_map(|&i| self.step_entry(i)).collect()
+            }
+            None if plan.succeeded.is_some() && turn.kind == TurnKind::Work => {
+                (0..plan.plan.steps.len()).filter_map(|i| self.step_entry(i)).collect()
+            }
+            Some(_) | None => Vec::new(),
+        }
+    }
+
+    fn step_entry(&self, index: usize) -> Option<LineageEntry> {
+        let plan = self.plan.as_ref()?;
+        if let Some(entry) = self.entry(plan.turn_of(index)) {
+            return Some(entry);
+        }
+        let step = plan.plan.steps.get(index)?;
+        let (_, reason) = plan.end_of(index)?;
+        Some(LineageEntry {
+            id: step.id.to_string(),
+            turn: 0,
+            agent: step.agent.clone(),
+            step: Some(step.id.clone()),
+            envelope: failed_envelope(reason.to_owned()),
+        })
+    }
+
+    fn entry(&self, number: TurnNumber) -> Option<LineageEntry> {
+        let turn = self.turn(number)?;
+        let envelope = turn.lineage_envelope()?;
+        let id = turn.step_id.as_ref().map_or_else(|| format!("turn-{number}"), ToString::to_string);
+        Some(LineageEntry {
+            id,
+            turn: number,
+            agent: turn.agent.clone(),
+            step: turn.step_id.clone(),
+            envelope,
+        })
+    }
+}

@@ -1,0 +1,155 @@
+//! A plan that runs, as state: which steps wait for what. Every operation costs its own step and dependents only, so a plan
+//! of a thousand steps stays linear. Changed only by `apply`.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::event::StepEnd;
+use crate::types::{
+    ids::TurnNumber,
+    plan::{OnStepFailure, Plan},
+};
+
+/// A running (or the last ended) plan.
+#[derive(Debug, Clone)]
+pub(super) struct PlanRun {
+    pub(super) number: u32,
+    pub(super) plan: Arc<Plan>,
+    /// The turn that delegated it; 0 for the contract's.
+    pub(super) planner_turn: TurnNumber,
+    /// `None` while it runs.
+    pub(super) succeeded: Option<bool>,
+    steps: Vec<StepRun>,
+    /// For each step, the steps that need it.
+    dependents: Vec<Vec<usize>>,
+    /// Steps whose dependencies are satisfied and that have no turn yet.
+    ready: BTreeSet<usize>,
+    /// Steps that have not been opened and have not ended.
+    unopened: BTreeSet<usize>,
+    running: BTreeSet<usize>,
+    failed: Vec<usize>,
+}
+
+#[derive(Debug, Clone)]
+struct StepRun {
+    missing: usize,
+    turn: TurnNumber,
+    end: Option<(StepEnd, String)>,
+}
+
+impl PlanRun {
+    pub(super) fn new(number: u32, plan: Arc<Plan>, planner_turn: TurnNumber) -> Self {
+        let mut dependents = vec![Vec::new(); plan.steps.len()];
+        for (index, step) in plan.steps.iter().enumerate() {
+            for &needed in &step.depends_on {
+                dependents[needed].push(index);
+            }
+        }
+        let steps: Vec<_> = plan
+            .steps
+            .iter()
+            .map(|step| StepRun { missing: step.depends_on.len(), turn: 0, end: None })
+            .collect();
+        let ready = (0..steps.len()).filter(|&i| steps[i].missing == 0).collect();
+        let unopened = (0..steps.len()).collect();
+        Self {
+            number,
+            plan,
+            planner_turn,
+            succeeded: None,
+            steps,
+            dependents,
+            ready,
+            unopened,
+            running: BTreeSet::new(),
+            failed: Vec::new(),
+        }
+    }
+
+    pub(super) fn open_step(&mut self, step: usize, turn: TurnNumber) {
+        self.ready.remove(&step);
+        self.unopened.remove(&step);
+        self.running.insert(step);
+        self.steps[step].turn = turn;
+    }
+
+    pub(super) fn end_step(&mut self, step: usize, end: StepEnd, reason: String) {
+        self.ready.remove(&step);
+        self.unopened.remove(&step);
+        self.running.remove(&step);
+        if end == StepEnd::Failed {
+            self.failed.push(step);
+        }
+        self.steps[step].end = Some((end, reason));
+        if !end.satisfies() {
+            return;
+        }
+        for &dependent in &self.dependents[step] {
+            let waiting = &mut self.steps[dependent];
+            waiting.missing -= 1;
+            if waiting.missing == 0 && self.unopened.contains(&dependent) {
+                self.ready.insert(dependent);
+            }
+        }
+    }
+
+    pub(super) const fn is_running(&self) -> bool {
+        self.succeeded.is_none()
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        !self.failed.is_empty()
+    }
+
+    /// The next step to open, if its dependencies and `max_parallel` allow one.
+    pub(super) fn next_ready(&self, max_parallel: u32) -> Option<usize> {
+        let room = self.running.len() < usize::try_from(max_parallel).unwrap_or(usize::MAX);
+        if room && !self.has_failed() { self.ready.first().copied() } else { None }
+    }
+
+    pub(super) fn unopened(&self) -> Vec<usize> {
+        self.unopened.iter().copied().collect()
+    }
+
+    pub(super) fn running(&self) -> Vec<usize> {
+        self.running.iter().copied().collect()
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    pub(super) fn all_ended(&self) -> bool {
+        self.running.is_empty() && self.unopened.is_empty()
+    }
+
+    pub(super) fn cancels_siblings(&self) -> bool {
+        self.plan.on_step_failure == OnStepFailure::Cancel
+    }
+
+    /// The turn that last worked on a step; 0 if none did.
+    pub(super) fn turn_of(&self, step: usize) -> TurnNumber {
+        self.steps[step].turn
+    }
+
+    pub(super) fn end_of(&self, step: usize) -> Option<(StepEnd, &str)> {
+        self.steps[step].end.as_ref().map(|(end, reason)| (*end, reason.as_str()))
+    }
+
+    /// Tokens that steps without a turn will still need, with `per_turn` for those that do not say.
+    pub(super) fn committed(&self, per_turn: u64) -> u64 {
+        self.unopened.iter().map(|&i| self.plan.steps[i].max_tokens.unwrap_or(per_turn)).sum()
+    }
+
+    /// The failures, in a sentence.
+    pub(super) fn failure_story(&self) -> String {
+        let story: Vec<_> = self
+            .failed
+            .iter()
+            .take(5)
+            .map(|&i| {
+                format!("step {} failed: {}", self.plan.steps[i].id, self.end_of(i).map_or("", |e| e.1))
+            })
+            .collect();
+        story.join("; ")
+    }
+}

@@ -1,0 +1,86 @@
+//! Making views from state. Never read back by a decision.
+
+use super::{
+    task::Task,
+    turn::Turn,
+    view::{EscalationView, GOAL_CHARS, SummaryView, TaskView, TurnView},
+};
+
+impl Task {
+    /// The task in a line.
+    pub fn summary(&self) -> SummaryView {
+        SummaryView {
+            task: self.id,
+            state: self.state(),
+            ended_by: self.outcome.as_ref().map(|o| o.ended_by),
+            cause: self.outcome.as_ref().map(|o| o.cause),
+            goal: self.short_goal(),
+            owner: self.contract.owner.clone(),
+            labels: self.contract.labels.clone(),
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            ended_at: self.ended_at,
+            seq: self.seq,
+            counters: self.counters,
+            ledger: self.ledger.view(),
+            agents: self.agents.clone(),
+        }
+    }
+
+    /// The task in full.
+    pub fn view(&self) -> TaskView {
+        TaskView {
+            summary: self.summary(),
+            contract: self.contract.clone(),
+            turns: self.turns.iter().map(|turn| self.turn_view(turn)).collect(),
+            outcome: self.outcome.clone(),
+            best_result: self.best.as_ref().map(|best| best.result.clone()),
+            trace: self.trace.clone(),
+            deadline: self.deadline_at(self.updated_at),
+        }
+    }
+
+    fn turn_view(&self, turn: &Turn) -> TurnView {
+        let spent = (1..turn.next_attempt()).map(|n| self.ledger.spent_by((turn.number, n))).sum();
+        TurnView {
+            turn: turn.number,
+            agent: turn.agent.clone(),
+            kind: turn.kind,
+            state: turn.state(),
+            step: turn.step_id.clone(),
+            attempts: turn.next_attempt() - 1,
+            worker: turn.attempts.last().map(|a| a.worker.clone()),
+            allowance: self.ledger.allowance(turn.last_key()),
+            spent,
+            opened_at: turn.opened_at,
+            started_at: turn.started_at,
+            ended_at: turn.ended_at,
+            answer: turn.answer().cloned(),
+            notes: turn.notes.clone(),
+        }
+    }
+
+    /// A question, as it stands.
+    pub fn question_view(&self, number: u32) -> Option<EscalationView> {
+        let question = self.questions.iter().find(|q| q.asked.number == number)?;
+        let (end, by, note, ended_at) = match &question.end {
+            Some((end, by, note, at)) => (Some(*end), by.clone(), note.clone(), Some(*at)),
+            None => (None, String::new(), String::new(), None),
+        };
+        Some(EscalationView {
+            task: self.id,
+            goal: self.short_goal(),
+            asked: question.asked.clone(),
+            asked_at: question.asked_at,
+            default_answer: self.contract.escalation.default_answer,
+            end,
+            by,
+            note,
+            ended_at,
+        })
+    }
+
+    fn short_goal(&self) -> String {
+        self.contract.goal.chars().take(GOAL_CHARS).collect()
+    }
+}

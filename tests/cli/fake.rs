@@ -1,0 +1,287 @@
+//! A server that only plays: it answers with what the test gave it, over real gRPC on a loopback port.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bailiwick::pb::{
+    self, operator_service_server::OperatorService, operator_service_server::OperatorServiceServer,
+    task_event::Event, task_service_server::TaskService, task_service_server::TaskServiceServer,
+};
+use prost_types::Timestamp;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Code, Request, Response, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+
+pub const TASK: &str = "01890000-0000-7000-8000-000000000001";
+
+/// What the fake was asked, and how it is to answer.
+#[derive(Default)]
+pub struct Script {
+    /// The state the task is in; with an outcome, once it has ended.
+    pub state: i32,
+    /// Streams that break, after how many events each, before one goes through.
+    pub breaks: Vec<usize>,
+    /// Cursors that watches came with.
+    pub cursors: Vec<i64>,
+    /// Answers that people gave.
+    pub answers: Vec<pb::AnswerEscalationRequest>,
+    /// Filters that lists came with.
+    pub lists: Vec<pb::ListTasksRequest>,
+}
+
+#[derive(Clone, Default)]
+pub struct Fake(pub Arc<Mutex<Script>>);
+
+impl Fake {
+    pub fn in_state(state: pb::TaskState) -> Self {
+        let fake = Self::default();
+        fake.0.lock().unwrap().state = state as i32;
+        fake
+    }
+
+    /// Serves until the test's runtime is gone.
+    pub async fn serve(&self) -> SocketAddr {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let server = tonic::transport::Server::builder()
+            .add_service(TaskServiceServer::new(self.clone()))
+            .add_service(OperatorServiceServer::new(self.clone()))
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        tokio::spawn(server);
+        addr
+    }
+
+    fn task(&self) -> pb::Task {
+        let state = self.0.lock().unwrap().state;
+        let ended = state >= pb::TaskState::Succeeded as i32;
+        let summary = pb::TaskSummary {
+            task_id: TASK.into(),
+            state,
+            goal: "say \u{1b}[31mhello".into(),
+            owner: "greeter".into(),
+            created_at: Some(at(0)),
+            ended_at: ended.then(|| at(2)),
+            counters: Some(pb::Counters { hops: 1, turns: 2, ..Default::default() }),
+            ledger: Some(pb::Ledger { granted_tokens: 10_000, spent_tokens: 1_234, ..Default::default() }),
+            ..Default::default()
+        };
+        let outcome = pb::Outcome {
+            state,
+            ended_by: pb::EndedBy::Gate as i32,
+            cause: pb::Cause::Completed as i32,
+            reason: "all is said".into(),
+            ..Default::default()
+        };
+        let turn = pb::Turn {
+            turn: 1,
+            agent: "greeter".into(),
+            state: pb::TurnState::Answered as i32,
+            attempts: 1,
+            worker_id: "w1".into(),
+            spent_tokens: 1_234,
+            started_at: Some(at(0)),
+            ended_at: Some(at(1)),
+            envelope: Some(pb::StatusEnvelope {
+                status: pb::Status::Success as i32,
+                confidence: Some(0.75),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        pb::Task {
+            summary: Some(summary),
+            turns: vec![turn],
+            outcome: ended.then_some(outcome),
+            ..Default::default()
+        }
+    }
+
+    fn events(&self) -> Vec<pb::TaskEvent> {
+        let submitted = Event::Submitted(pb::Submitted::default());
+        let opened =
+            Event::TurnOpened(pb::TurnOpened { turn: 1, agent: "greeter".into(), ..Default::default() });
+        let ended = Event::Ended(pb::Ended { outcome: self.task().outcome, ledger: None });
+        (1..)
+            .zip([submitted, opened, ended])
+            .map(|(seq, event)| pb::TaskEvent {
+                task_id: TASK.into(),
+                seq,
+                at: Some(at(seq)),
+                event: Some(event),
+            })
+            .collect()
+    }
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp { seconds: 1_795_179_439 + seconds, nanos: 0 }
+}
+
+fn known(id: &str) -> Result<(), Status> {
+    if id == TASK {
+        return Ok(());
+    }
+    let mut details = ErrorDetails::with_error_info("TASK_NOT_FOUND", "bailiwick.v1", HashMap::new());
+    details.set_resource_info("task", id, "", "");
+    Err(Status::with_error_details(Code::NotFound, format!("there is no task {id}"), details))
+}
+
+fn question() -> pb::Escalation {
+    pb::Escalation {
+        escalation_id: format!("{TASK}.1"),
+        task_id: TASK.into(),
+        question: "Is it good enough?".into(),
+        cause: pb::Cause::GateRejected as i32,
+        state: pb::EscalationState::Open as i32,
+        asked_at: Some(at(0)),
+        expires_at: Some(at(60)),
+        ..Default::default()
+    }
+}
+
+#[tonic::async_trait]
+impl TaskService for Fake {
+    async fn submit_task(
+        &self,
+        request: Request<pb::SubmitTaskRequest>,
+    ) -> Result<Response<pb::SubmitTaskResponse>, Status> {
+        let contract = request.into_inner().contract.unwrap_or_default();
+        match contract.goal.as_str() {
+            "refuse" => {
+                let violations = vec![
+                    FieldViolation::new("limits.deadline", "is missing. Write a duration, like \"90s\""),
+                    FieldViolation::new("owner", "is missing. Name an agent"),
+                ];
+                let details = ErrorDetails::with_bad_request(violations);
+                Err(Status::with_error_details(Code::InvalidArgument, "the contract is refused", details))
+            }
+            "full" => {
+                let details = ErrorDetails::with_retry_info(Some(Duration::from_secs(2)));
+                Err(Status::with_error_details(Code::ResourceExhausted, "too many open tasks", details))
+            }
+            "taken" => Err(Status::already_exists("the key names another contract")),
+            _ => Ok(Response::new(pb::SubmitTaskResponse { task_id: TASK.into(), existing: false })),
+        }
+    }
+
+    async fn check_contract(
+        &self,
+        request: Request<pb::CheckContractRequest>,
+    ) -> Result<Response<pb::CheckContractResponse>, Status> {
+        let contract = request.into_inner().contract.unwrap_or_default();
+        let mut answer = pb::CheckContractResponse::default();
+        if contract.owner.is_empty() {
+            let description = "is missing. Name an agent".into();
+            answer.violations.push(pb::ContractViolation { field: "owner".into(), description });
+        } else {
+            answer.effective = Some(pb::Contract { priority: 3, ..contract });
+            let readiness = pb::Readiness::Weak as i32;
+            let (title, advice) = ("explicit owner".into(), "name one".into());
+            answer.points.push(pb::ReadinessPoint { number: 4, title, readiness, advice });
+        }
+        Ok(Response::new(answer))
+    }
+
+    async fn get_task(
+        &self,
+        request: Request<pb::GetTaskRequest>,
+    ) -> Result<Response<pb::GetTaskResponse>, Status> {
+        known(&request.get_ref().task_id)?;
+        Ok(Response::new(pb::GetTaskResponse { task: Some(self.task()) }))
+    }
+
+    async fn list_tasks(
+        &self,
+        request: Request<pb::ListTasksRequest>,
+    ) -> Result<Response<pb::ListTasksResponse>, Status> {
+        let request = request.into_inner();
+        let next_page_token = if request.page_token.is_empty() { "two".to_owned() } else { String::new() };
+        self.0.lock().unwrap().lists.push(request);
+        Ok(Response::new(pb::ListTasksResponse {
+            tasks: self.task().summary.into_iter().collect(),
+            next_page_token,
+        }))
+    }
+
+    type WatchTaskStream = tokio_stream::Iter<std::vec::IntoIter<Result<pb::WatchTaskResponse, Status>>>;
+
+    async fn watch_task(
+        &self,
+        request: Request<pb::WatchTaskRequest>,
+    ) -> Result<Response<Self::WatchTaskStream>, Status> {
+        let pb::WatchTaskRequest { task_id, after_seq } = request.into_inner();
+        known(&task_id)?;
+        let events = self.events();
+        let mut script = self.0.lock().unwrap();
+        script.cursors.push(after_seq);
+        let rest = events.into_iter().filter(|event| event.seq > after_seq);
+        let mut messages: Vec<_> =
+            rest.map(|event| Ok(pb::WatchTaskResponse { event: Some(event), summary: None })).collect();
+        if !script.breaks.is_empty() {
+            messages.truncate(script.breaks.remove(0));
+            messages.push(Err(Status::unavailable("going away")));
+        }
+        Ok(Response::new(tokio_stream::iter(messages)))
+    }
+
+    async fn cancel_task(
+        &self,
+        request: Request<pb::CancelTaskRequest>,
+    ) -> Result<Response<pb::CancelTaskResponse>, Status> {
+        known(&request.get_ref().task_id)?;
+        Ok(Response::new(pb::CancelTaskResponse { summary: self.task().summary, already_ended: true }))
+    }
+}
+
+#[tonic::async_trait]
+impl OperatorService for Fake {
+    async fn list_escalations(
+        &self,
+        request: Request<pb::ListEscalationsRequest>,
+    ) -> Result<Response<pb::ListEscalationsResponse>, Status> {
+        let task = request.into_inner().task_id;
+        let escalations = if task.is_empty() || task == TASK { vec![question()] } else { Vec::new() };
+        Ok(Response::new(pb::ListEscalationsResponse { escalations, next_page_token: String::new() }))
+    }
+
+    async fn answer_escalation(
+        &self,
+        request: Request<pb::AnswerEscalationRequest>,
+    ) -> Result<Response<pb::AnswerEscalationResponse>, Status> {
+        let request = request.into_inner();
+        let mut answered = question();
+        if request.escalation_id != answered.escalation_id {
+            return Err(Status::failed_precondition("it has been answered already"));
+        }
+        answered.answered_by.clone_from(&request.answered_by);
+        answered.state = if request.answer == pb::Answer::Approve as i32 {
+            pb::EscalationState::Approved as i32
+        } else {
+            pb::EscalationState::Aborted as i32
+        };
+        self.0.lock().unwrap().answers.push(request);
+        Ok(Response::new(pb::AnswerEscalationResponse { escalation: Some(answered) }))
+    }
+
+    async fn list_agents(
+        &self,
+        _: Request<pb::ListAgentsRequest>,
+    ) -> Result<Response<pb::ListAgentsResponse>, Status> {
+        let spec = pb::AgentSpec { name: "greeter".into(), ..Default::default() };
+        let agents = vec![pb::Agent { spec: Some(spec), workers: 1, ..Default::default() }];
+        Ok(Response::new(pb::ListAgentsResponse { agents }))
+    }
+
+    async fn list_workers(
+        &self,
+        _: Request<pb::ListWorkersRequest>,
+    ) -> Result<Response<pb::ListWorkersResponse>, Status> {
+        let worker =
+            pb::Worker { worker_id: "w1".into(), agents: vec!["greeter".into()], ..Default::default() };
+        Ok(Response::new(pb::ListWorkersResponse { workers: vec![worker] }))
+    }
+}
