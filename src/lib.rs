@@ -1,6 +1,10 @@
-//! Bailiwick: a control plane in which every task has an owner, a budget and an end.
+//! Bailiwick: a control plane in which every task has an owner, a budget and an end. The code map is ARCHITECTURE.md.
 
 pub mod app;
+pub mod cli;
+pub mod config;
+pub mod conformance;
+pub mod console;
 pub mod engine;
 pub mod runtime;
 pub mod service;
@@ -16,7 +20,3 @@ pub mod pb {
     /// Every proto of this crate with its imports, encoded: for reflection and for the JSON mapping.
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 }
-
-pub mod cli;
-pub mod config;
-pub mod console;
