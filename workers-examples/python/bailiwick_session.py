@@ -142,7 +142,7 @@ class Session:
             return self._grants.pop(key, 0)
 
     def call(self, attempt, method, request, response_type):
-        """A unary call under the attempt's trace, repeated while the server is out of reach. None when it was stopped."""
+        """A unary call under the attempt's trace, repeated while the server is out of reach. None once stopped."""
         metadata = [("traceparent", attempt.assignment.traceparent)] if attempt.assignment.traceparent else []
         for failures in itertools.count():
             with self._cond:
@@ -364,7 +364,8 @@ class Session:
 
     def _stop(self, attempt, reason):
         if not attempt.stopped.is_set():
-            say(logging.INFO, "stopping turn %d of task %s: %s", attempt.assignment.turn, attempt.assignment.task_id, reason)
+            a = attempt.assignment
+            say(logging.INFO, "stopping turn %d of task %s: %s", a.turn, a.task_id, reason)
             attempt.stop_reason = reason
             attempt.stopped.set()
             self._forget(("usage", attempt.lease))

@@ -36,7 +36,7 @@ TRACEPARENT = re.compile(r"^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-([0-9a-f]{2}
 
 
 class Retryable(Exception):
-    """Raise it from a handler when the failure was technical (an outage, a rate limit) and another try may do better."""
+    """For a handler to raise when the failure was technical (an outage, a rate limit): another try may do better."""
 
 
 class Stopped(BaseException):
@@ -203,7 +203,7 @@ class Context:
 
 
 class Worker:
-    """Serves agents until SIGTERM or SIGINT. Settings not given come from BAILIWICK_ADDR, _WORKER_ID and _CONCURRENCY."""
+    """Serves agents until SIGTERM or SIGINT. What is not given comes from BAILIWICK_ADDR, _WORKER_ID, _CONCURRENCY."""
 
     def __init__(self, address=None, worker_id=None, max_concurrency=None, labels=None, drain_seconds=30.0):
         env = os.environ.get
@@ -217,7 +217,7 @@ class Worker:
         self._session = None
 
     def agent(self, name, description="", version="", input_schema=None, output_schema=None):
-        """Declares the decorated function as the agent `name`: it takes a Context and returns an Answer or a Decision."""
+        """Declares the decorated function as the agent `name`: Context in, Answer (or Decision) out."""
         spec = {"name": name, "description": description, "version": version}
         schemas = {"input_schema": input_schema, "output_schema": output_schema}
         spec.update({k: v for k, v in schemas.items() if v is not None})
@@ -332,31 +332,37 @@ def optional_value(item):
 
 
 def to_value(item):
-    """A JSON value for the wire, of at most 1 MiB. Raises TypeError for what JSON lacks, ValueError for what is too big."""
-    value = _to_value(item)
+    """A JSON value for the wire, of at most 1 MiB. Raises TypeError or ValueError for what JSON lacks or is too big."""
+    value = struct_pb2.Value()
+    _write(value, item)
     if value.ByteSize() > MAX_JSON_BYTES:
         raise ValueError("a JSON value has %d bytes encoded; the most is 1 MiB" % value.ByteSize())
     return value
 
 
-def _to_value(item):
+def _write(value, item):
     if item is None:
-        return struct_pb2.Value(null_value=0)
-    if isinstance(item, bool):
-        return struct_pb2.Value(bool_value=item)
-    if isinstance(item, (int, float)):
+        value.null_value = 0
+    elif isinstance(item, bool):
+        value.bool_value = item
+    elif isinstance(item, (int, float)):
         if not math.isfinite(item):
             raise ValueError("JSON has no %r" % item)
-        return struct_pb2.Value(number_value=item)
-    if isinstance(item, str):
-        return struct_pb2.Value(string_value=item)
-    if isinstance(item, (list, tuple)):
-        return struct_pb2.Value(list_value={"values": [_to_value(i) for i in item]})
-    if isinstance(item, dict):
-        if not all(isinstance(k, str) for k in item):
-            raise TypeError("the keys of a JSON object are strings")
-        return struct_pb2.Value(struct_value={"fields": {k: _to_value(v) for k, v in item.items()}})
-    raise TypeError("JSON has no %s" % type(item).__name__)
+        value.number_value = item
+    elif isinstance(item, str):
+        value.string_value = item
+    elif isinstance(item, (list, tuple)):
+        value.list_value.SetInParent()  # an empty list is a list all the same
+        for member in item:
+            _write(value.list_value.values.add(), member)
+    elif isinstance(item, dict):
+        value.struct_value.SetInParent()
+        for key, member in item.items():
+            if not isinstance(key, str):
+                raise TypeError("the keys of a JSON object are strings, not %r" % (key,))
+            _write(value.struct_value.fields[key], member)
+    else:
+        raise TypeError("JSON has no %s" % type(item).__name__)
 
 
 def from_value(value):
