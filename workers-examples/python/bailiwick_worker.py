@@ -24,6 +24,7 @@ import sys
 import threading
 from typing import Any, Optional
 
+import grpc
 from google.protobuf import json_format, struct_pb2
 
 from bailiwick_session import MAX_MESSAGE_BYTES, Session, log, pb, say
@@ -187,10 +188,17 @@ class Context:
         a = self.assignment
         if a.lineage_total <= len(a.lineage):
             return [to_entry(e) for e in a.lineage]
-        entries, token = [], ""
+        entries, token, size = [], "", 100
         while True:
-            request = pb.GetLineageRequest(lease=a.lease, page_size=1000, page_token=token)
-            page = self._session.call(self._attempt, "GetLineage", request, pb.GetLineageResponse)
+            request = pb.GetLineageRequest(lease=a.lease, page_size=size, page_token=token)
+            try:
+                page = self._session.call(self._attempt, "GetLineage", request, pb.GetLineageResponse)
+            except grpc.RpcError as error:
+                # Large envelopes: a page of them does not fit a message.
+                if error.code() != grpc.StatusCode.RESOURCE_EXHAUSTED or size == 1:
+                    raise
+                size = -(-size // 10)
+                continue
             self.check()
             entries.extend(to_entry(e) for e in page.entries)
             token = page.next_page_token

@@ -30,7 +30,6 @@ def summary(ctx):
     facts = {"documents": 0, "skipped": 0, "words": 0, "sentences": 0}
     best, stopped = [], ""
     for number, name in enumerate(names, 1):
-        ctx.check()
         text = read(root, name)
         if text is None:
             facts["skipped"] += 1
@@ -42,19 +41,19 @@ def summary(ctx):
         if not ctx.afford(sum(tokens)):
             stopped = "the allowance ended after %d of %d documents" % (number - 1, len(names))
             break
-        ctx.usage(*tokens)
+        ctx.usage(*tokens)  # stops here when the lease is gone
         best += picked
-        for fact, count in ("documents", 1), ("words", len(text.split())), ("sentences", len(ranked)):
-            facts[fact] += count
+        for fact, n in ("documents", 1), ("words", len(text.split())), ("sentences", len(ranked)):
+            facts[fact] += n
         if number % 20 == 0 or number == len(names):
             ctx.progress("read %d of %d documents, %d sentences" % (number, len(names), facts["sentences"]))
-    best = sorted(best, key=lambda pick: -pick[0])[:MOST]
+    best = sorted(best, key=lambda p: -p[0])[:MOST]
     said = "%(documents)d documents of %(words)d words in %(sentences)d sentences" % facts
     said += '; the key sentence of all: "%s"' % best[0][1]["note"] if best else "; no key sentence"
     findings = sorted((finding for _, finding in best), key=lambda f: (f["path"], f["line"]))
     # Which sentence is key is a matter of judgement, and counting words is a modest judge: 0.75.
-    status = "partial" if stopped else "success"
-    return Answer({"summary": said, "facts": facts, "findings": findings}, 0.75, status, stopped)
+    result = {"summary": said, "facts": facts, "findings": findings}
+    return Answer(result, 0.75, "partial" if stopped else "success", stopped)
 
 
 worker.run()
