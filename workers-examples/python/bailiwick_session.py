@@ -45,6 +45,14 @@ def backoff(failures, dice):
     return 0.1 + dice * (min(5.0, 0.2 * 2 ** min(failures, 10)) - 0.1)
 
 
+def next_failures(failures, registered, lasted):
+    """What the end of a stream makes of the count of failures."""
+    if registered and lasted > 1.0:
+        return 0
+    # A session that ends at once is soon tried again, but not at full speed: another worker may have our id.
+    return min(failures + 1, 2) if registered else failures + 1
+
+
 def seconds(duration, default):
     """A Duration in seconds, or the default where it is absent or senseless."""
     value = duration.seconds + duration.nanos / 1e9
@@ -94,6 +102,7 @@ class Session:
         self._channel = None
         self._attempts = {}  # lease -> Attempt, running
         self._owed = {}  # key -> message the server has not settled; a key is (kind, lease, ...)
+        self._tried = set()  # keys of answers that were sent at least once
         self._retries = {}  # key -> when to send it again
         self._grants = {}  # key of a budget request -> tokens granted
         self._numbers = itertools.count()
@@ -222,8 +231,7 @@ class Session:
                 self._cond.notify_all()
             if self._closing.is_set():
                 return
-            lasted = stream.registered and time.monotonic() - stream.opened > 1.0
-            failures = 0 if lasted else failures + 1
+            failures = next_failures(failures, stream.registered, time.monotonic() - stream.opened)
             wait = backoff(failures, random.random())
             say(logging.WARNING, "not connected to %s (%s); trying again in %.1fs", self._address, reason, wait)
             self._closing.wait(wait)
@@ -289,6 +297,10 @@ class Session:
                 self._stop(attempt, "the server no longer counts the lease as ours")
             elif not attempt.stopped.is_set() and attempt.usage.usage.ByteSize():
                 self._owe_usage(attempt.usage, send=False)
+        for kind, lease, *_ in list(self._owed):
+            # Finished while we were away, too late: nobody can have taken it.
+            if kind == "complete" and lease not in registered.live_leases and (kind, lease) not in self._tried:
+                self._withdraw(lease, send=False)
         if self._draining:
             self._send(("drain",), pb.SessionRequest(drain=pb.Drain()))
         for key, message in list(self._owed.items()):
@@ -296,10 +308,10 @@ class Session:
         self._top_up()
 
     def _on_assignment(self, assignment):
-        self._stream.credit = max(0, self._stream.credit - 1)
         if not assignment.lease or assignment.lease in self._attempts or ("complete", assignment.lease) in self._owed:
             say(logging.WARNING, "ignored an assignment without a lease of its own")
             return None
+        self._stream.credit = max(0, self._stream.credit - 1)
         attempt = Attempt(assignment)
         if self._draining or self._occupied() >= self._register.max_concurrency:
             why = "the worker is draining" if self._draining else "the worker had given no credit"
@@ -316,6 +328,7 @@ class Session:
             self._stop(attempt, cancel.reason or "cancelled")
         else:
             self._withdraw(cancel.lease)
+            self._top_up()
 
     def _on_budget_grant(self, grant):
         key, _ = self._stream.in_flight.pop(grant.message_id, (None, None))
@@ -370,14 +383,13 @@ class Session:
             attempt.stopped.set()
             self._forget(("usage", attempt.lease))
 
-    def _withdraw(self, lease):
+    def _withdraw(self, lease, send=True):
         """An answer that no longer counts: its usage does."""
         message = self._owed.get(("complete", lease))
         if message:
             self._forget(("complete", lease))
             answer = getattr(message.complete, message.complete.WhichOneof("answer"))
-            self._owe_usage(pb.UsageReport(lease=lease, usage=answer.usage))
-            self._top_up()
+            self._owe_usage(pb.UsageReport(lease=lease, usage=answer.usage), send)
 
     def _replace(self, refused, refusal):
         """An answer the server cannot take leaves the lease live: says so in its place, once, lest the turn hang."""
@@ -401,6 +413,7 @@ class Session:
 
     def _forget(self, key):
         self._owed.pop(key, None)
+        self._tried.discard(key)
         self._retries.pop(key, None)
 
     def _send(self, key, message):
@@ -410,6 +423,8 @@ class Session:
     def _put(self, key, message):
         stream = self._stream
         stream.last_id += 1
+        if key[0] == "complete":
+            self._tried.add(key)
         # A copy, because the same message may be sent again under another id before this one is on the wire.
         numbered = pb.SessionRequest()
         numbered.CopyFrom(message)

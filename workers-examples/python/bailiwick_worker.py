@@ -272,7 +272,7 @@ class Worker:
         answer = None
         try:
             if attempt.assignment.agent not in self._agents:
-                raise LookupError("this worker serves no agent %r" % attempt.assignment.agent)
+                raise Retryable("this worker serves no agent %r" % attempt.assignment.agent)
             _, handler = self._agents[attempt.assignment.agent]
             answer = handler(Context(self._session, attempt))
             fill(complete, answer, self._session.usage(attempt))

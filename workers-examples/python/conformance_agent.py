@@ -26,13 +26,13 @@ def act(ctx, kind, value, seen):
 
 @worker.agent("conformance", description="Does what its input says, so that a server can test the worker under it.")
 def conformance(ctx):
-    if ctx.is_decide:
-        return Decision.complete_partial(reason="conformance")
     script = ctx.input or {}
     seen = {"granted": [], "lineage": [entry.id for entry in ctx.assignment.lineage]}
     for action in script.get("actions", []):
         for kind, value in action.items():
             act(ctx, kind, value, seen)
+    if ctx.is_decide:
+        return Decision.complete_partial(reason="conformance")
     said = script.get("answer")
     if said is None:
         return Answer(confidence=1, result={

@@ -3,7 +3,7 @@
 import unittest
 
 import bailiwick_worker as bw
-from bailiwick_session import backoff
+from bailiwick_session import backoff, next_failures
 from key_sentences import key_sentences, sentences
 
 
@@ -63,6 +63,7 @@ class Wire(unittest.TestCase):
     def test_backoff_stays_in_its_bounds(self):
         self.assertEqual([round(backoff(n, 0.0), 3) for n in (0, 5, 10**6)], [0.1, 0.1, 0.1])
         self.assertEqual([round(backoff(n, 1.0), 3) for n in (0, 2, 10**6)], [0.2, 0.8, 5.0])
+        self.assertEqual([next_failures(7, *end) for end in ((True, 9), (True, 0.1), (False, 9))], [0, 2, 8])
 
 
 class Sentences(unittest.TestCase):

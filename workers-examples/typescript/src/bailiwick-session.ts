@@ -11,8 +11,8 @@ import {
   SessionResponse,
 } from "../gen/bailiwick/v1/worker_service.js";
 import {
-  Attempt, CALL_TIMEOUT, Malformed, OPTIONS, REGISTER_TIMEOUT, SERVICE, Sent, Stream, backoff, failure, now, say,
-  seconds, usageOf,
+  Attempt, CALL_TIMEOUT, Malformed, OPTIONS, REGISTER_TIMEOUT, SERVICE, Sent, Stream, backoff, failure,
+  nextFailures, now, say, seconds, usageOf,
 } from "./bailiwick-wire.js";
 
 const UNREACHABLE = [grpc.status.UNAVAILABLE, grpc.status.DEADLINE_EXCEEDED, grpc.status.CANCELLED];
@@ -22,6 +22,7 @@ export class Session {
   private stream: Stream | undefined;
   private readonly attempts = new Map<string, Attempt>(); // by lease, running
   private readonly owed = new Map<string, Sent>(); // not settled by the server, by key
+  private readonly tried = new Set<string>(); // keys of answers that were sent at least once
   private readonly retries = new Map<string, number>(); // key -> when to send it again
   private readonly budgets = new Map<string, { lease: string; resolve: (granted: number) => void }>();
   private readonly waiters = new Set<() => void>();
@@ -176,7 +177,7 @@ export class Session {
       this.stream = undefined;
       client.close();
       if (this.closing.signal.aborted) return;
-      failures = stream.registered && now() - stream.opened > 1 ? 0 : failures + 1;
+      failures = nextFailures(failures, stream.registered, now() - stream.opened);
       const wait = backoff(failures, Math.random());
       const why = status.code === 0 ? "the server ended the session" : `${grpc.status[status.code]}: ${status.details}`;
       say("WARNING", `not connected to ${this.address} (${why}); trying again in ${wait.toFixed(1)}s`);
@@ -245,6 +246,11 @@ export class Session {
         this.owed.set(`usage:${attempt.lease}`, usageOf(attempt.lease, attempt.usage));
       }
     }
+    for (const sent of [...this.owed.values()]) {
+      // Finished while we were away, too late: nobody can have taken it.
+      const late = !registered.liveLeases.includes(sent.lease) && !this.tried.has(sent.key);
+      if (sent.message.$case === "complete" && late) this.withdraw(sent.lease, false);
+    }
     if (this.draining) this.send({ key: "drain", lease: "", message: { $case: "drain", value: { grace: undefined } } });
     for (const sent of this.owed.values()) this.send(sent);
     this.topUp();
@@ -252,11 +258,11 @@ export class Session {
   }
 
   private onAssignment(stream: Stream, assignment: Assignment): void {
-    stream.credit = Math.max(0, stream.credit - 1);
     const { lease } = assignment;
     if (!lease || this.attempts.has(lease) || this.owed.has(`complete:${lease}`)) {
       return say("WARNING", "ignored an assignment without a lease of its own");
     }
+    stream.credit = Math.max(0, stream.credit - 1);
     if (this.draining || this.occupied() >= this.register.maxConcurrency) {
       const reason = this.draining ? "the worker is draining" : "the worker had given no credit";
       return this.oweAnswer(failure(lease, reason, Usage.create(), true));
@@ -271,6 +277,7 @@ export class Session {
     const attempt = this.attempts.get(cancel.lease);
     if (attempt) this.stop(attempt, cancel.reason || "cancelled");
     else this.withdraw(cancel.lease);
+    this.topUp();
   }
 
   private onBudgetGrant(stream: Stream, grant: BudgetGrant): void {
@@ -351,12 +358,13 @@ export class Session {
   }
 
   /** An answer that no longer counts: its usage does. */
-  private withdraw(lease: string): void {
+  private withdraw(lease: string, send = true): void {
     const message = this.owed.get(`complete:${lease}`)?.message;
     if (message?.$case !== "complete") return;
     this.forget(`complete:${lease}`);
-    this.oweUsage(lease, message.value.answer?.value.usage ?? Usage.create());
-    this.topUp();
+    const report = usageOf(lease, message.value.answer?.value.usage ?? Usage.create());
+    this.owed.set(report.key, report);
+    if (send) this.send(report);
   }
 
   private oweUsage(lease: string, usage: Usage): void {
@@ -375,6 +383,7 @@ export class Session {
 
   private forget(key: string): void {
     this.owed.delete(key);
+    this.tried.delete(key);
     this.retries.delete(key);
     this.budgets.delete(key);
   }
@@ -387,6 +396,7 @@ export class Session {
     const stream = this.stream;
     if (!stream || stream.call.writableEnded) return;
     stream.lastId += 1;
+    if (sent.message.$case === "complete") this.tried.add(sent.key);
     if (sent.message.$case !== "heartbeat") stream.inFlight.set(stream.lastId, sent);
     stream.call.write({ messageId: stream.lastId, message: sent.message }, () => {
       if (stream === this.stream && stream.registered) this.contact = now();

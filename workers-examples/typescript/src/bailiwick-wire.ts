@@ -27,6 +27,13 @@ export function backoff(failures: number, dice: number): number {
   return 0.1 + dice * (Math.min(5, 0.2 * 2 ** Math.min(failures, 10)) - 0.1);
 }
 
+/** What the end of a stream, after so many seconds, makes of the count of failures. */
+export function nextFailures(failures: number, registered: boolean, lasted: number): number {
+  if (registered && lasted > 1) return 0;
+  // A session that ends at once is soon tried again, but not at full speed: another worker may have our id.
+  return registered ? Math.min(failures + 1, 2) : failures + 1;
+}
+
 /** Seconds by a clock that never goes back. */
 export const now = (): number => performance.now() / 1000;
 

@@ -230,7 +230,7 @@ export class Worker {
     let complete: Complete;
     try {
       const handler = this.agents.get(assignment.agent)?.handler;
-      if (!handler) throw new Error(`this worker serves no agent "${assignment.agent}"`);
+      if (!handler) throw new Retryable(`this worker serves no agent "${assignment.agent}"`);
       complete = toComplete(lease, await handler(new Context(session, attempt)), usage);
       const bytes = Complete.encode(complete).finish().length;
       if (bytes > MAX_MESSAGE_BYTES - 1024) throw new Error(`the answer has ${bytes} bytes, too much for a message`);

@@ -34,9 +34,9 @@ const worker = new Worker();
 worker.agent(
   "conformance",
   async (ctx) => {
-    if (ctx.isDecide) return { decision: "completePartial", reason: "conformance" };
     const seen: Seen = { granted: [], lineage: ctx.assignment.lineage.map((entry) => entry.id) };
     for (const action of ctx.input?.actions ?? []) await act(ctx, action, seen);
+    if (ctx.isDecide) return { decision: "completePartial", reason: "conformance" };
     const said = ctx.input?.answer;
     if (said) {
       const { status = "success", result, confidence, reason, inputs_used, hand_off, ask_human } = said;

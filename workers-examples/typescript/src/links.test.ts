@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { childTraceparent, toComplete, toJson } from "./bailiwick-worker.js";
-import { backoff } from "./bailiwick-wire.js";
+import { backoff, nextFailures } from "./bailiwick-wire.js";
 import { Look, anchorsOf, judge, linksOf } from "./links.js";
 import { Usage } from "../gen/bailiwick/v1/envelope.js";
 import { Complete } from "../gen/bailiwick/v1/worker_service.js";
@@ -53,6 +53,7 @@ test("every kind of target is judged", () => {
 test("backoff stays in its bounds", () => {
   assert.deepEqual([backoff(0, 0), backoff(1e6, 0)], [0.1, 0.1]);
   assert.deepEqual([backoff(0, 1), backoff(2, 1), backoff(1e6, 1)].map((s) => +s.toFixed(3)), [0.2, 0.8, 5]);
+  assert.deepEqual([nextFailures(7, true, 9), nextFailures(7, true, 0.1), nextFailures(7, false, 9)], [0, 2, 8]);
 });
 
 test("a child keeps the trace", () => {
