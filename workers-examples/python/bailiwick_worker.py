@@ -1,4 +1,4 @@
-"""A Bailiwick worker: what the author of an agent sees. See README.md; copy this file and bailiwick_session.py.
+"""A Bailiwick worker: what the author of an agent sees. See README.md; copy the three files bailiwick_*.py.
 
     worker = Worker()
 
@@ -27,7 +27,8 @@ from typing import Any, Optional
 import grpc
 from google.protobuf import json_format, struct_pb2
 
-from bailiwick_session import MAX_MESSAGE_BYTES, Session, log, pb, say
+from bailiwick_session import Session
+from bailiwick_wire import MAX_MESSAGE_BYTES, log, pb, say
 from bailiwick.v1 import agent_pb2, event_pb2, plan_pb2, task_pb2
 
 MAX_STEP_BYTES = 16 << 10
@@ -217,7 +218,7 @@ class Worker:
         env = os.environ.get
         self.address = address or env("BAILIWICK_ADDR") or "127.0.0.1:7400"
         self.worker_id = worker_id or env("BAILIWICK_WORKER_ID") or "python-%s-%d" % (socket.gethostname(), os.getpid())
-        self.max_concurrency = max_concurrency or int(env("BAILIWICK_CONCURRENCY") or 4)
+        self.max_concurrency = max_concurrency or positive("BAILIWICK_CONCURRENCY", 4)
         self.labels = labels or {}
         self.drain_seconds = drain_seconds
         self._agents = {}
@@ -322,6 +323,14 @@ def child_traceparent(traceparent):
     match = TRACEPARENT.match(traceparent)
     trace, flags = match.groups() if match else (secrets.token_hex(16), "01")
     return "00-%s-%s-%s" % (trace, secrets.token_hex(8), flags)
+
+
+def positive(name, default):
+    """A whole number above 0 from the environment. Ends the process with a clear line where it is something else."""
+    text = os.environ.get(name) or str(default)
+    if not text.isdecimal() or int(text) < 1:
+        sys.exit("%s must be a whole number above 0, not %r" % (name, text))
+    return int(text)
 
 
 def cut(text, limit):

@@ -3,7 +3,7 @@
 import unittest
 
 import bailiwick_worker as bw
-from bailiwick_session import backoff, next_failures
+from bailiwick_wire import backoff, next_failures
 from key_sentences import key_sentences, sentences
 
 

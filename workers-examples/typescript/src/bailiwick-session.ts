@@ -116,7 +116,7 @@ export class Session {
   /** The attempt's code has ended. Sends its answer, or only its usage where the lease was lost meanwhile. */
   finish(attempt: Attempt, complete: Complete): void {
     const { lease } = attempt;
-    this.attempts.delete(lease);
+    if (!this.attempts.delete(lease)) return;
     this.forget(`usage:${lease}`);
     if (attempt.stopped && !attempt.giveBack) this.oweUsage(lease, attempt.usage);
     else this.oweAnswer(complete);
@@ -137,6 +137,7 @@ export class Session {
         attempt.giveBack = !attempt.stopped;
         this.stop(attempt, "the worker is shutting down");
       }
+      if (!(await this.waitFor(() => this.attempts.size === 0, 1))) this.abandon();
       await this.waitFor(idle, 2);
     }
     this.closing.abort();
@@ -145,6 +146,15 @@ export class Session {
     stream?.call.end(); // the server then ends the stream
     await Promise.race([this.connection, sleep(2000, undefined, { ref: false })]);
     stream?.call.cancel();
+  }
+
+  /** Answers for code that does not heed its being stopped; what it still says is no longer heard. */
+  private abandon(): void {
+    for (const { lease, usage, giveBack } of this.attempts.values()) {
+      if (giveBack) this.oweAnswer(failure(lease, "the worker is shutting down", usage, true));
+      else this.oweUsage(lease, usage);
+    }
+    this.attempts.clear();
   }
 
   private async waitFor(done: () => boolean, limit: number): Promise<boolean> {

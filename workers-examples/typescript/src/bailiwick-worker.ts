@@ -201,7 +201,7 @@ export class Worker {
     const env = process.env;
     const register = Register.fromPartial({
       workerId: this.options.workerId ?? (env.BAILIWICK_WORKER_ID || `typescript-${hostname()}-${process.pid}`),
-      maxConcurrency: this.options.maxConcurrency ?? (Number(env.BAILIWICK_CONCURRENCY) || 4),
+      maxConcurrency: this.options.maxConcurrency ?? positive("BAILIWICK_CONCURRENCY", 4),
       labels: this.options.labels ?? {},
     });
     register.agents = [...this.agents.values()].map(({ spec }) => spec);
@@ -312,6 +312,13 @@ export function toJson(item: unknown): unknown {
 export function childTraceparent(traceparent: string): string {
   const match = /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-([0-9a-f]{2})$/.exec(traceparent);
   return `00-${match?.[1] ?? randomBytes(16).toString("hex")}-${randomBytes(8).toString("hex")}-${match?.[2] ?? "01"}`;
+}
+
+/** A whole number above 0 from the environment. Throws where it is something else. */
+function positive(name: string, fallback: number): number {
+  const text = process.env[name] || String(fallback);
+  if (!/^0*[1-9][0-9]*$/.test(text)) throw new RangeError(`${name} must be a whole number above 0, not "${text}"`);
+  return Number(text);
 }
 
 /** The text, at most `limit` bytes of it in UTF-8. */
