@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path"
+	"strings"
 
 	"bailiwick.example/go/worker"
 )
@@ -64,6 +66,15 @@ func (l *listed) read(name string) ([]byte, error) {
 		return nil, errors.New("too large")
 	}
 	return content, err
+}
+
+// extension is the part after the last dot; a dot at the start makes a hidden file, not an extension.
+func extension(name string) string {
+	base := path.Base(name)
+	if dot := strings.LastIndexByte(base, '.'); dot > 0 {
+		return base[dot:]
+	}
+	return "no extension"
 }
 
 // tokens estimates: nothing here calls a model, so characters / 4 stand for what one would have read or written.

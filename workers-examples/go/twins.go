@@ -4,7 +4,6 @@ package main
 import (
 	"crypto/sha256"
 	"fmt"
-	"path"
 	"slices"
 
 	"bailiwick.example/go/worker"
@@ -31,7 +30,7 @@ func twins(a *worker.Attempt) (*worker.Answer, error) {
 		a.AddUsage(worker.Usage{Input: tokens(len(content))})
 		facts["files"]++
 		facts["bytes"] += len(content)
-		facts["bytes "+path.Ext(name)] += len(content)
+		facts["bytes of "+extension(name)] += len(content)
 		sizes = append(sizes, finding{Kind: "size", Path: name, Value: len(content), Note: "one of the largest files"})
 		if hash := sha256.Sum256(content); len(content) == 0 {
 			facts["empty"]++

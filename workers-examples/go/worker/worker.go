@@ -160,7 +160,7 @@ func (w *Worker) jitter(wait time.Duration) time.Duration {
 	if len(w.running) > 0 && w.leaseTime > 0 {
 		wait = max(min(wait, w.leaseTime/3), backoffLeast)
 	}
-	return wait/2 + rand.N(wait/2+1)
+	return min(backoffLeast+rand.N(wait), backoffMost)
 }
 
 // drain waits for ctx, then for the work to end, and closes idle: Run's loop has then nothing left to do.
