@@ -56,9 +56,6 @@ type observed struct {
 }
 
 func conformance(a *worker.Attempt) (*worker.Answer, error) {
-	if a.GetKind() == pb.TurnKind_TURN_KIND_DECIDE {
-		return worker.EndPartial(nil, "conformance"), nil
-	}
 	var s script
 	if err := a.Input(&s); err != nil {
 		return nil, err
@@ -70,6 +67,9 @@ func conformance(a *worker.Attempt) (*worker.Answer, error) {
 		if err := step.do(a, &o); err != nil {
 			return nil, err
 		}
+	}
+	if a.GetKind() == pb.TurnKind_TURN_KIND_DECIDE {
+		return worker.EndPartial(nil, "conformance"), nil
 	}
 	if s.Answer == nil {
 		o.Allowance = a.Allowance()

@@ -66,6 +66,7 @@ type Worker struct {
 	opts     Options
 	agents   []*pb.AgentSpec
 	handlers map[string]Handler
+	slots    chan struct{} // holds one token for every handler that runs
 	idle     chan struct{} // closed when a draining worker has nothing left to say
 
 	mu        sync.Mutex
@@ -87,8 +88,9 @@ func New(o Options) *Worker {
 	o.ID = regexp.MustCompile(`[^A-Za-z0-9._:-]`).ReplaceAllString(o.ID, "-")
 	o.Concurrency = or(max(o.Concurrency, 0), 4)
 	o.DrainGrace = or(o.DrainGrace, 30*time.Second)
-	return &Worker{opts: o, handlers: map[string]Handler{}, idle: make(chan struct{}), running: map[string]*Attempt{},
-		answers: map[string]*pb.Complete{}, reports: map[string]*pb.Usage{}, changed: make(chan struct{})}
+	return &Worker{opts: o, handlers: map[string]Handler{}, slots: make(chan struct{}, o.Concurrency),
+		idle: make(chan struct{}), running: map[string]*Attempt{}, answers: map[string]*pb.Complete{},
+		reports: map[string]*pb.Usage{}, changed: make(chan struct{})}
 }
 
 func or[T comparable](value, fallback T) T {
@@ -255,7 +257,15 @@ func (w *Worker) start(assignment *pb.Assignment) {
 }
 
 func (w *Worker) work(a *Attempt) {
-	answer, err := w.call(a)
+	var answer *Answer
+	var err error
+	select { // a server may send more than it was asked for: what is too much waits
+	case w.slots <- struct{}{}:
+		defer func() { <-w.slots }() // after the answer is on its way
+		answer, err = w.call(a)
+	case <-a.ctx.Done():
+		err = context.Cause(a.ctx)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	defer a.stop(nil)

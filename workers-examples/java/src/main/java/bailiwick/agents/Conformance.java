@@ -24,15 +24,15 @@ final class Conformance {
     }
 
     static Answer follow(Attempt attempt) throws Exception {
-        if (attempt.assignment.getKind() == TurnKind.TURN_KIND_DECIDE) {
-            return Answer.endPartial(null, "conformance");
-        }
         Conformance agent = new Conformance(attempt);
         Map<String, Object> script = Json.object(attempt.input());
         for (Object action : Json.list(script.get("actions"))) {
             for (Map.Entry<String, Object> step : Json.object(action).entrySet()) {
                 agent.act(step.getKey(), step.getValue());
             }
+        }
+        if (attempt.assignment.getKind() == TurnKind.TURN_KIND_DECIDE) {
+            return Answer.endPartial(null, "conformance");
         }
         return script.get("answer") == null ? agent.observed() : answer(Json.object(script.get("answer")));
     }

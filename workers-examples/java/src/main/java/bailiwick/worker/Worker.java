@@ -13,6 +13,7 @@ import java.util.Map;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.Semaphore;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
@@ -38,6 +39,7 @@ public final class Worker {
     final List<AgentSpec> agents = new ArrayList<>();
     final ScheduledExecutorService clock = Executors.newSingleThreadScheduledExecutor(Worker::daemon);
     private final Map<String, Handler> handlers = new HashMap<>();
+    private final Semaphore slots; // one permit for every handler that may run; fair, so that nothing starves
     private final ExecutorService threads = Executors.newCachedThreadPool(Worker::daemon);
 
     /** Guards everything below, and what sessions and attempts say is under it; notified when any of it changes. */
@@ -57,6 +59,7 @@ public final class Worker {
         this.addr = addr;
         this.id = id.replaceAll("[^A-Za-z0-9._:-]", "-");
         this.concurrency = concurrency;
+        slots = new Semaphore(concurrency, true);
     }
 
     /** A worker as BAILIWICK_ADDR, BAILIWICK_WORKER_ID and BAILIWICK_CONCURRENCY say. */
@@ -202,7 +205,21 @@ public final class Worker {
         synchronized (lock) {
             attempt.thread = Thread.currentThread();
         }
-        Answer answer = call(attempt);
+        try {
+            attempt.sleep(0); // a cancel may have come first
+            slots.acquire(); // a server may send more than it was asked for: what is too much waits
+        } catch (InterruptedException cancelled) {
+            finish(attempt, failure(attempt, cancelled));
+            return;
+        }
+        try {
+            finish(attempt, call(attempt));
+        } finally {
+            slots.release(); // after the answer is on its way
+        }
+    }
+
+    private void finish(Attempt attempt, Answer answer) {
         String lease = attempt.assignment.getLease();
         synchronized (lock) {
             attempt.thread = null;
@@ -222,18 +239,21 @@ public final class Worker {
 
     /** Whatever the handler does, there is an answer. */
     private Answer call(Attempt attempt) {
+        Handler handler = handlers.get(attempt.assignment.getAgent());
+        if (handler == null) {
+            return Answer.failed("this worker does not serve agent " + attempt.assignment.getAgent());
+        }
         try {
-            Handler handler = handlers.get(attempt.assignment.getAgent());
-            if (handler == null) {
-                throw new IllegalStateException("this worker does not serve agent " + attempt.assignment.getAgent());
-            }
-            attempt.sleep(0); // a cancel may have come first
             Answer answer = handler.handle(attempt);
             return answer != null ? answer : Answer.failed("the handler gave no answer");
         } catch (Throwable error) { // an Error too: the other attempts go on
-            return Answer.of(attempt.outOfTime
-                    ? new RetryableException("the worker shut down before the attempt was done", error) : error);
+            return failure(attempt, error);
         }
+    }
+
+    private static Answer failure(Attempt attempt, Throwable error) {
+        return Answer.of(attempt.outOfTime
+                ? new RetryableException("the worker shut down before the attempt was done", error) : error);
     }
 
     /** Usage is owed even where no answer counts. Needs the lock. */
