@@ -50,6 +50,7 @@ fn opened(turn: u32, name: &str, step: Option<usize>) -> Event {
         step: step.map(|step| StepRef { plan: 1, step }),
         corrections: 0,
         revision: false,
+        replan: false,
         notes: Vec::new(),
     }
 }
@@ -97,6 +98,7 @@ fn planning(task: TaskId) -> Vec<Commit> {
         attempt: 1,
         end: AttemptEnd::LeaseExpired,
         reason: "not heard of for 5s".to_owned(),
+        cause: None,
         usage: None,
         retry_at: Some(START),
     };
@@ -166,6 +168,7 @@ fn concluding(task: TaskId) -> Vec<Commit> {
         step: None,
         corrections: 0,
         revision: false,
+        replan: false,
         notes: Vec::new(),
     };
     let asks = Answer::Decision { decision: Decision::Escalate("Good enough?".to_owned()), usage: None };
