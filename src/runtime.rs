@@ -26,6 +26,10 @@ mod watch;
 mod watchers;
 mod words;
 
+pub use crate::store::{
+    StoreError,
+    record::{AgentRow, PageAfter, TaskFilter},
+};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use error::{CommandError, OpenError, Overloaded, ReadError, SessionError, SubmitError};
