@@ -92,7 +92,7 @@ impl Reader {
         match event {
             Event::Submitted { contract, fingerprint: _, trace } =>
                 submitted(contract, trace.traceparent.as_deref()),
-            Event::TurnOpened { turn, agent, kind, input: _, step, corrections: _, revision: _, notes } =>
+            Event::TurnOpened { turn, agent, kind, input: _, step, corrections: _, revision: _, replan: _, notes } =>
                 Wire::TurnOpened(pb::TurnOpened {
                     turn: int32(*turn), agent: agent.to_string(), kind: enums::turn_kind(*kind) as i32,
                     step_id: self.step_id(*step), notes: notes.clone() }),
@@ -110,7 +110,7 @@ impl Reader {
                     granted_tokens: int64(*granted), allowance_tokens: int64(*allowance), left_tokens: int64(*left) }),
             Event::TurnAnswered { turn, attempt, answer, charged, findings: _ } => // GateJudged says what was found.
                 answered(*turn, *attempt, answer, *charged),
-            Event::AttemptEnded { turn, attempt, end, reason, usage: _, retry_at } =>
+            Event::AttemptEnded { turn, attempt, end, reason, cause: _, usage: _, retry_at } =>
                 attempt_ended(*turn, *attempt, *end, reason, retry_at.is_some()),
             Event::TurnClosed { turn, cause, reason } =>
                 Wire::TurnClosed(pb::TurnClosed {
