@@ -1,124 +1,222 @@
-//! The face: signatures first; what is behind them lands next.
-#![allow(clippy::unimplemented, unused_variables)]
+//! The face: what the service may ask of the runtime. Every call is short: it finds the shard, asks, and waits for the
+//! answer. Never here: a channel in a public signature, but for a session's own.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    AgentInfo, Cancelled, Clock, CommandError, Down, Entropy, Grant, OpenError, Opened, ReadError,
-    Registration, RuntimeOptions, SessionError, SessionId, StartError, SubmitError, Submitted, WorkerInfo,
+    AgentInfo, Cancelled, CommandError, Down, Entropy, OpenError, Opened, Overloaded, ReadError,
+    Registration, RuntimeOptions, SessionError, SessionId, SubmitError, Submitted, Watch, WorkerInfo,
+    blocking::blocking,
+    clock::Now,
+    codec,
+    dispatch::{Arrival, Dispatch},
+    entropy::uuid_v7,
+    intake::Intake,
+    registry::Registry,
+    schema::Schemas,
+    shard::{Answered, Asked, Mailbox, NotSent, Outcome, Request, Submission},
+    watchers::Watchers,
 };
 use crate::{
     engine::{
-        command::{HumanAnswer, LineageEntry},
-        event::{Record, TraceContext},
+        command::{Agents, Command, HumanAnswer, Rejection, Reply},
+        event::TraceContext,
         view::{EscalationView, SummaryView, TaskView},
     },
     store::{
-        Store,
+        Store, StoreError,
         record::{PageAfter, TaskFilter},
     },
     types::{
         contract::Contract,
-        envelope::{Answer, WorkStep},
-        ids::{AgentName, EscalationId, Lease, TaskId},
+        ids::{AgentName, EscalationId, TaskId},
         limits::Ceilings,
         payload::Payload,
-        time::Timestamp,
-        usage::Usage,
+        time::{Span, Timestamp},
     },
 };
 
+mod lease;
+
+/// How long to wait when too many tasks or sessions are open: they end at their own pace.
+const FULL_RETRY: Span = Span::from_secs(1);
+
 /// The runtime's handle. Cheap to clone.
 #[derive(Clone)]
-pub struct Runtime {
-    options: Arc<RuntimeOptions>,
+pub struct Runtime(pub(super) Arc<Inner>);
+
+/// What every handle shares.
+pub(super) struct Inner {
+    pub(super) options: RuntimeOptions,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) mailboxes: Vec<Mailbox>,
+    pub(super) dispatch: Arc<Dispatch>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) watchers: Arc<Watchers>,
+    pub(super) log_end: watch::Sender<u64>,
+    pub(super) intake: Intake,
+    pub(super) now: Now,
+    pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) schemas: Arc<Schemas>,
+    pub(super) closing: AtomicBool,
+    pub(super) next_shard: AtomicUsize,
 }
 
-/// What runs behind a runtime. Whoever started it must shut it down.
-pub struct RuntimeTasks {}
-
-/// How a shutdown went.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ShutdownReport {
-    /// Whether every commit was finished within the grace.
-    pub clean: bool,
-    /// The tasks of the runtime that had to be stopped by force.
-    pub aborted: Vec<String>,
-    /// Open tasks left for the next start.
-    pub open_tasks: usize,
+/// An error of a call that may not get in.
+trait Refusal: From<Overloaded> {
+    const SHUTTING_DOWN: Self;
 }
 
-/// A task's events, replayed from a cursor and then followed.
-pub struct Watch {}
-
-impl Watch {
-    /// The next event; with the newest of a burst comes the task's summary. `None` after the outcome.
-    pub async fn next(&mut self) -> Option<Result<(Record, Option<SummaryView>), ReadError>> {
-        unimplemented!()
-    }
+impl Refusal for SubmitError {
+    const SHUTTING_DOWN: Self = Self::ShuttingDown;
 }
 
-impl RuntimeTasks {
-    /// Waits until one of the tasks stops that never should; says which.
-    pub async fn failed(&mut self) -> String {
-        unimplemented!()
-    }
+impl Refusal for ReadError {
+    const SHUTTING_DOWN: Self = Self::ShuttingDown;
+}
 
-    /// Finishes what has been accepted and stops. `grace` is the hard limit.
-    pub async fn shutdown(self, grace: Duration) -> ShutdownReport {
-        unimplemented!()
-    }
+impl Refusal for CommandError {
+    const SHUTTING_DOWN: Self = Self::ShuttingDown;
 }
 
 impl Runtime {
-    /// Recovers every open task of the store, then starts. Call it inside a tokio runtime.
-    pub async fn start(
-        store: Arc<dyn Store>,
-        options: RuntimeOptions,
-        clock: Arc<dyn Clock>,
-        entropy: Arc<dyn Entropy>,
-    ) -> Result<(Self, RuntimeTasks), StartError> {
-        unimplemented!()
+    /// Asks the task's shard. `None`: there is no such shard, and so no such task.
+    async fn ask<T, E: Refusal>(
+        &self,
+        task: TaskId,
+        request: impl FnOnce(oneshot::Sender<Result<T, E>>) -> Request,
+    ) -> Option<Result<T, E>> {
+        let mailbox = self.0.mailboxes.get(usize::from(task.shard()))?;
+        let (answer, answered) = oneshot::channel();
+        Some(match mailbox.send(request(answer)) {
+            Ok(()) => answered.await.unwrap_or(Err(E::SHUTTING_DOWN)),
+            Err(NotSent::Full(overloaded)) => Err(overloaded.into()),
+            Err(NotSent::Closed) => Err(E::SHUTTING_DOWN),
+        })
     }
 
+    /// Puts a command to a task.
+    async fn command(
+        &self,
+        task: TaskId,
+        command: Command,
+        checked: Option<Payload>,
+    ) -> Result<Answered, CommandError> {
+        let arrived = self.0.now.read();
+        let asked = self.ask(task, |answer| {
+            Request::Command(Box::new(Asked { task, command, checked, arrived, answer }))
+        });
+        asked.await.unwrap_or(Err(CommandError::NotFound { task }))
+    }
+
+    /// Puts a command that needs no check to a task.
+    async fn decide(&self, task: TaskId, command: Command) -> Result<Outcome, CommandError> {
+        match self.command(task, command, None).await? {
+            Answered::Decided(outcome) => Ok(*outcome),
+            // Only answers to turns are checked, and those do not come this way.
+            Answered::Check(_) => Err(CommandError::NotFound { task }),
+        }
+    }
+
+    fn is_closing(&self) -> bool {
+        self.0.closing.load(Ordering::Acquire)
+    }
+}
+
+/// Tasks.
+impl Runtime {
     /// Accepts a task. Returns when it is durable.
+    ///
+    /// # Errors
+    /// See [`SubmitError`].
     pub async fn submit(
         &self,
         contract: Contract,
         fingerprint: u128,
         trace: TraceContext,
     ) -> Result<Submitted, SubmitError> {
-        unimplemented!()
+        if self.is_closing() {
+            return Err(SubmitError::ShuttingDown);
+        }
+        let place = self.0.intake.try_take().ok_or_else(|| {
+            let what = format!("{} tasks are open, the most there may be", self.0.intake.max());
+            Overloaded::new(FULL_RETRY, what)
+        })?;
+        let shards = self.0.options.shards;
+        let (id, keyed) = match &contract.idempotency_key {
+            Some(key) => (TaskId::from_key(key, shards), true),
+            None => (self.new_id(), false),
+        };
+        let contract = Arc::new(contract);
+        let submitted = self.ask(id, |answer| {
+            Request::Submit(Box::new(Submission { id, keyed, contract, fingerprint, trace, place, answer }))
+        });
+        submitted.await.unwrap_or(Err(SubmitError::ShuttingDown))
     }
 
-    /// A task in full.
+    /// An id of a task without a key: shards take it in turns.
+    fn new_id(&self) -> TaskId {
+        let turn = self.0.next_shard.fetch_add(1, Ordering::Relaxed) % usize::from(self.0.options.shards);
+        let shard = u16::try_from(turn).unwrap_or(0);
+        TaskId::with_shard(uuid_v7(&*self.0.entropy, self.0.now.read()), shard)
+    }
+
+    /// A task in full, as far as it is durable.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
     pub async fn get(&self, task: TaskId) -> Result<TaskView, ReadError> {
-        unimplemented!()
+        self.ask(task, |answer| Request::View(task, answer))
+            .await
+            .unwrap_or(Err(ReadError::NotFound { task }))
     }
 
-    /// Tasks that fit, newest first.
+    /// Tasks that fit, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// The store failed.
     pub async fn list(
         &self,
         filter: TaskFilter,
         after: Option<PageAfter>,
         limit: usize,
     ) -> Result<Vec<SummaryView>, ReadError> {
-        unimplemented!()
+        let store = Arc::clone(&self.0.store);
+        let rows = blocking(move || {
+            let rows = store.list(&filter, after, limit)?;
+            rows.iter().map(codec::summary).collect::<Result<_, StoreError>>()
+        });
+        Ok(rows.await??)
     }
 
     /// The task's events with a greater `seq` than `after`, then those to come.
+    ///
+    /// # Errors
+    /// NotFound, or the store failed.
     pub async fn watch(&self, task: TaskId, after: u64) -> Result<Watch, ReadError> {
-        unimplemented!()
+        Watch::start(Arc::clone(&self.0.store), Arc::clone(&self.0.watchers), task, after).await
     }
 
-    /// Ends a task for its client.
+    /// Ends a task for its client. Harmless on one that has ended.
+    ///
+    /// # Errors
+    /// See [`CommandError`].
     pub async fn cancel(&self, task: TaskId, reason: String) -> Result<Cancelled, CommandError> {
-        unimplemented!()
+        let outcome = self.decide(task, Command::Cancel { reason }).await?;
+        let already_ended = matches!(outcome.reply, Reply::Cancelled { already_ended: true });
+        let summary = outcome.summary.ok_or(CommandError::NotFound { task })?;
+        Ok(Cancelled { summary, already_ended })
     }
 
-    /// Questions in one of `states` ("OPEN", "APPROVED", ...; empty: any), oldest first.
+    /// Questions in one of `states` ("OPEN", "APPROVED", ...; empty: any), oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// The store failed.
     pub async fn escalations(
         &self,
         states: Vec<String>,
@@ -126,10 +224,18 @@ impl Runtime {
         after: Option<(Timestamp, EscalationId)>,
         limit: usize,
     ) -> Result<Vec<EscalationView>, ReadError> {
-        unimplemented!()
+        let store = Arc::clone(&self.0.store);
+        let rows = blocking(move || {
+            let rows = store.escalations(&states, task, after, limit)?;
+            rows.iter().map(codec::escalation).collect::<Result<_, StoreError>>()
+        });
+        Ok(rows.await??)
     }
 
-    /// A person's answer.
+    /// A person's answer. Returns the question as it stands, durable.
+    ///
+    /// # Errors
+    /// See [`CommandError`].
     pub async fn answer(
         &self,
         id: EscalationId,
@@ -137,101 +243,128 @@ impl Runtime {
         by: String,
         note: String,
     ) -> Result<EscalationView, CommandError> {
-        unimplemented!()
+        let command = Command::AnswerEscalation { number: id.number, answer, by, note };
+        let outcome = match self.decide(id.task, command).await {
+            Err(CommandError::NotFound { .. }) => Err(Rejection::EscalationUnknown.into()),
+            other => other,
+        }?;
+        let answered = outcome.escalations.into_iter().find(|view| view.asked.number == id.number);
+        answered.ok_or(CommandError::Rejected(Rejection::EscalationUnknown))
     }
 
+    /// The log's end as far as it is known: changes after every commit; 0 before the first. Tells a reader of `Store::log`
+    /// when to read on.
+    pub fn log_end(&self) -> watch::Receiver<u64> {
+        self.0.log_end.subscribe()
+    }
+
+    /// Tasks that are open.
+    pub fn open_tasks(&self) -> usize {
+        self.0.intake.open()
+    }
+}
+
+/// Agents and workers.
+impl Runtime {
     /// Whether a worker has ever served the agent.
     pub fn is_known(&self, agent: &AgentName) -> bool {
-        unimplemented!()
+        self.0.registry.is_known(agent)
     }
 
     /// Every agent ever seen, by name.
     pub fn agents(&self) -> Vec<AgentInfo> {
-        unimplemented!()
+        self.0.dispatch.agents(self.0.registry.rows())
     }
 
     /// Every connected worker, by id.
     pub fn workers(&self) -> Vec<WorkerInfo> {
-        unimplemented!()
+        self.0.dispatch.workers()
     }
 
     /// The ceilings of every limit in a contract.
     pub fn ceilings(&self) -> &Ceilings {
-        &self.options.ceilings
+        &self.0.options.ceilings
     }
 
-    /// The log's end, as far as it is known: changes after every commit; 0 before the first. A hint for readers of
-    /// `Store::log`.
-    pub fn log_end(&self) -> watch::Receiver<u64> {
-        unimplemented!()
-    }
-
-    /// Opens a session; its agents are durable when this returns. Dropping the receiver ends nothing: call
+    /// Opens a session; its agents are durable when this returns. The end of the channel is the end of the session: it was
+    /// superseded, silent, did not read, or the server stops. Dropping the receiver ends nothing by itself: call
     /// `close_session`.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
     pub async fn open_session(
         &self,
         registration: Registration,
     ) -> Result<(Opened, mpsc::Receiver<Down>), OpenError> {
-        unimplemented!()
+        let Registration { worker, agents, max_concurrency, labels, held } = registration;
+        let options = &self.0.options;
+        if self.is_closing() {
+            return Err(OpenError::ShuttingDown);
+        }
+        if self.0.dispatch.sessions() >= options.max_sessions {
+            let what = format!("{} sessions are open, the most there may be", options.max_sessions);
+            return Err(Overloaded::new(FULL_RETRY, what).into());
+        }
+        let rows = self.0.registry.declared(&agents, self.0.now.read());
+        if !rows.is_empty() {
+            let store = Arc::clone(&self.0.store);
+            let rows = blocking(move || store.upsert_agents(&rows).map(|()| rows)).await??;
+            self.0.registry.learn(rows);
+        }
+        let now = self.0.now.read();
+        let session = SessionId(uuid_v7(&*self.0.entropy, now));
+        let max_concurrency = max_concurrency.clamp(1, options.max_concurrency);
+        let agents = agents.into_iter().map(|(name, _)| name).collect();
+        let arrival = Arrival { worker, session, agents, max_concurrency, labels, held };
+        let (live, down) = self.0.dispatch.open(arrival, now);
+        let (lease_time, heartbeat_interval) = (options.lease_time, options.heartbeat_interval);
+        Ok((Opened { session, lease_time, heartbeat_interval, live, max_concurrency }, down))
     }
 
     /// Asks for up to `slots` more assignments, of one agent or of any.
+    ///
+    /// # Errors
+    /// The session is gone.
     pub fn credit(
         &self,
         session: SessionId,
         slots: u32,
         agent: Option<AgentName>,
     ) -> Result<(), SessionError> {
-        unimplemented!()
+        self.0.dispatch.credit(session, slots, agent.as_ref(), self.0.now.read())
     }
 
     /// The worker has been heard: its leases live on.
+    ///
+    /// # Errors
+    /// The session is gone.
     pub fn heartbeat(&self, session: SessionId) -> Result<(), SessionError> {
-        unimplemented!()
+        self.0.dispatch.heartbeat(session, self.0.now.read())
     }
 
     /// The worker wants nothing new.
+    ///
+    /// # Errors
+    /// The session is gone.
     pub fn drain_session(&self, session: SessionId) -> Result<(), SessionError> {
-        unimplemented!()
+        self.0.dispatch.drain(session, self.0.now.read())
     }
 
     /// The stream is gone: so is its credit. Leases live until they lapse.
     pub fn close_session(&self, session: SessionId) {
-        unimplemented!()
-    }
-
-    /// Records steps and a partial result. Returns when durable.
-    pub async fn progress(
-        &self,
-        lease: Lease,
-        steps: Vec<WorkStep>,
-        partial: Option<Payload>,
-    ) -> Result<(), CommandError> {
-        unimplemented!()
-    }
-
-    /// Records cumulative usage, priced by the model's name. The allowance now, in tokens; 0 when the lease is not live.
-    pub async fn usage(&self, lease: Lease, usage: Usage, model: String) -> Result<u64, CommandError> {
-        unimplemented!()
-    }
-
-    /// Asks for a greater allowance.
-    pub async fn request_budget(&self, lease: Lease, tokens: u64) -> Result<Grant, CommandError> {
-        unimplemented!()
-    }
-
-    /// Answers the turn. Returns when durable: whether this very answer had been accepted before.
-    pub async fn complete(&self, lease: Lease, answer: Answer, model: String) -> Result<bool, CommandError> {
-        unimplemented!()
-    }
-
-    /// The whole lineage that a live lease may read, oldest first.
-    pub async fn lineage(&self, lease: Lease) -> Result<Vec<LineageEntry>, CommandError> {
-        unimplemented!()
+        self.0.dispatch.close(session);
     }
 
     /// Stops intake and dispatch, and tells every session to drain. What runs may still be answered.
     pub fn begin_shutdown(&self) {
-        unimplemented!()
+        if !self.0.closing.swap(true, Ordering::AcqRel) {
+            self.0.dispatch.stop();
+        }
+    }
+
+    /// Ends every session and every watch.
+    pub(super) fn end_streams(&self) {
+        self.0.dispatch.close_all();
+        self.0.watchers.close();
     }
 }

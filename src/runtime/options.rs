@@ -1,9 +1,8 @@
 //! What the runtime is started with, and why it may refuse to start.
 
 use crate::{
-    engine::task::ReplayError,
     store::StoreError,
-    types::{limits::Ceilings, time::Span},
+    types::{ids::TaskId, limits::Ceilings, time::Span},
 };
 
 use super::prices::PriceTable;
@@ -89,6 +88,16 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// An open task cannot be rebuilt.
-    #[error("{0}: start the version that wrote it, or restore the database from a backup")]
-    Replay(#[from] ReplayError),
+    #[error(
+        "open task {task} cannot be rebuilt: {error}. Start the version that wrote it, or restore the database from a backup"
+    )]
+    Rebuild {
+        /// The task.
+        task: TaskId,
+        /// Why.
+        error: StoreError,
+    },
+    /// The system has no thread for the journal.
+    #[error("the journal's thread cannot be started: {0}")]
+    Thread(#[from] std::io::Error),
 }
