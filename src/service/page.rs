@@ -5,7 +5,7 @@ use prost::Message;
 use uuid::Uuid;
 
 use crate::{
-    store::record::PageAfter,
+    runtime::PageAfter,
     types::{
         ids::{EscalationId, TaskId},
         time::Timestamp,

@@ -12,8 +12,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use crate::{
     engine::{command::Rejection, intake::Violation},
     pb,
-    runtime::{CommandError, OpenError, Overloaded, ReadError, SessionError, SubmitError},
-    store::StoreError,
+    runtime::{CommandError, OpenError, Overloaded, ReadError, SessionError, StoreError, SubmitError},
     types::{
         ids::{Lease, TaskId},
         time::Span,

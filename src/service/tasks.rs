@@ -10,8 +10,7 @@ use tonic::{Request, Response, Status, codegen::BoxStream};
 use crate::{
     engine::{intake::Violation, readiness},
     pb,
-    runtime::{Overloaded, Runtime},
-    store::record::{PageAfter, TaskFilter},
+    runtime::{Overloaded, PageAfter, Runtime, TaskFilter},
     types::{
         contract::Contract,
         ids::TaskId,

@@ -252,18 +252,23 @@ pub(crate) fn agent_out(info: &AgentInfo) -> pb::Agent {
     // A spec that cannot be read is shown as one that says nothing: the name is what counts.
     let spec: Spec = serde_json::from_str(&row.spec).unwrap_or_default();
     pb::Agent {
-        spec: Some(pb::AgentSpec {
-            name: row.name.to_string(),
-            version: spec.version,
-            description: spec.description,
-            input_schema: spec.input_schema.as_ref().map(structure),
-            output_schema: spec.output_schema.as_ref().map(structure),
-        }),
+        spec: Some(spec_out(row.name.as_str(), &spec)),
         workers: int32(*workers),
         waiting: int32(*waiting),
         leased: int32(*leased),
         first_seen_at: Some(wire(row.first_seen)),
         last_seen_at: Some(wire(row.last_seen)),
+    }
+}
+
+fn spec_out(name: &str, spec: &Spec) -> pb::AgentSpec {
+    let Spec { version, description, input_schema, output_schema } = spec;
+    pb::AgentSpec {
+        name: name.to_owned(),
+        version: version.clone(),
+        description: description.clone(),
+        input_schema: input_schema.as_ref().map(structure),
+        output_schema: output_schema.as_ref().map(structure),
     }
 }
 
