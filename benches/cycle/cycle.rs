@@ -135,9 +135,8 @@ impl Task {
 }
 
 fn contract(number: u64) -> Contract {
-    let schema = prost_types::Struct {
-        fields: [("type".to_owned(), string("number"))].into_iter().collect(),
-    };
+    let schema =
+        prost_types::Struct { fields: [("type".to_owned(), string("number"))].into_iter().collect() };
     Contract {
         goal: "give the number back".to_owned(),
         input: Some(string(&number.to_string())),

@@ -18,11 +18,7 @@ impl Spread {
     pub(crate) fn of(figures: &[f64]) -> Self {
         let mut sorted = figures.to_vec();
         sorted.sort_by(f64::total_cmp);
-        Self {
-            least: sorted[0],
-            median: percentile(&sorted, 0.5),
-            greatest: sorted[sorted.len() - 1],
-        }
+        Self { least: sorted[0], median: percentile(&sorted, 0.5), greatest: sorted[sorted.len() - 1] }
     }
 
     pub(crate) fn show(&self, unit: &str, scale: f64) -> String {
