@@ -333,6 +333,15 @@ async fn a_sink_that_never_answers_does_not_hold_up_the_shutdown() {
 }
 
 #[tokio::test]
+async fn a_sink_that_cannot_be_used_is_refused_at_the_start() {
+    for endpoint in ["https://127.0.0.1:4317", "http://", "not an address"] {
+        let settings = TraceSettings { endpoint: endpoint.to_owned(), sampler: Sampler::ALWAYS };
+        let refused = TraceExporter::new(new_store(), &settings).err().expect("must be refused").to_string();
+        assert!(refused.contains("the sink for traces"), "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn a_submitter_that_does_not_record_is_obeyed() {
     let store = new_store();
     for (number, parent) in [(1, Some(SUBMITTER.replace("-01", "-00"))), (2, None)] {
