@@ -11,7 +11,6 @@ use crate::{
     config::{Ceilings, LogFormat, Settings},
     runtime::{Price, PriceTable, RuntimeOptions},
     service::server::ServerOptions,
-    telemetry::logging,
     types::{limits, time::Span},
 };
 
@@ -28,7 +27,7 @@ struct PriceRow {
 pub(super) struct Composed {
     pub(super) app: AppOptions,
     pub(super) log: String,
-    pub(super) log_format: logging::LogFormat,
+    pub(super) log_format: LogFormat,
 }
 
 /// Translates the settings.
@@ -77,10 +76,6 @@ pub(super) fn compose(settings: Settings) -> Result<Composed, Failure> {
         server: ServerOptions { max_concurrent_streams, ..ServerOptions::default() },
         traces: Traces::FromEnvironment,
         grace: shutdown_grace,
-    };
-    let log_format = match log_format {
-        LogFormat::Text => logging::LogFormat::Text,
-        LogFormat::Json => logging::LogFormat::Json,
     };
     Ok(Composed { app, log, log_format })
 }

@@ -15,7 +15,7 @@ use crate::{
 /// When it cannot start, or had to be cut off.
 pub async fn serve(settings: Settings, terminal: &Terminal) -> Result<(), Failure> {
     let compose::Composed { app: options, log, log_format } = compose::compose(settings)?;
-    logging::init(log_format, Some(&log)).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    logging::init(log_format, &log).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     let running = app::serve(options).await.map_err(|error| not_started(&error))?;
     terminal.line(format!("bailiwick listens on http://{}", running.local_addr()))?;
     let ended = app::run_until_signal(running).await.map_err(|error| not_started(&error))?;
