@@ -4,13 +4,20 @@
 //! Never here: a decision, a default that belongs to a part. Everything is taken down in the order that keeps promises:
 //! ingress first, then what was accepted is made durable, all under one hard limit.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
+    task::JoinHandle,
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     runtime::{
@@ -19,10 +26,16 @@ use crate::{
     },
     service::server::{self, ServerError, ServerOptions, Serving},
     store::{Store, StoreError, memory::MemoryStore, sqlite::SqliteStore},
+    telemetry::{
+        exporter::{SetupError, TraceExporter},
+        settings::TraceSettings,
+    },
 };
 
 /// The least that the runtime gets of a shutdown's grace, whatever ingress has used of it.
 const MIN_COMMIT_GRACE: Duration = Duration::from_secs(1);
+/// What the last traces may take, after everything else has ended.
+const LAST_TRACES: Duration = Duration::from_secs(2);
 
 /// What to run.
 pub struct AppOptions {
@@ -34,8 +47,35 @@ pub struct AppOptions {
     pub runtime: RuntimeOptions,
     /// The server.
     pub server: ServerOptions,
+    /// Where traces go.
+    pub traces: Traces,
     /// The hard limit of a shutdown.
     pub grace: Duration,
+}
+
+impl AppOptions {
+    /// A server on loopback, on a port of the system's choice, with the parts' own defaults and no traces.
+    pub fn on_loopback(store: StoreChoice) -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            store,
+            runtime: RuntimeOptions::default(),
+            server: ServerOptions::default(),
+            traces: Traces::Off,
+            grace: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Where traces go.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Traces {
+    /// Nowhere.
+    Off,
+    /// Where the standard `OTEL_*` variables say; nowhere unless an endpoint is set.
+    FromEnvironment,
+    /// There.
+    To(TraceSettings),
 }
 
 /// Where tasks are kept.
@@ -73,6 +113,9 @@ pub enum AppError {
     /// The server refused to start.
     #[error(transparent)]
     Serve(#[from] ServerError),
+    /// Traces cannot be exported as asked.
+    #[error(transparent)]
+    Traces(#[from] SetupError),
     /// A signal cannot be listened for.
     #[error("cannot listen for signals: {0}")]
     Signals(std::io::Error),
@@ -84,7 +127,31 @@ pub struct Running {
     runtime: Runtime,
     tasks: RuntimeTasks,
     serving: Serving,
+    exporting: Option<Exporting>,
     grace: Duration,
+}
+
+/// The exporter of traces, at work.
+struct Exporting {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Exporting {
+    fn start(exporter: TraceExporter, runtime: &Runtime) -> Self {
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(exporter.run(runtime.log_end(), stop.clone(), LAST_TRACES));
+        Self { stop, task }
+    }
+
+    /// Sends what is left, after the last commit.
+    async fn finish(self) {
+        self.stop.cancel();
+        let mut task = self.task;
+        if tokio::time::timeout(LAST_TRACES * 3, &mut task).await.is_err() {
+            task.abort();
+        }
+    }
 }
 
 /// Starts, with the computer's clock and randomness.
@@ -99,14 +166,22 @@ pub async fn serve_with(
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 ) -> Result<Running, AppError> {
-    let AppOptions { listen, store, runtime, server, grace } = options;
+    let AppOptions { listen, store, runtime, server, traces, grace } = options;
     let bind = |source| AppError::Bind { listen, source };
     let listener = TcpListener::bind(listen).await.map_err(bind)?;
     let local_addr = listener.local_addr().map_err(bind)?;
     let store = open(store).await?;
+    let exporter = match traces {
+        Traces::Off => None,
+        Traces::FromEnvironment => TraceExporter::from_env(store.clone())?,
+        Traces::To(settings) => Some(TraceExporter::new(store.clone(), &settings)?),
+    };
     let (runtime, tasks) = Runtime::start(store, runtime, clock, entropy).await?;
     match server::serve(listener, runtime.clone(), server).await {
-        Ok(serving) => Ok(Running { local_addr, runtime, tasks, serving, grace }),
+        Ok(serving) => {
+            let exporting = exporter.map(|exporter| Exporting::start(exporter, &runtime));
+            Ok(Running { local_addr, runtime, tasks, serving, exporting, grace })
+        }
         Err(error) => {
             tasks.shutdown(grace).await;
             Err(error.into())
@@ -150,12 +225,15 @@ impl Running {
 
     /// Takes everything down within the grace: ingress first, then the runtime finishes its commits.
     pub async fn shutdown(self) -> ShutdownReport {
-        let Self { local_addr: _, runtime, tasks, serving, grace } = self;
+        let Self { local_addr: _, runtime, tasks, serving, exporting, grace } = self;
         let until = Instant::now() + grace;
         let drained = serving.shutdown(grace).await;
         drop(runtime);
         let left = until.saturating_duration_since(Instant::now()).max(MIN_COMMIT_GRACE);
         let mut report = tasks.shutdown(left).await;
+        if let Some(exporting) = exporting {
+            exporting.finish().await;
+        }
         if !drained {
             report.clean = false;
             report.aborted.push("connections".to_owned());

@@ -26,6 +26,10 @@ mod watch;
 mod watchers;
 mod words;
 
+pub use crate::store::{
+    StoreError,
+    record::{AgentRow, PageAfter, TaskFilter},
+};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use error::{CommandError, OpenError, Overloaded, ReadError, SessionError, SubmitError};
@@ -35,9 +39,3 @@ pub use prices::{Price, PriceTable};
 pub use tasks::{RuntimeTasks, ShutdownReport};
 pub use watch::Watch;
 pub use words::{AgentInfo, Cancelled, Down, Grant, Opened, Registration, SessionId, Submitted, WorkerInfo};
-
-/// What the store's words mean to those who may not name the store: filters and places go through the runtime as they are.
-pub use crate::store::{
-    StoreError,
-    record::{PageAfter, TaskFilter},
-};

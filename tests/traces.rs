@@ -1,232 +1,41 @@
 //! One task is one trace: what a sink receives of a journal with everything in it, in one go, across restarts, after
 //! outages.
 
+#[path = "support/engine.rs"]
+mod engine;
 #[path = "support/journal.rs"]
 mod journal;
 #[path = "support/otlp_sink.rs"]
 mod otlp_sink;
 
+#[path = "traces/projection.rs"]
+mod projection;
+#[path = "traces/script.rs"]
+mod script;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bailiwick::{
-    engine::{
-        event::{
-            AttemptEnd, Escalated, EscalationEnd, Event, InputFrom, Outcome, PlanKind, StepEnd, StepRef,
-            Trip, TurnKind,
-        },
-        ledger::LedgerView,
-    },
+    engine::event::{Event, TraceContext},
     store::{Store, memory::MemoryStore},
     telemetry::{
         exporter::{CURSOR, TraceExporter},
         settings::{Sampler, TraceSettings},
     },
     types::{
-        envelope::{Answer, Confidence, Decision, Directive, HandOff, Status},
-        ids::{Lease, StepId, TaskId, WorkerId},
-        outcome::{Cause, EndedBy, TaskState},
-        plan::{OnStepFailure, Plan, Step},
+        ids::TaskId,
         trace_ids::{self, SpanOf},
     },
 };
-use journal::{Journal, START, agent, answer, submitted, usage};
+use journal::{Journal, START, submitted};
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::StatusCode};
 use otlp_sink::{OtlpSink, event_names, flag, list, named, number, text, tree};
+use script::{Commit, ended, everything, opened};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 const SUBMITTER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const LIMIT: Duration = Duration::from_secs(30);
-
-/// A commit: milliseconds after the start, and its events.
-type Commit = (u64, Vec<Event>);
-
-fn opened(turn: u32, name: &str, step: Option<usize>) -> Event {
-    Event::TurnOpened {
-        turn,
-        agent: agent(name),
-        kind: TurnKind::Work,
-        input: InputFrom::Contract,
-        step: step.map(|step| StepRef { plan: 1, step }),
-        corrections: 0,
-        revision: false,
-        notes: Vec::new(),
-    }
-}
-
-fn started(task: TaskId, turn: u32, attempt: u32, worker: &str) -> Event {
-    let lease = Lease { task, turn, attempt, secret: 0x5ec2e7 };
-    let worker: WorkerId = worker.parse().expect("a valid worker id");
-    Event::AttemptStarted { turn, attempt, lease, worker, allowance: 1_000, hold_raised: 0 }
-}
-
-fn answered(turn: u32, attempt: u32, answer: Arc<Answer>, charged: (u64, u64)) -> Event {
-    Event::TurnAnswered { turn, attempt, answer, charged: usage(charged.0, charged.1), findings: Vec::new() }
-}
-
-fn success(confidence: f64) -> Arc<Answer> {
-    answer(Status::Success, confidence, None)
-}
-
-fn step_ended(step: usize, id: &str) -> Event {
-    Event::StepEnded {
-        plan: 1,
-        step,
-        id: id.parse().expect("a name"),
-        end: StepEnd::Success,
-        reason: String::new(),
-    }
-}
-
-fn plan() -> Plan {
-    let step = |id: &str, name: &str, depends_on| Step {
-        id: id.parse::<StepId>().expect("a name"),
-        agent: agent(name),
-        input: None,
-        depends_on,
-        max_tokens: None,
-    };
-    let steps = vec![step("read", "reader", vec![]), step("sum-up", "writer", vec![0])];
-    Plan { steps, on_step_failure: OnStepFailure::Wait, result_step: None }
-}
-
-/// The planner's turn: its first worker is lost, the second asks for more and delegates.
-fn planning(task: TaskId) -> Vec<Commit> {
-    let lost = Event::AttemptEnded {
-        turn: 1,
-        attempt: 1,
-        end: AttemptEnd::LeaseExpired,
-        reason: "not heard of for 5s".to_owned(),
-        usage: None,
-        retry_at: Some(START),
-    };
-    let budget =
-        Event::BudgetAnswered { turn: 1, attempt: 2, asked: 500, granted: 500, allowance: 1_500, left: 100 };
-    let delegates = answer(Status::Partial, 0.5, Some(Directive::Delegate(plan())));
-    let plan_started = Event::PlanStarted {
-        number: 1,
-        planner_turn: 1,
-        plan: Arc::new(plan()),
-        held: 6_000,
-        kind: PlanKind::Round,
-    };
-    vec![
-        (0, vec![submitted(Some(SUBMITTER)), opened(1, "planner", None)]),
-        (10, vec![started(task, 1, 1, "w1")]),
-        (20, vec![Event::UsageRecorded { turn: 1, attempt: 1, usage: usage(100, 10) }]),
-        (5_000, vec![lost]),
-        (5_200, vec![started(task, 1, 2, "w2")]),
-        (5_300, vec![budget]),
-        (6_000, vec![answered(1, 2, delegates, (300, 40)), plan_started, opened(2, "reader", Some(0))]),
-    ]
-}
-
-/// The plan's steps, the first with a hand-off inside, while the lost worker reports at last.
-fn working(task: TaskId) -> Vec<Commit> {
-    let hands_off = Directive::HandOff(HandOff { agent: agent("checker"), input: None });
-    let handed_off = Event::HandedOff { turn: 2, from: agent("reader"), to: agent("checker"), hop: 1 };
-    let hands_off = answer(Status::Partial, 0.5, Some(hands_off));
-    vec![
-        (6_010, vec![started(task, 2, 1, "w1")]),
-        (6_500, vec![answered(2, 1, hands_off, (50, 5)), handed_off, opened(3, "checker", Some(0))]),
-        (6_510, vec![Event::LateUsage { turn: 1, attempt: 1, usage: usage(120, 15) }]),
-        (6_520, vec![started(task, 3, 1, "w2")]),
-        (
-            7_000,
-            vec![answered(3, 1, success(0.9), (60, 6)), step_ended(0, "read"), opened(4, "writer", Some(1))],
-        ),
-        (7_010, vec![started(task, 4, 1, "w1")]),
-        (
-            8_000,
-            vec![
-                answered(4, 1, success(0.9), (70, 7)),
-                step_ended(1, "sum-up"),
-                Event::PlanEnded { number: 1, succeeded: true, released: 5_000 },
-                opened(5, "planner", None),
-            ],
-        ),
-    ]
-}
-
-/// The result is refused, the revision wants too much, the owner asks a person, who approves; usage comes after the end.
-fn concluding(task: TaskId) -> Vec<Commit> {
-    let refusal = Event::GateJudged {
-        turn: 5,
-        passed: false,
-        findings: vec!["confidence 0.4 is below 0.8".to_owned()],
-    };
-    let refused =
-        Event::DirectiveRefused { turn: 6, reasons: vec!["no agent \"nobody\" is known".to_owned()] };
-    let trip = Trip { cause: Cause::Turns, evidence: "6 of 6 turns".to_owned() };
-    let decide = Event::TurnOpened {
-        turn: 7,
-        agent: agent("boss"),
-        kind: TurnKind::Decide,
-        input: InputFrom::Contract,
-        step: None,
-        corrections: 0,
-        revision: false,
-        notes: Vec::new(),
-    };
-    let asks = Answer::Decision { decision: Decision::Escalate("Good enough?".to_owned()), usage: None };
-    let question = Escalated {
-        number: 1,
-        turn: 7,
-        question: "Good enough?".to_owned(),
-        cause: Some(Cause::Turns),
-        candidate: None,
-        confidence: Confidence::new(0.4),
-        findings: Vec::new(),
-        expires_at: START,
-    };
-    let approved = Event::EscalationEnded {
-        number: 1,
-        end: EscalationEnd::Approved,
-        by: "ada".to_owned(),
-        note: "fine".to_owned(),
-    };
-    vec![
-        (8_010, vec![started(task, 5, 1, "w1")]),
-        (9_000, vec![answered(5, 1, success(0.4), (80, 8)), refusal, opened(6, "planner", None)]),
-        (9_010, vec![started(task, 6, 1, "w1")]),
-        (
-            9_500,
-            vec![
-                answered(6, 1, success(0.9), (10, 1)),
-                refused,
-                Event::GuardsTripped { trips: vec![trip] },
-                decide,
-            ],
-        ),
-        (9_510, vec![started(task, 7, 1, "w3")]),
-        (9_900, vec![answered(7, 1, Arc::new(asks), (20, 2)), Event::Escalated(Box::new(question))]),
-        (60_000, vec![approved, ended()]),
-        (61_000, vec![Event::LateUsage { turn: 2, attempt: 1, usage: usage(55, 5) }]),
-    ]
-}
-
-fn ended() -> Event {
-    let outcome = Outcome {
-        state: TaskState::Succeeded,
-        ended_by: EndedBy::Human,
-        cause: Cause::Completed,
-        result: None,
-        reason: "ada approved it".to_owned(),
-        findings: Vec::new(),
-    };
-    let ledger = LedgerView {
-        granted: 10_000,
-        spent: 724,
-        overrun: 3,
-        usage: usage(640, 84),
-        ..LedgerView::default()
-    };
-    Event::Ended { outcome: Box::new(outcome), ledger: Box::new(ledger) }
-}
-
-fn everything(task: TaskId) -> Vec<Commit> {
-    [planning(task), working(task), concluding(task)].concat()
-}
 
 const TREE: &str = "\
 invoke_workflow
@@ -319,8 +128,7 @@ async fn a_task_is_one_trace_under_its_submitter() {
 #[tokio::test]
 async fn a_worker_continues_below_its_attempt() {
     let (task, sink) = exported().await;
-    let context =
-        bailiwick::engine::event::TraceContext { traceparent: Some(SUBMITTER.into()), tracestate: None };
+    let context = TraceContext { traceparent: Some(SUBMITTER.into()), tracestate: None };
     let carried = trace_ids::attempt_traceparent(task, &context, 1, 2);
     let carried = trace_ids::parse_traceparent(&carried).expect("well formed");
     let spans = sink.spans();
@@ -525,6 +333,15 @@ async fn a_sink_that_never_answers_does_not_hold_up_the_shutdown() {
 }
 
 #[tokio::test]
+async fn a_sink_that_cannot_be_used_is_refused_at_the_start() {
+    for endpoint in ["https://127.0.0.1:4317", "http://", "not an address"] {
+        let settings = TraceSettings { endpoint: endpoint.to_owned(), sampler: Sampler::ALWAYS };
+        let refused = TraceExporter::new(new_store(), &settings).err().expect("must be refused").to_string();
+        assert!(refused.contains("the sink for traces"), "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn a_submitter_that_does_not_record_is_obeyed() {
     let store = new_store();
     for (number, parent) in [(1, Some(SUBMITTER.replace("-01", "-00"))), (2, None)] {
@@ -580,32 +397,41 @@ async fn an_event_that_cannot_be_read_costs_its_own_trace_a_span() {
     assert_eq!(times(of(&spans, broken.task, SpanOf::Turn(1))), (0, 3), "closed by the task's end");
 }
 
-/// Sends a sample to the sink that the environment names, with a worker's span below an attempt, and prints the trace's
-/// id: `OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317 cargo test --test traces -- --ignored --nocapture`.
+/// Sends a sample to the sink that the environment names, or to one in this process where it names none, with a worker's
+/// span below an attempt, and prints the trace's id:
+/// `OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317 cargo test --test traces sample -- --nocapture`.
 #[tokio::test]
-#[ignore = "needs a sink that is running"]
 async fn a_sample_for_the_sink_of_the_environment() {
+    let own = OtlpSink::start().await;
+    let lookup = |name: &str| {
+        let fallback = || (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| own.endpoint());
+        std::env::var(name).ok().or_else(fallback)
+    };
+    let settings = TraceSettings::read(lookup).expect("usable settings").expect("an endpoint is set");
     let store = new_store();
     let number = std::time::UNIX_EPOCH.elapsed().expect("a clock after 1970").as_nanos();
     let mut journal = Journal::new(Arc::clone(&store), number);
     for (millis, mut events) in everything(journal.task) {
         if let Some(Event::Submitted { trace, .. }) = events.first_mut() {
-            trace.traceparent = None;
+            *trace = TraceContext::default();
         }
         journal.commit(millis, events);
     }
-    let exporter =
-        TraceExporter::from_env(Arc::clone(&store)).expect("usable settings").expect("an endpoint is set");
-    let stop = CancellationToken::new();
-    stop.cancel();
-    exporter.run(watch::channel(0).1, stop.clone(), LIMIT).await;
     let end = store.log(0, 1_000).expect("the log").last().map(|entry| entry.position);
-    assert_eq!(store.number(CURSOR), Ok(end), "the sink did not take it");
-    // Once more, as after a crash that lost the cursor: the sink should show everything once.
-    store.set_number(CURSOR, 0).expect("the store takes it");
-    let again =
-        TraceExporter::from_env(Arc::clone(&store)).expect("usable settings").expect("an endpoint is set");
-    again.run(watch::channel(0).1, stop, LIMIT).await;
-    otlp_sink::send_as_worker(journal.task, 1, 2, START.0 * 1_000 + 5_250_000_000).await;
+    // Twice, as after a crash that lost the cursor: a viewer should show everything once.
+    for _ in 0..2 {
+        store.set_number(CURSOR, 0).expect("the store takes it");
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let exporter = TraceExporter::new(Arc::clone(&store), &settings).expect("a usable sink");
+        exporter.run(watch::channel(0).1, stop, LIMIT).await;
+        assert_eq!(store.number(CURSOR), Ok(end), "the sink did not take it");
+    }
+    let start_nanos = (START.0 + 5_250_000) * 1_000;
+    otlp_sink::send_as_worker(&settings.endpoint, journal.task, (1, 2), start_nanos).await;
     println!("trace {}", journal.task.uuid().simple());
+    if settings.endpoint == own.endpoint() {
+        let beneath = "    attempt 2\n      chat example-model\n";
+        assert_eq!(tree(&own.spans()), TREE.replacen("    attempt 2\n", beneath, 1));
+    }
 }

@@ -83,6 +83,7 @@ pub(super) struct Shard {
     batch: Batch,
     in_flight: VecDeque<InFlight>,
     fates: mpsc::UnboundedSender<Committed>,
+    fated: mpsc::UnboundedReceiver<Committed>,
     /// Tasks of batches that failed; not empty: nothing is decided before every batch in flight has met its fate.
     failed: HashSet<TaskId>,
     /// The last batch whose fate is known.
@@ -101,14 +102,33 @@ pub(super) struct Wires {
 }
 
 impl Shard {
-    /// Runs a shard with the tasks it was left with until it is told to stop; then it finishes what it has taken.
-    pub(super) async fn run(shared: Shared, open: Vec<Task>, mut wires: Wires) {
-        let (fates, mut fated) = mpsc::unbounded_channel();
-        let mut shard = Self::new(shared, fates);
+    /// A shard with the tasks that were left open. When this returns their turns are offered and their leases are known, so
+    /// that a worker may come back for them at once.
+    pub(super) fn new(shared: Shared, open: Vec<Task>) -> Self {
+        let (fates, fated) = mpsc::unbounded_channel();
+        let mut shard = Self {
+            shared,
+            residents: Residents::default(),
+            batch: Batch::new(1),
+            in_flight: VecDeque::new(),
+            fates,
+            fated,
+            failed: HashSet::new(),
+            resolved: 0,
+            hydration: Hydration::default(),
+            orders: VecDeque::new(),
+            requests: VecDeque::new(),
+        };
         let now = shard.shared.now.read();
         for task in open {
             shard.adopt(task, now);
         }
+        shard
+    }
+
+    /// Runs until it is told to stop; then it finishes what it has taken.
+    pub(super) async fn run(self, mut wires: Wires) {
+        let mut shard = self;
         let mut stopping = false;
         loop {
             let may_take = shard.may_take();
@@ -116,7 +136,7 @@ impl Shard {
             let busy = may_take && !(shard.orders.is_empty() && shard.requests.is_empty());
             tokio::select! {
                 biased;
-                Some(committed) = fated.recv() => shard.resolve(committed),
+                Some(committed) = shard.fated.recv() => shard.resolve(committed),
                 Some((task, loaded)) = shard.hydration.next() => shard.hydration.arrived(task, loaded),
                 Some(order) = wires.orders.recv() => shard.orders.push_back(order),
                 () = std::future::ready(()), if busy => {}
@@ -128,7 +148,7 @@ impl Shard {
                 }
                 () = shard.shared.now.wait(wake), if may_take => {}
             }
-            while let Ok(committed) = fated.try_recv() {
+            while let Ok(committed) = shard.fated.try_recv() {
                 shard.resolve(committed);
             }
             while let Ok(order) = wires.orders.try_recv() {
@@ -141,21 +161,6 @@ impl Shard {
             if stopping && wires.inlet.is_empty() && shard.is_idle() {
                 return;
             }
-        }
-    }
-
-    fn new(shared: Shared, fates: mpsc::UnboundedSender<Committed>) -> Self {
-        Self {
-            shared,
-            residents: Residents::default(),
-            batch: Batch::new(1),
-            in_flight: VecDeque::new(),
-            fates,
-            failed: HashSet::new(),
-            resolved: 0,
-            hydration: Hydration::default(),
-            orders: VecDeque::new(),
-            requests: VecDeque::new(),
         }
     }
 

@@ -132,13 +132,9 @@ fn launch(
     });
     let mut background = RuntimeTasks::new(Runtime(Arc::clone(&inner)), stop.clone(), writer, thread);
     background.spawn("keeper".to_owned(), keeper::keep(dispatch, now, stop.clone()));
-    for (number, ((tasks, inlet), orders)) in (0..).zip(tasks.into_iter().zip(inlets).zip(orders)) {
+    for (number, ((tasks, inlet), orders)) in (0_u32..).zip(tasks.into_iter().zip(inlets).zip(orders)) {
         let wires = Wires { inlet, orders, stop: stop.clone() };
-        background.spawn(shard_name(number), Shard::run(shared.clone(), tasks, wires));
+        background.spawn(format!("shard {number}"), Shard::new(shared.clone(), tasks).run(wires));
     }
     Ok((Runtime(inner), background))
-}
-
-fn shard_name(number: u32) -> String {
-    format!("shard {number}")
 }

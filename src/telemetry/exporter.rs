@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use opentelemetry_sdk::trace::SpanExporter as SpanSink;
 use tokio::{
     sync::watch,
-    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -132,9 +132,10 @@ impl<S: SpanSink + 'static> TraceExporter<S> {
         last_limit: Duration,
     ) {
         stop.run_until_cancelled(self.follow(&mut log_end)).await;
+        let deadline = Instant::now() + last_limit;
         // The pass that was broken off may have lost its place.
         self.follower = None;
-        match timeout(last_limit, self.pass()).await {
+        match timeout_at(deadline, self.pass()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::warn!(%error, "traces are not complete: the rest is sent after the next start")
@@ -143,9 +144,9 @@ impl<S: SpanSink + 'static> TraceExporter<S> {
                 tracing::warn!("traces are not complete in time: the rest is sent after the next start")
             }
         }
-        if timeout(last_limit, self.save()).await.is_err() {
+        if !matches!(timeout_at(deadline, self.save()).await, Ok(Ok(()))) {
             tracing::warn!(
-                "the place in the log is not saved: some spans are sent again after the next start"
+                "the place in the log may not be saved: spans may be sent again after the next start"
             );
         }
     }

@@ -106,6 +106,8 @@ pub const TURN_NUMBER: &str = "bailiwick.turn.number";
 pub const TURN_KIND: &str = "bailiwick.turn.kind";
 /// Whether the turn revises a result that the gate refused.
 pub const TURN_REVISION: &str = "bailiwick.turn.revision";
+/// Whether the owner gave the task to this agent, counted as a re-plan.
+pub const TURN_REPLAN: &str = "bailiwick.turn.replan";
 /// Corrections in a row that led to the turn.
 pub const TURN_CORRECTIONS: &str = "bailiwick.turn.corrections";
 /// Why the turn was closed without an answer.
@@ -123,6 +125,8 @@ pub const REASON: &str = "bailiwick.reason";
 pub const ATTEMPT_NUMBER: &str = "bailiwick.attempt.number";
 /// How the attempt ended: ANSWERED, LEASE_EXPIRED, RELEASED, RETRYABLE, REVOKED.
 pub const ATTEMPT_END: &str = "bailiwick.attempt.end";
+/// Why the server revoked the attempt.
+pub const ATTEMPT_CAUSE: &str = "bailiwick.attempt.cause";
 /// Steps that the worker streamed from inside the attempt.
 pub const ATTEMPT_STEPS: &str = "bailiwick.attempt.steps";
 /// Tokens the attempt could use at last.

@@ -168,9 +168,7 @@ impl Projector {
             Event::TurnAnswered { turn, attempt, answer, charged, .. } => {
                 self.answer_turn(*turn, *attempt, answer, *charged, at);
             }
-            Event::AttemptEnded { turn, attempt, end, reason, usage, .. } => {
-                self.end_attempt(*turn, *attempt, *end, reason, *usage, at);
-            }
+            Event::AttemptEnded { .. } => self.end_attempt(&record.event, at),
             Event::TurnClosed { turn, cause, reason } => self.close_turn(*turn, *cause, reason, at),
             Event::PlanStarted { .. } => self.start_plan(&record.event, at),
             Event::StepEnded { plan, id, end, reason, .. } => self.end_step(*plan, id, *end, reason, at),

@@ -158,9 +158,10 @@ impl Drop for OtlpSink {
     }
 }
 
-/// Sends one span, as a worker that continues the trace of this attempt would, to the sink that the environment names.
-pub async fn send_as_worker(task: TaskId, turn: u32, attempt: u32, start_nanos: u64) {
-    let carried = trace_ids::attempt_traceparent(task, &TraceContext::default(), turn, attempt);
+/// Sends one span, as a worker that continues the trace of this attempt would, to this sink. `attempt`: the turn's number and the
+/// attempt's.
+pub async fn send_as_worker(endpoint: &str, task: TaskId, attempt: (u32, u32), start_nanos: u64) {
+    let carried = trace_ids::attempt_traceparent(task, &TraceContext::default(), attempt.0, attempt.1);
     let carried = trace_ids::parse_traceparent(&carried).expect("well formed");
     let span = Span {
         trace_id: carried.trace_id.to_be_bytes().to_vec(),
@@ -176,8 +177,7 @@ pub async fn send_as_worker(task: TaskId, turn: u32, attempt: u32, start_nanos: 
     let resource = Some(Resource { attributes: vec![name], ..Resource::default() });
     let scope_spans = vec![ScopeSpans { spans: vec![span], ..ScopeSpans::default() }];
     let resource_spans = vec![ResourceSpans { resource, scope_spans, ..ResourceSpans::default() }];
-    let endpoint = std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT").expect("an endpoint is set");
-    let mut client = TraceServiceClient::connect(endpoint).await.expect("the sink listens");
+    let mut client = TraceServiceClient::connect(endpoint.to_owned()).await.expect("the sink listens");
     client.export(ExportTraceServiceRequest { resource_spans }).await.expect("the sink takes it");
 }
 

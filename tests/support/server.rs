@@ -30,7 +30,7 @@ impl Server {
             .arg(format!("127.0.0.1:{}", port.unwrap_or(0)))
             .arg("--data")
             .arg(folder.join("test.db"))
-            .args(["--lease-time", "2s", "--log-level", "warn"])
+            .args(["--lease-time", "2s", "--log", "warn"])
             .envs(environment.iter().copied())
             .current_dir(folder)
             .stdin(Stdio::null())

@@ -64,12 +64,17 @@ struct AttemptResult<'a> {
     /// ANSWERED, or the journal's word.
     end: &'a str,
     reason: &'a str,
+    cause: &'a str,
     is_error: bool,
 }
 
+const ANSWERED: AttemptResult<'_> = AttemptResult { end: "ANSWERED", reason: "", cause: "", is_error: false };
+
 impl Projector {
     pub(super) fn open_turn(&mut self, event: &Event, at: Timestamp) {
-        let Event::TurnOpened { turn, agent, kind, step, corrections, revision, .. } = event else { return };
+        let Event::TurnOpened { turn, agent, kind, step, corrections, revision, replan, .. } = event else {
+            return;
+        };
         let mut attributes = Attributes::new()
             .text(semconv::GEN_AI_AGENT_NAME, agent.as_str())
             .number(semconv::TURN_NUMBER, *turn)
@@ -77,6 +82,9 @@ impl Projector {
             .number_if_any(semconv::TURN_CORRECTIONS, *corrections);
         if *revision {
             attributes = attributes.flag(semconv::TURN_REVISION, true);
+        }
+        if *replan {
+            attributes = attributes.flag(semconv::TURN_REPLAN, true);
         }
         if let Some(step) = step {
             attributes = attributes.number(semconv::PLAN_NUMBER, step.plan);
@@ -168,12 +176,7 @@ impl Projector {
         at: Timestamp,
     ) {
         self.record_usage(turn, attempt, charged);
-        self.finish_attempt(
-            turn,
-            attempt,
-            &AttemptResult { end: "ANSWERED", reason: "", is_error: false },
-            at,
-        );
+        self.finish_attempt(turn, attempt, &ANSWERED, at);
         self.end_running(turn, at);
         let Some(open) = self.turns.get_mut(&turn) else { return };
         let (attributes, error) = match answer {
@@ -183,20 +186,15 @@ impl Projector {
         open.closing = Some(Closing { at, attributes, error });
     }
 
-    pub(super) fn end_attempt(
-        &mut self,
-        turn: TurnNumber,
-        attempt: AttemptNumber,
-        end: AttemptEnd,
-        reason: &str,
-        usage: Option<Usage>,
-        at: Timestamp,
-    ) {
+    pub(super) fn end_attempt(&mut self, event: &Event, at: Timestamp) {
+        let Event::AttemptEnded { turn, attempt, end, reason, cause, usage, .. } = event else { return };
         if let Some(usage) = usage {
-            self.record_usage(turn, attempt, usage);
+            self.record_usage(*turn, *attempt, *usage);
         }
         let is_error = matches!(end, AttemptEnd::LeaseExpired | AttemptEnd::Retryable);
-        self.finish_attempt(turn, attempt, &AttemptResult { end: &word_of(end), reason, is_error }, at);
+        let cause = cause.map(word_of).unwrap_or_default();
+        let result = AttemptResult { end: &word_of(end), reason, cause: &cause, is_error };
+        self.finish_attempt(*turn, *attempt, &result, at);
     }
 
     fn finish_attempt(
@@ -222,6 +220,7 @@ impl Projector {
             .number(semconv::ALLOWANCE, open.allowance)
             .number_if_any(semconv::ATTEMPT_STEPS, open.steps as u64)
             .text(semconv::ATTEMPT_END, result.end)
+            .text_if_any(semconv::ATTEMPT_CAUSE, result.cause)
             .text_if_any(semconv::REASON, result.reason);
         if let Some(usage) = turn.usage.get(&attempt) {
             span.attributes = span.attributes.usage(*usage).number(semconv::SPENT, usage.tokens());
@@ -247,9 +246,13 @@ impl Projector {
 
     pub(super) fn judge(&mut self, turn: TurnNumber, passed: bool, findings: &[String], at: Timestamp) {
         let Some(trace) = &self.trace else { return };
-        let answered = self.turns.get(&turn).and_then(|turn| turn.closing.as_ref()).map(|closing| closing.at);
         let under = Some(SpanOf::Turn(turn));
-        let start = answered.unwrap_or(at).min(at.minus(TICK));
+        let start = match self.turns.get(&turn) {
+            Some(OpenTurn { start, closing: Some(closing), .. }) => {
+                closing.at.min(at.minus(TICK)).max(*start)
+            }
+            _ => at.minus(TICK),
+        };
         let mut span = trace.span(SpanOf::Gate(turn), under, semconv::GATE.to_owned(), start, at);
         span.attributes = span
             .attributes
@@ -268,7 +271,10 @@ impl Projector {
     fn end_running(&mut self, turn: TurnNumber, at: Timestamp) {
         let running = self.turns.get(&turn).map(|open| open.attempts.keys().copied().collect::<Vec<_>>());
         for attempt in running.into_iter().flatten() {
-            self.end_attempt(turn, attempt, AttemptEnd::Revoked, "the turn was closed", None, at);
+            let end = word_of(AttemptEnd::Revoked);
+            let result =
+                AttemptResult { end: &end, reason: "the turn was closed", cause: "", is_error: false };
+            self.finish_attempt(turn, attempt, &result, at);
         }
     }
 
