@@ -59,11 +59,8 @@ pub(crate) struct Seen {
 
 impl Bailiwick {
     pub(crate) fn start(server: &Runtime, client: &Runtime, folder: &Path) -> Self {
-        let options = bailiwick::app::AppOptions {
-            listen: "127.0.0.1:0".parse().expect("an address"),
-            storage: bailiwick::app::Storage::Sqlite(folder.join("bench.db")),
-            ..bailiwick::app::AppOptions::default()
-        };
+        let store = bailiwick::app::StoreChoice::Sqlite(folder.join("bench.db"));
+        let options = bailiwick::app::AppOptions::on_loopback(store);
         let running = server.block_on(bailiwick::app::serve(options)).expect("the server starts");
         let uri = format!("http://{}", running.local_addr());
         let board = Board::default();
@@ -115,7 +112,7 @@ impl Bailiwick {
     }
 
     pub(crate) async fn stop(self) {
-        self.running.shutdown(Duration::from_secs(5)).await;
+        self.running.shutdown().await;
     }
 }
 
