@@ -18,3 +18,6 @@ mod tasks;
 mod trace;
 mod work;
 mod worker;
+
+/// The largest message that is accepted, in bytes.
+pub const MAX_MESSAGE_BYTES: usize = 4 << 20;

@@ -15,7 +15,7 @@ use tonic::{
 
 use crate::{runtime::Overloaded, types::time::Span};
 
-use super::{server::MAX_MESSAGE_BYTES, status::Fault};
+use super::{MAX_MESSAGE_BYTES, status::Fault};
 
 /// How long a shed call waits before the next try.
 const RETRY_AFTER: Span = Span::from_millis(500);

@@ -12,6 +12,7 @@ use crate::{
 };
 
 use super::{
+    MAX_MESSAGE_BYTES,
     convert::{
         faults::Faults,
         int64,
@@ -21,7 +22,6 @@ use super::{
     frame::{self, Frame},
     page::{self, Scope},
     polled::{MAX_WAIT, Polled},
-    server::MAX_MESSAGE_BYTES,
     session::{self, Context},
     status::Fault,
     work::{self, Call, Refused, Reply},
