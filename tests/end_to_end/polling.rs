@@ -26,7 +26,7 @@ async fn poll(
     seconds: i64,
 ) -> Result<Vec<Down>, tonic::Status> {
     let wait = Some(Duration { seconds, nanos: 0 });
-    let request = pb::PollRequest { session_id: session_id.to_owned(), credit, wait };
+    let request = pb::PollRequest { session_id: session_id.to_owned(), credit, wait, received_batch: None };
     let answer = soon("a poll", stage.workers().poll(request)).await?;
     Ok(answer.into_inner().messages.into_iter().filter_map(|response| response.message).collect())
 }
@@ -104,7 +104,7 @@ async fn a_shutdown_ends_a_poll_that_waits() {
     let mut workers = stage.workers();
     let wait = Some(Duration { seconds: 30, nanos: 0 });
     let polled = tokio::spawn(async move {
-        let request = pb::PollRequest { session_id: session, credit: 1, wait };
+        let request = pb::PollRequest { session_id: session, credit: 1, wait, received_batch: None };
         workers.poll(request).await.map(|answer| answer.into_inner().messages)
     });
     let listed = async {
