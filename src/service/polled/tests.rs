@@ -3,38 +3,23 @@
 use std::time::Duration;
 
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    runtime::{ManualClock, Runtime, RuntimeOptions, RuntimeTasks, SeededEntropy},
-    store::memory::MemoryStore,
-    types::time::Timestamp,
+    service::rig::{self, LEASE_TIME, START},
+    types::time::Span,
 };
 
-const LEASE_TIME: Duration = Duration::from_secs(6);
-
 struct Rig {
+    parts: rig::Rig,
     polled: Arc<Polled>,
-    runtime: Runtime,
-    clock: Arc<ManualClock>,
-    _tasks: RuntimeTasks,
 }
 
 impl Rig {
     async fn new(max: usize) -> Self {
-        let options = RuntimeOptions {
-            lease_time: Span::from(LEASE_TIME),
-            heartbeat_interval: Span::from_millis(1),
-            ..Default::default()
-        };
-        let clock = Arc::new(ManualClock::new(Timestamp(1_000_000)));
-        let (store, entropy) = (Arc::new(MemoryStore::new()), Arc::new(SeededEntropy::new(1)));
-        let started = Runtime::start(store, options, clock.clone(), entropy);
-        let (runtime, tasks) = started.await.expect("it starts");
-        let stop = CancellationToken::new();
-        let context = Context { runtime: runtime.clone(), stop, drain_grace: Span::from_secs(1) };
-        Self { polled: Arc::new(Polled::new(context, max)), runtime, clock, _tasks: tasks }
+        let parts = rig::Rig::new().await;
+        let polled = Arc::new(Polled::new(parts.context.clone(), max));
+        Self { parts, polled }
     }
 
     async fn open(&self, worker: &str) -> Result<SessionId, Fault> {
@@ -69,16 +54,16 @@ async fn a_worker_is_heard_while_its_poll_waits() {
         let polled = rig.polled.clone();
         async move { polled.poll(poll).await }
     });
-    for second in 2..5 {
-        rig.clock.advance(Span::from_secs(1));
+    for second in 1..4 {
+        rig.parts.clock.advance(Span::from_secs(1));
         let heard = async {
-            while rig.runtime.workers()[0].last_heard_at < Timestamp(second * 1_000_000) {
+            while rig.parts.runtime.workers()[0].last_heard_at < START.plus(Span::from_secs(second)) {
                 tokio::task::yield_now().await;
             }
         };
         timeout(Duration::from_secs(20), heard).await.expect("it is heard again");
     }
-    rig.runtime.begin_shutdown();
+    rig.parts.runtime.begin_shutdown();
     let told = waiting.await.expect("it does not panic").expect("the word that the server goes");
     assert_eq!(told.messages.len(), 1);
 }
@@ -90,9 +75,9 @@ async fn a_worker_that_stays_away_gives_up_its_place() {
     assert!(matches!(rig.open("w2").await, Err(Fault::Overloaded(_))));
     let before = Instant::now();
     assert_eq!(rig.poll(first, 0, None).await, Ok((0, 0)));
-    rig.polled.forget_the_gone(before + LEASE_TIME / 2);
+    rig.polled.forget_the_gone(before + LEASE_TIME.as_duration() / 2);
     assert_eq!(rig.poll(first, 0, None).await, Ok((0, 0)));
-    rig.polled.forget_the_gone(Instant::now() + LEASE_TIME);
+    rig.polled.forget_the_gone(Instant::now() + LEASE_TIME.as_duration());
     assert_eq!(rig.poll(first, 0, None).await, Err(Fault::SessionUnknown));
     rig.open("w2").await.expect("its place is free");
 }
@@ -112,7 +97,7 @@ async fn a_response_whose_way_back_was_lost_comes_again_until_it_is_received() {
     let rig = Rig::new(1).await;
     let session = rig.open("w1").await.expect("there is room");
     assert_eq!(rig.poll(session, 0, Some(0)).await, Ok((0, 0)));
-    rig.runtime.begin_shutdown(); // The one thing that can be said without a task.
+    rig.parts.runtime.begin_shutdown(); // The one thing that can be said without a task.
     assert_eq!(rig.poll(session, 1, Some(0)).await, Ok((1, 1)));
     assert_eq!(rig.poll(session, 1, Some(0)).await, Ok((1, 1)), "again");
     assert_eq!(rig.poll(session, 1, Some(1)).await, Ok((0, 1)), "it has arrived");
