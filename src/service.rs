@@ -10,6 +10,8 @@ mod lanes;
 mod operator;
 mod page;
 mod polled;
+#[cfg(test)]
+mod rig;
 pub mod server;
 mod session;
 mod shed;

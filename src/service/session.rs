@@ -339,3 +339,6 @@ async fn next_down(downs: &mut Option<mpsc::Receiver<Down>>) -> Option<Down> {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;
