@@ -15,4 +15,5 @@ pub mod pb {
 
 pub mod cli;
 pub mod config;
+pub mod conformance;
 pub mod console;

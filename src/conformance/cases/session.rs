@@ -1,0 +1,199 @@
+//! Cases about the session: registering, credit, heartbeats, backoff, drains.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::{
+    conformance::{
+        child::CONCURRENCY,
+        stage::{Event, Failure, HEARTBEAT, LEASE_TIME, PATIENCE, RETURN, Seen, Stage, Verdict, require},
+    },
+    pb::{self, session_response::Message as Down},
+};
+
+/// How long a worker must stay silent before Registered.
+const SILENCE: Duration = Duration::from_millis(400);
+/// How long a handler works while its heartbeats are counted.
+const WORK: Duration = Duration::from_millis(2_400);
+/// How long sessions are refused while the tries are counted.
+const REFUSING: Duration = Duration::from_secs(2);
+/// The most tries in that time: 0.1 s doubling makes five, full jitter some more; a loop without backoff makes dozens.
+const MOST_TRIES: usize = 12;
+
+pub(super) async fn register(stage: &mut Stage) -> Verdict {
+    stage.policy.answer_register = false;
+    let limit = stage.start_limit();
+    let waited = stage.register(limit).await;
+    let register = waited.map_err(|Failure(what)| Failure(format!("{what}; {}", stage.last_words())))?;
+    stage
+        .watch(SILENCE, |seen| match &seen.event {
+            Event::Opened => None,
+            other => Some(format!("before Registered the worker must be silent, and this came: {other:?}")),
+        })
+        .await?;
+    let held = &register.held_leases;
+    require(held.is_empty(), || format!("a worker that has just started holds no leases, not {held:?}"))?;
+    stage.answer_register(&[]);
+    stage.wait("give credit", PATIENCE, |seen| matches!(seen.event, Event::Credit(_)).then_some(())).await?;
+    let agents: Vec<&str> = register.agents.iter().map(|a| a.name.as_str()).collect();
+    Ok(format!("worker {:?} serves {agents:?}, {} at once", register.worker_id, register.max_concurrency))
+}
+
+pub(super) async fn credit(stage: &mut Stage) -> Verdict {
+    let script = json!({"actions": [{"sleep_ms": 300}]});
+    let leases: Vec<String> = (0..CONCURRENCY).map(|_| stage.assign(script.clone())).collect();
+    let mut open = leases.len();
+    let mut early = 0;
+    stage
+        .wait("answer all assignments", PATIENCE, |seen| {
+            match &seen.event {
+                Event::Credit(slots) if open == leases.len() => early += slots,
+                Event::Complete(_, complete) if leases.contains(&complete.lease) => open -= 1,
+                _ => {}
+            }
+            (open == 0).then_some(())
+        })
+        .await?;
+    require(early == 0, || format!("{early} slots were given while every slot was in use"))?;
+    stage.settle().await?;
+    Ok(format!(
+        "{CONCURRENCY} slots at first, none while {CONCURRENCY} attempts ran, {CONCURRENCY} afterwards"
+    ))
+}
+
+pub(super) async fn concurrency(stage: &mut Stage) -> Verdict {
+    let count = 2 * CONCURRENCY;
+    let script = json!({"actions": [{"progress": {"text": "started"}}, {"sleep_ms": 300}]});
+    let leases: Vec<String> = (0..count).map(|_| stage.assign(script.clone())).collect();
+    let (mut running, mut most, mut answered) = (0, 0, 0);
+    stage
+        .wait("answer every assignment, those it was not asked for included", PATIENCE, |seen| {
+            match &seen.event {
+                Event::Progress(p) if leases.contains(&p.lease) => running += 1,
+                Event::Complete(_, complete) if leases.contains(&complete.lease) => {
+                    answered += 1;
+                    // One that was turned away (FAILED, retryable) never started.
+                    running -= i32::from(!turned_away(complete));
+                }
+                _ => {}
+            }
+            most = most.max(running);
+            (answered == count).then_some(())
+        })
+        .await?;
+    require(most <= CONCURRENCY, || format!("{most} attempts ran at once, {CONCURRENCY} are allowed"))?;
+    // No honest server sends more than it was asked for; what the credit is now worth is anybody's guess.
+    stage.net().cut();
+    stage.register(RETURN).await?;
+    Ok(format!("of {count} assignments sent at once at most {most} ran together, and all were answered"))
+}
+
+fn turned_away(complete: &pb::Complete) -> bool {
+    matches!(&complete.answer, Some(pb::complete::Answer::Envelope(e)) if e.retryable)
+}
+
+pub(super) async fn heartbeat(stage: &mut Stage) -> Verdict {
+    let lease = stage.assign(json!({"actions": [{"sleep_ms": WORK.as_millis() as u64}]}));
+    let (mut last, mut longest, mut beats) = (Instant::now(), Duration::ZERO, 0_u32);
+    stage
+        .wait("send Complete", PATIENCE, |seen| {
+            longest = longest.max(seen.at - last);
+            last = seen.at;
+            match &seen.event {
+                Event::Heartbeat => beats += 1,
+                Event::Complete(_, complete) if complete.lease == lease => return Some(()),
+                _ => {}
+            }
+            None
+        })
+        .await?;
+    let due = WORK.as_millis() / HEARTBEAT.as_millis();
+    require(u128::from(beats) >= due / 2, || {
+        format!("{beats} heartbeats in {:.1} s of work, about {due} were due", WORK.as_secs_f64())
+    })?;
+    require(longest < LEASE_TIME, || format!("nothing came for {longest:?}: longer than the lease time"))?;
+    Ok(format!(
+        "{beats} heartbeats in {:.1} s of work (every {HEARTBEAT:?} was asked), longest silence {} ms",
+        WORK.as_secs_f64(),
+        longest.as_millis()
+    ))
+}
+
+pub(super) async fn backoff(stage: &mut Stage) -> Verdict {
+    stage.calm().await?;
+    stage.policy.refuse_sessions = true;
+    stage.end_session(tonic::Status::unavailable("the server restarts"));
+    let mut tries = Vec::new();
+    let opened = |seen: &Seen| {
+        if matches!(seen.event, Event::Opened) {
+            tries.push(seen.at);
+        }
+        None
+    };
+    stage.watch(REFUSING, opened).await?;
+    require(tries.len() >= 2, || format!("only {} tries within {REFUSING:?}", tries.len()))?;
+    require(tries.len() <= MOST_TRIES, || {
+        format!("{} tries within {REFUSING:?}: that is no exponential backoff from 0.1 s", tries.len())
+    })?;
+    stage.policy.refuse_sessions = false;
+    stage.register(RETURN).await?;
+    let waits: Vec<u128> = tries.windows(2).map(|w| (w[1] - w[0]).as_millis()).collect();
+    Ok(format!("{} refused tries with waits of {waits:?} ms, then a session", tries.len()))
+}
+
+pub(super) async fn server_drain(stage: &mut Stage) -> Verdict {
+    let lease = stage.assign(json!({"actions": [{"progress": {"text": "started"}}, {"sleep_ms": 500}]}));
+    stage.progress(&lease, "started").await?;
+    stage.say(Down::Drain(pb::Drain::default()));
+    stage
+        .wait("finish its turn", PATIENCE, |seen| {
+            matches!(&seen.event, Event::Complete(_, c) if c.lease == lease).then_some(())
+        })
+        .await?;
+    stage
+        .watch(2 * HEARTBEAT, |seen| {
+            matches!(seen.event, Event::Credit(_))
+                .then(|| "credit was given although the server drains".into())
+        })
+        .await?;
+    stage.end_session(tonic::Status::unavailable("the server shuts down"));
+    stage.register(RETURN).await?;
+    stage.settle().await?;
+    Ok("the turn was finished, no credit followed; back with full credit after the session had ended".into())
+}
+
+pub(super) async fn sigterm(stage: &mut Stage) -> Verdict {
+    stage.policy.ack_answers = false;
+    let lease = stage.assign(json!({"actions": [{"progress": {"text": "started"}}, {"sleep_ms": 700}]}));
+    stage.progress(&lease, "started").await?;
+    stage.terminate()?;
+    let mut drained = false;
+    let id = stage
+        .wait("finish its turn after SIGTERM", PATIENCE, |seen| match &seen.event {
+            Event::Drain => {
+                drained = true;
+                None
+            }
+            Event::Complete(id, complete) if complete.lease == lease => Some(*id),
+            _ => None,
+        })
+        .await?;
+    require(drained, || "no Drain was sent on SIGTERM".into())?;
+    stage
+        .watch(Duration::from_millis(600), |seen| {
+            matches!(seen.event, Event::Exited(_) | Event::Ended)
+                .then(|| "the worker left before its answer was acknowledged".into())
+        })
+        .await?;
+    stage.ack_answer(id, &lease);
+    let code = stage
+        .wait("exit", PATIENCE, |seen| match seen.event {
+            Event::Exited(code) => Some(code),
+            _ => None,
+        })
+        .await?;
+    require(code == Some(0), || format!("exit code {code:?} (None: by a signal), not 0"))?;
+    Ok("Drain at once, the turn finished, still there until the Ack, then exit code 0".into())
+}

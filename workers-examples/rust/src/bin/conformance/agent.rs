@@ -1,0 +1,85 @@
+//! The `conformance` agent: does what the script in its input says. The language is described in docs/conformance.md.
+
+use std::time::Duration;
+
+use bailiwick_worker::{AgentSpec, Answer, Context, HandlerError, pb};
+use serde_json::{Value, json};
+
+/// How the agent is declared.
+pub(crate) fn spec() -> AgentSpec {
+    let description = "Does what a conformance script says".into();
+    AgentSpec { name: "conformance".into(), version: "1".into(), description, ..Default::default() }
+}
+
+/// Runs the script, then answers.
+pub(crate) async fn handle(ctx: Context) -> Result<Answer, HandlerError> {
+    let input = ctx.input();
+    let mut granted = Vec::new();
+    let mut lineage: Vec<String> = ctx.assignment().lineage.iter().map(|e| e.id.clone()).collect();
+    for action in input["actions"].as_array().into_iter().flatten() {
+        let Some((name, value)) = action.as_object().and_then(|a| a.iter().next()) else { continue };
+        let number = value.as_i64().unwrap_or_default();
+        match name.as_str() {
+            "usage" => {
+                let tokens = |field: &str| value[field].as_i64().unwrap_or_default();
+                ctx.usage(tokens("input_tokens"), tokens("output_tokens")).await;
+            }
+            "progress" => {
+                let step = pb::WorkStep { content: text(&value["text"]), ..Default::default() };
+                ctx.report(vec![step], value.get("partial").cloned()).await;
+            }
+            "request_budget" => granted.push(ctx.request_budget(number, "conformance").await),
+            "sleep_ms" => tokio::time::sleep(Duration::from_millis(number.unsigned_abs())).await,
+            "lineage" => lineage = ctx.lineage().await?.into_iter().map(|e| e.id).collect(),
+            "fail" => return Err(HandlerError::failed(text(value))),
+            "fail_retryable" => return Err(HandlerError::retryable(text(value))),
+            other => return Err(HandlerError::failed(format!("unknown action {other}"))),
+        }
+    }
+    if ctx.is_decide() {
+        return Ok(Answer::complete_partial(None, "conformance"));
+    }
+    Ok(match input.get("answer") {
+        Some(answer) => scripted(answer),
+        None => Answer::success(seen(&ctx, &granted, &lineage)).confidence(1.0),
+    })
+}
+
+fn scripted(script: &Value) -> Answer {
+    let result = script["result"].clone();
+    let mut answer = match script["status"].as_str() {
+        Some("partial") => Answer::partial(result, ""),
+        Some("failed") => Answer::failed(""),
+        _ => Answer::success(result),
+    };
+    answer = answer.reason(text(&script["reason"]));
+    if let Some(confidence) = script["confidence"].as_f64() {
+        answer = answer.confidence(confidence);
+    }
+    answer = answer.inputs_used(script["inputs_used"].as_array().into_iter().flatten().map(text));
+    if let Some(agent) = script["hand_off"]["agent"].as_str() {
+        answer = answer.hand_off(agent, script["hand_off"]["input"].clone());
+    }
+    match script["ask_human"].as_str() {
+        Some(question) => answer.ask_human(question),
+        None => answer,
+    }
+}
+
+fn seen(ctx: &Context, granted: &[i64], lineage: &[String]) -> Value {
+    let assignment = ctx.assignment();
+    json!({
+        "granted": granted,
+        "allowance": ctx.allowance(),
+        "lineage": lineage,
+        "notes": assignment.notes,
+        "attempt": assignment.attempt,
+        "idempotency_key": assignment.idempotency_key,
+        "traceparent": ctx.traceparent(),
+        "child_traceparent": ctx.child_traceparent().unwrap_or_default(),
+    })
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
