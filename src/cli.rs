@@ -8,6 +8,7 @@ pub mod cancel;
 pub mod check;
 pub mod client;
 pub mod completions;
+mod compose;
 pub mod conformance;
 pub mod contract_file;
 pub mod demo;

@@ -50,8 +50,8 @@ pub struct Settings {
     pub max_queue: u32,
     /// HTTP/2 streams at once on one connection.
     pub max_concurrent_streams: u32,
-    /// The largest gRPC message accepted, in bytes.
-    pub max_message_bytes: u32,
+    /// The file of prices, if there is one.
+    pub prices: Option<PathBuf>,
     /// How long a shutdown may take before open streams are cut.
     pub shutdown_grace: Duration,
     /// The most attempts one worker is given at once, whatever it asks for.
@@ -121,7 +121,7 @@ impl Default for Settings {
             max_open_tasks: 100_000,
             max_queue: 4_096,
             max_concurrent_streams: 128,
-            max_message_bytes: 4 * 1024 * 1024,
+            prices: None,
             shutdown_grace: Duration::from_secs(10),
             worker_max_concurrency: 1_000,
             max_sessions: 4_096,
@@ -156,7 +156,7 @@ impl Settings {
             max_open_tasks: _,
             max_queue: _,
             max_concurrent_streams: _,
-            max_message_bytes: _,
+            prices: _,
             shutdown_grace: _,
             worker_max_concurrency: _,
             max_sessions: _,

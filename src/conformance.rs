@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 pub use cases::{CaseInfo, list};
 pub use report::{CaseReport, Report, print_case, print_list, print_summary};
 use stage::{Failure, Stage};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// How long a worker may take to its first session: it may have to be built first.
 const START_LIMIT: Duration = Duration::from_secs(120);
@@ -51,12 +52,15 @@ pub enum Error {
     /// The scripted server could not listen.
     #[error("cannot listen on loopback: {0}")]
     Listen(#[from] std::io::Error),
+    /// SIGINT or SIGTERM came; the worker is ended.
+    #[error("interrupted")]
+    Interrupted,
 }
 
-/// Runs the cases, one after the other.
+/// Runs the cases, one after the other. Takes over SIGINT and SIGTERM, so that no worker is left behind.
 ///
 /// # Errors
-/// When the run could not begin; see [`Error`].
+/// When the run could not begin or was interrupted; see [`Error`].
 pub async fn run(options: Options) -> Result<Report, Error> {
     let Options { command, only, on_case, start_limit } = options;
     if command.is_empty() {
@@ -65,10 +69,17 @@ pub async fn run(options: Options) -> Result<Report, Error> {
     if let Some(unknown) = only.iter().find(|name| !cases::ALL.iter().any(|c| c.info.name == **name)) {
         return Err(Error::UnknownCase(unknown.clone()));
     }
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     let mut stage = Stage::new(command.clone(), start_limit).await?;
     let mut reports = Vec::new();
     for case in cases::ALL.iter().filter(|c| only.is_empty() || only.iter().any(|n| n == c.info.name)) {
-        let report = play(case, &mut stage).await;
+        let report = tokio::select! {
+            report = play(case, &mut stage) => report,
+            // The stage is dropped, and with it the worker's process group is ended.
+            _ = interrupt.recv() => return Err(Error::Interrupted),
+            _ = terminate.recv() => return Err(Error::Interrupted),
+        };
         if let Some(tell) = on_case {
             tell(&report);
         }

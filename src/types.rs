@@ -11,4 +11,5 @@ pub mod outcome;
 pub mod payload;
 pub mod plan;
 pub mod time;
+pub mod trace_ids;
 pub mod usage;

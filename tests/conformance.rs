@@ -70,6 +70,28 @@ async fn a_worker_that_ignores_cancel_fails_that_case_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_does_only_the_plain_turn_fails_whatever_asks_for_more() {
+    let more = [
+        "concurrency",
+        "answer",
+        "directives",
+        "context",
+        "traceparent",
+        "decide",
+        "error",
+        "retryable-error",
+        "duplicate-assignment",
+        "reconnect",
+        "superseded",
+        "backoff",
+        "sigterm",
+    ];
+    let report = run("deaf", &more).await;
+    let passed: Vec<_> = report.cases.iter().filter(|c| c.passed).collect();
+    assert!(passed.is_empty(), "{passed:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_worker_without_heartbeats_fails_that_case_only() {
     let report = run("silent", &["progress", "heartbeat"]).await;
     assert!(case(&report, "progress").passed, "{report:#?}");

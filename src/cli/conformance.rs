@@ -1,13 +1,18 @@
 //! `bailiwick conformance`: its arguments. What it does is not here.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 /// What `conformance` can be told.
 #[derive(Args, Debug)]
 pub struct ConformanceArgs {
-    /// Write JSON: one object a case.
+    /// Write JSON: one object with every case.
     #[arg(long)]
     pub json: bool,
+    /// Also write a JUnit file.
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
     /// List the cases; then stop.
     #[arg(long)]
     pub list: bool,

@@ -173,6 +173,7 @@ async fn open(client: &Client, terminal: &Terminal, task: &str) -> Result<Vec<pb
 
 /// The time on this machine, to say how long ago something was.
 #[must_use]
+#[expect(clippy::disallowed_methods, reason = "only to show ages to a person; no decision hangs on it")]
 pub fn now() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     Timestamp {

@@ -1,21 +1,43 @@
 //! The three commands that are more than a client: where the command line meets the server, the demo and the conformance
 //! run. Only arguments are translated here.
 
-use super::{Exit, Failure, conformance::ConformanceArgs, demo::DemoArgs, terminal::Terminal};
-use crate::config::Settings;
+use super::{Exit, Failure, compose, conformance::ConformanceArgs, demo::DemoArgs, terminal::Terminal};
+use crate::{
+    app::{self, AppError, Ended},
+    config::Settings,
+    conformance as cases,
+    telemetry::logging,
+};
 
-fn not_linked(what: &str) -> Failure {
-    Failure::new(Exit::Error, format!("`bailiwick {what}` is not linked into this build yet"))
-}
-
-/// Runs the server until it is told to stop.
+/// Runs the server until it is told to stop. Says where it listens in one line on stdout.
 ///
 /// # Errors
 /// When it cannot start, or had to be cut off.
-#[allow(clippy::unused_async)]
-pub async fn serve(settings: Settings) -> Result<(), Failure> {
-    let _ = settings;
-    Err(not_linked("serve"))
+pub async fn serve(settings: Settings, terminal: &Terminal) -> Result<(), Failure> {
+    let compose::Composed { app: options, log, log_format } = compose::compose(settings)?;
+    logging::init(log_format, &log).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    let running = app::serve(options).await.map_err(|error| not_started(&error))?;
+    terminal.line(format!("bailiwick listens on http://{}", running.local_addr()))?;
+    let ended = app::run_until_signal(running).await.map_err(|error| not_started(&error))?;
+    match ended {
+        Ended::Asked(report) if report.clean => Ok(()),
+        Ended::Asked(report) => Err(Failure::new(
+            Exit::Error,
+            format!("the shutdown was cut off in: {}; the next start recovers", report.aborted.join(", ")),
+        )),
+        Ended::Failed(what, _) => Err(Failure::new(Exit::Error, format!("stopped, because {what}"))),
+        Ended::Forced => Err(Failure::new(Exit::Error, "stopped at once; the next start recovers")),
+    }
+}
+
+fn not_started(error: &AppError) -> Failure {
+    let exit = match error {
+        AppError::Start(_) | AppError::Traces(_) => Exit::Usage,
+        AppError::Bind { .. } | AppError::Open { .. } | AppError::Serve(_) | AppError::Signals(_) => {
+            Exit::Error
+        }
+    };
+    Failure::new(exit, error.to_string())
 }
 
 /// Runs the demo.
@@ -26,16 +48,31 @@ pub async fn serve(settings: Settings) -> Result<(), Failure> {
 pub async fn demo(args: DemoArgs, terminal: &mut Terminal) -> Result<Exit, Failure> {
     let DemoArgs { dir, audit_only, json } = args;
     let _ = (dir, audit_only, json, terminal);
-    Err(not_linked("demo"))
+    Err(Failure::new(Exit::Error, "`bailiwick demo` is not linked into this build yet"))
 }
 
 /// Drives a worker through the cases of the protocol.
 ///
 /// # Errors
-/// When it could not be run, or a case failed.
-#[allow(clippy::unused_async)]
+/// When it could not be run.
 pub async fn conformance(args: ConformanceArgs, terminal: &mut Terminal) -> Result<Exit, Failure> {
-    let ConformanceArgs { json, list, only, command } = args;
-    let _ = (json, list, only, command, terminal);
-    Err(not_linked("conformance"))
+    let ConformanceArgs { json, junit, list, only, command } = args;
+    if list {
+        cases::print_list();
+        return Ok(Exit::Ok);
+    }
+    let on_case: Option<fn(&cases::CaseReport)> = if json { None } else { Some(cases::print_case) };
+    let options = cases::Options { only, on_case, ..cases::Options::new(command) };
+    let report = cases::run(options).await.map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    if json {
+        terminal.line(report.to_json())?;
+    } else {
+        cases::print_summary(&report);
+    }
+    if let Some(file) = junit {
+        std::fs::write(&file, report.to_junit()).map_err(|error| {
+            Failure::new(Exit::Error, format!("{} cannot be written: {error}", file.display()))
+        })?;
+    }
+    Ok(if report.passed() { Exit::Ok } else { Exit::Error })
 }

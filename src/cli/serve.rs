@@ -51,7 +51,7 @@ pub async fn run(args: ServeArgs, terminal: &Terminal) -> Result<Exit, Failure> 
     if show_settings {
         return terminal.lines(shown(&loaded)).map(|()| Exit::Ok);
     }
-    link::serve(loaded.settings).await.map(|()| Exit::Ok)
+    link::serve(loaded.settings, terminal).await.map(|()| Exit::Ok)
 }
 
 /// A file that would give these settings, with where each comes from.

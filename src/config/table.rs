@@ -93,10 +93,11 @@ pub const ROWS: &[Row] = &[
         slot: |s| Slot::Count(&mut s.max_concurrent_streams),
     },
     Row {
-        key: "max_message_bytes",
-        help: "The largest message the server accepts, in bytes.",
-        bounds: Bounds::Count(65_536, 67_108_864),
-        slot: |s| Slot::Count(&mut s.max_message_bytes),
+        key: "prices",
+        help: "A TOML file of what models cost, a table a model: `[\"name\"]` with `input`, `output` and, if it differs, \
+               `cached_input`, in nano-USD a token. Without it, contracts with max_cost_nano_usd are refused.",
+        bounds: Bounds::Free,
+        slot: |s| Slot::OptionalPath(&mut s.prices),
     },
     Row {
         key: "shutdown_grace",
@@ -214,6 +215,7 @@ impl Row {
     #[must_use]
     pub fn default_words(&self) -> String {
         match self.show(&Settings::default()) {
+            text if text.is_empty() && self.key == "prices" => "none".to_owned(),
             text if text.is_empty() => "a third of lease_time".to_owned(),
             text => text,
         }

@@ -24,6 +24,8 @@ pub enum Slot<'a> {
     Address(&'a mut SocketAddr),
     /// A file.
     Path(&'a mut PathBuf),
+    /// A file that need not be there.
+    OptionalPath(&'a mut Option<PathBuf>),
     /// Free text.
     Text(&'a mut String),
     /// A way of writing log lines.
@@ -70,6 +72,7 @@ impl Slot<'_> {
             Self::DerivedTime(slot) => *slot = Some(time(text, bounds)?),
             Self::Address(slot) => *slot = address(text)?,
             Self::Path(slot) => *slot = PathBuf::from(text),
+            Self::OptionalPath(slot) => *slot = Some(PathBuf::from(text)),
             Self::Text(slot) => text.clone_into(slot),
             Self::Format(slot) => *slot = format(text)?,
         }
@@ -87,6 +90,7 @@ impl Slot<'_> {
             Self::DerivedTime(slot) => slot.map(show_duration).unwrap_or_default(),
             Self::Address(slot) => slot.to_string(),
             Self::Path(slot) => slot.display().to_string(),
+            Self::OptionalPath(slot) => slot.as_ref().map(|p| p.display().to_string()).unwrap_or_default(),
             Self::Text(slot) => slot.clone(),
             Self::Format(LogFormat::Text) => "text".to_owned(),
             Self::Format(LogFormat::Json) => "json".to_owned(),
@@ -107,7 +111,7 @@ impl Slot<'_> {
             Self::Count(_) | Self::Big(_) => "N",
             Self::Time(_) | Self::DerivedTime(_) => "DURATION",
             Self::Address(_) => "HOST:PORT",
-            Self::Path(_) => "FILE",
+            Self::Path(_) | Self::OptionalPath(_) => "FILE",
             Self::Text(_) => "FILTER",
             Self::Format(_) => "text|json",
         }

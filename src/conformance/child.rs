@@ -15,9 +15,9 @@ use tokio::{
 };
 
 /// Lines of output kept for the report.
-const LINES: usize = 20;
+const LINES: usize = 5;
 /// Characters of a line kept.
-const LINE: usize = 300;
+const LINE: usize = 200;
 
 /// What a worker is told by its environment.
 pub(crate) const WORKER_ID: &str = "conformance-worker";
@@ -93,7 +93,10 @@ impl WorkerProcess {
 async fn keep(stream: impl AsyncRead + Unpin, output: Arc<Mutex<VecDeque<String>>>) {
     let mut lines = BufReader::new(stream).split(b'\n');
     while let Ok(Some(line)) = lines.next_segment().await {
-        let line = String::from_utf8_lossy(&line).trim_end().chars().take(LINE).collect();
+        let line: String = String::from_utf8_lossy(&line).trim().chars().take(LINE).collect();
+        if line.is_empty() {
+            continue;
+        }
         let mut kept = output.lock().unwrap_or_else(PoisonError::into_inner);
         kept.push_back(line);
         if kept.len() > LINES {

@@ -1,6 +1,6 @@
 //! What a run found, for people, for scripts (JSON) and for CI (JUnit XML). Never runs anything.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, io::Write as _};
 
 use serde::Serialize;
 
@@ -73,19 +73,21 @@ impl Report {
     }
 }
 
-/// Prints a case to stdout.
+/// Prints a case to stdout. Here and below a stdout that nobody reads any more is no fault.
 pub fn print_case(case: &CaseReport) {
     let mark = if case.passed { "pass" } else { "FAIL" };
-    println!("{mark}  {:<22} {}", case.name, case.saw);
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{mark}  {:<22} {}", case.name, case.saw);
     if !case.passed {
-        println!("      {:<22} asked: {}", "", case.what);
+        let _ = writeln!(out, "      {:<22} asked: {}", "", case.what);
     }
 }
 
 /// Prints the names of all cases and what they ask.
 pub fn print_list() {
+    let mut out = std::io::stdout().lock();
     for case in super::list() {
-        println!("{:<22} {}", case.name, case.what);
+        let _ = writeln!(out, "{:<22} {}", case.name, case.what);
     }
 }
 
@@ -93,7 +95,7 @@ pub fn print_list() {
 pub fn print_summary(report: &Report) {
     let (all, failed) = (report.cases.len(), report.failed());
     let seconds = report.cases.iter().map(|c| c.millis).sum::<u64>() as f64 / 1000.0;
-    println!("{} of {all} cases passed in {seconds:.1} s", all - failed);
+    let _ = writeln!(std::io::stdout(), "{} of {all} cases passed in {seconds:.1} s", all - failed);
 }
 
 /// Text as XML takes it: escaped, and without the control characters it has no words for.

@@ -7,6 +7,7 @@ mod speak;
 
 use std::{collections::BTreeMap, time::Duration};
 
+pub(crate) use speak::kind;
 use tokio::time::{Instant, timeout};
 
 use super::{

@@ -27,7 +27,7 @@ pub(super) async fn cancel(stage: &mut Stage) -> Verdict {
         .wait("send its last usage and give its slot back after Cancel", PROMPT, |seen| {
             match &seen.event {
                 Event::Usage(report) if report.lease == lease => {
-                    usage = usage.or(Some((seen.at, told(report))));
+                    usage = usage.or_else(|| Some((seen.at, told(report))));
                 }
                 Event::Credit(_) => credit = credit.or(Some(seen.at)),
                 Event::Complete(_, c) if c.lease == lease => return Some(Err("it answered".to_owned())),

@@ -4,7 +4,7 @@ use bailiwick_worker::{from_json, to_json};
 use serde_json::{Value, json};
 
 use crate::{
-    conformance::stage::{ALLOWANCE, Event, Failure, PATIENCE, Stage, Verdict, require},
+    conformance::stage::{ALLOWANCE, Event, Failure, PATIENCE, Stage, Verdict, kind, require},
     pb::{self, status_envelope::Directive},
 };
 
@@ -148,7 +148,7 @@ pub(super) async fn usage(stage: &mut Stage) -> Verdict {
     require(reports.contains(&(10, 5)), || format!("reports {reports:?}: (10, 5) was never reported"))?;
     match complete.answer {
         Some(pb::complete::Answer::Envelope(envelope)) => used(envelope.usage.as_ref(), 10, 5)?,
-        other => return Err(Failure(format!("a work turn wants an envelope, and the answer was {other:?}"))),
+        other => return Err(Failure(format!("a work turn wants an envelope, not {}", kind(other.as_ref())))),
     }
     Ok(format!("reports {reports:?}, and (10, 5) in the answer"))
 }
@@ -266,7 +266,7 @@ pub(super) async fn decide(stage: &mut Stage) -> Verdict {
     let decision = match stage.answer(&lease).await?.1.answer {
         Some(pb::complete::Answer::Decision(decision)) => decision,
         other => {
-            return Err(Failure(format!("a decide turn wants a decision, and the answer was {other:?}")));
+            return Err(Failure(format!("a decide turn wants a decision, not {}", kind(other.as_ref()))));
         }
     };
     match &decision.decision {

@@ -140,7 +140,7 @@ impl Stage {
     pub(crate) async fn envelope(&mut self, lease: &str) -> Result<pb::StatusEnvelope, Failure> {
         match self.answer(lease).await?.1.answer {
             Some(pb::complete::Answer::Envelope(envelope)) => Ok(envelope),
-            other => Err(Failure(format!("a work turn wants an envelope, and the answer was {other:?}"))),
+            other => Err(Failure(format!("a work turn wants an envelope, not {}", kind(other.as_ref())))),
         }
     }
 
@@ -162,5 +162,14 @@ impl Stage {
             _ => None,
         })
         .await
+    }
+}
+
+/// What kind of answer it is.
+pub(crate) fn kind(answer: Option<&pb::complete::Answer>) -> &'static str {
+    match answer {
+        Some(pb::complete::Answer::Envelope(_)) => "an envelope",
+        Some(pb::complete::Answer::Decision(_)) => "a decision",
+        None => "an empty answer",
     }
 }

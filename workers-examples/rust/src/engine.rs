@@ -8,6 +8,7 @@ mod session;
 use std::{
     collections::{BTreeMap, VecDeque},
     future::Future,
+    io::{self, Write as _},
     pin::{Pin, pin},
     sync::Arc,
     time::Duration,
@@ -177,7 +178,9 @@ impl Engine {
             Some(link) if link.registered => Some(self.next_heartbeat),
             Some(link) => Some(link.opened_at + OPEN_LIMIT),
         };
-        let letters = self.link.as_ref().filter(|l| l.registered).and_then(|_| self.outbox.next_due());
+        // Without room a due letter waits for `room`, not for the clock.
+        let sends = self.link.as_ref().is_some_and(|l| l.registered && l.has_room());
+        let letters = if sends { self.outbox.next_due() } else { None };
         [lapse, session, letters, self.drain_until].into_iter().flatten().min().unwrap_or(now + IDLE)
     }
 
@@ -214,7 +217,7 @@ async fn room(full: Option<&mpsc::Sender<pb::SessionRequest>>) {
     }
 }
 
-/// One line on stderr.
+/// One line on stderr. A stderr that nobody reads any more must not end the worker.
 pub(crate) fn log(line: std::fmt::Arguments<'_>) {
-    eprintln!("bailiwick-worker: {line}");
+    let _ = writeln!(io::stderr(), "bailiwick-worker: {line}");
 }

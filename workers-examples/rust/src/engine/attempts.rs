@@ -26,10 +26,7 @@ const OVERHEAD: usize = 64;
 impl Engine {
     pub(super) fn on_assignment(&mut self, assignment: pb::Assignment) {
         let lease = &assignment.lease;
-        let known = self.running.contains_key(lease)
-            || self.waiting.iter().any(|a| a.lease == *lease)
-            || self.done.contains(lease);
-        if known || lease.is_empty() {
+        if self.holds(lease) || self.done.contains(lease) || lease.is_empty() {
             return log(format_args!("ignored a repeated or empty assignment of turn {}", assignment.turn));
         }
         self.credit = self.credit.saturating_sub(1);
@@ -44,6 +41,11 @@ impl Engine {
         } else {
             self.turn_away(assignment.lease, "the worker is full");
         }
+    }
+
+    /// Whether an attempt runs or waits under the lease.
+    pub(super) fn holds(&self, lease: &str) -> bool {
+        self.running.contains_key(lease) || self.waiting.iter().any(|a| a.lease == lease)
     }
 
     /// Gives an assignment back so that another attempt can be made at once.

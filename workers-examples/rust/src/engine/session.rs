@@ -113,6 +113,10 @@ impl Engine {
         log(format_args!("refused ({}): {}; {retry}", refusal.reason, refusal.message));
         let again = refusal.retryable.then(|| Instant::now() + span(refusal.retry_after).unwrap_or(RETRY));
         self.outbox.refused(refusal.message_id, again);
+        let gone = matches!(refusal.reason.as_str(), "LEASE_NOT_LIVE" | "LEASE_UNKNOWN");
+        if gone && again.is_none() && self.holds(&refusal.lease) {
+            self.stop(&refusal.lease, "its lease is no longer live");
+        }
     }
 
     pub(super) fn say_drain(&mut self) {
@@ -152,7 +156,7 @@ impl Engine {
         if self.drain_until.is_some() || self.server_drains {
             return;
         }
-        // An answer keeps its slot until it is on its way, so that a server far behind is not asked for more.
+        // Called after `flush`: an answer goes up before the credit that it makes free.
         let taken = self.running.len() + self.waiting.len() + self.credit;
         let free = self.terms.slots.saturating_sub(taken);
         let Some(link) = self.link.as_mut().filter(|l| l.registered && l.has_room() && free > 0) else {

@@ -1,0 +1,156 @@
+//! From the settings that a person writes to the options of the parts. Destructured exhaustively, so that a setting cannot
+//! be read and then forgotten. Never here: a default; those are the settings' own.
+
+use std::{collections::BTreeMap, path::Path};
+
+use serde::Deserialize;
+
+use super::{Exit, Failure};
+use crate::{
+    app::{AppOptions, StoreChoice, Traces},
+    config::{Ceilings, LogFormat, Settings},
+    runtime::{Price, PriceTable, RuntimeOptions},
+    service::server::ServerOptions,
+    types::{limits, time::Span},
+};
+
+/// A model's prices, as the file has them: nano-USD a token.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PriceRow {
+    input: u64,
+    output: u64,
+    cached_input: Option<u64>,
+}
+
+/// The options of a server, and how it logs.
+pub(super) struct Composed {
+    pub(super) app: AppOptions,
+    pub(super) log: String,
+    pub(super) log_format: LogFormat,
+}
+
+/// Translates the settings.
+///
+/// # Errors
+/// The file of prices cannot be used.
+pub(super) fn compose(settings: Settings) -> Result<Composed, Failure> {
+    let heartbeat = settings.heartbeat();
+    let Settings {
+        listen,
+        data,
+        in_memory,
+        // Both are obeyed when the settings are checked: see `Settings::validate`.
+        insecure: _,
+        heartbeat_interval: _,
+        lease_time,
+        shards,
+        max_open_tasks,
+        max_queue,
+        max_concurrent_streams,
+        prices,
+        shutdown_grace,
+        worker_max_concurrency,
+        max_sessions,
+        log,
+        log_format,
+        ceilings,
+    } = settings;
+    let prices = price_table(prices.as_deref())?;
+    let size = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+    let runtime = RuntimeOptions {
+        shards: u16::try_from(shards).unwrap_or(u16::MAX),
+        lease_time: Span::from(lease_time),
+        heartbeat_interval: Span::from(heartbeat),
+        max_open_tasks: size(max_open_tasks),
+        max_queue: size(max_queue),
+        max_sessions: size(max_sessions),
+        max_concurrency: worker_max_concurrency,
+        ceilings: engine_ceilings(&ceilings, prices.dearest()),
+        prices,
+    };
+    let app = AppOptions {
+        listen,
+        store: if in_memory { StoreChoice::Memory } else { StoreChoice::Sqlite(data) },
+        runtime,
+        server: ServerOptions { max_concurrent_streams, ..ServerOptions::default() },
+        traces: Traces::FromEnvironment,
+        grace: shutdown_grace,
+    };
+    Ok(Composed { app, log, log_format })
+}
+
+fn engine_ceilings(ceilings: &Ceilings, dearest: Option<u64>) -> limits::Ceilings {
+    let Ceilings {
+        max_tokens,
+        deadline,
+        max_hops,
+        max_turns,
+        max_replans,
+        max_rounds,
+        max_attempts,
+        max_parallel,
+        escalation_timeout,
+        max_lifetime,
+    } = *ceilings;
+    limits::Ceilings {
+        max_tokens,
+        deadline: Span::from(deadline),
+        max_hops,
+        max_turns,
+        max_replans,
+        max_rounds,
+        max_attempts,
+        max_parallel,
+        escalation_timeout: Span::from(escalation_timeout),
+        max_lifetime: Span::from(max_lifetime),
+        dearest_nano_usd_per_token: dearest,
+    }
+}
+
+/// The table of prices in a file; none where no file is named.
+fn price_table(file: Option<&Path>) -> Result<PriceTable, Failure> {
+    let Some(file) = file else { return Ok(PriceTable::default()) };
+    let wrong = |what: String| {
+        Failure::new(Exit::Usage, format!("the prices in {} cannot be used: {what}", file.display()))
+            .hint("write a table a model: [\"name\"] with input = and output =, in nano-USD a token")
+    };
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+    let rows: BTreeMap<String, PriceRow> =
+        toml::from_str(&text).map_err(|error| wrong(error.message().to_owned()))?;
+    let prices = rows.into_iter().map(|(model, row)| {
+        let PriceRow { input, output, cached_input } = row;
+        let price = Price {
+            input_nano_usd: input,
+            output_nano_usd: output,
+            cached_input_nano_usd: cached_input.unwrap_or(input),
+        };
+        (model, price)
+    });
+    Ok(PriceTable(prices.collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prices_are_read_and_a_cached_token_costs_what_a_read_one_does_unless_said() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("prices.toml");
+        std::fs::write(&file, "[\"m-1\"]\ninput = 3000\noutput = 15000\n").expect("written");
+        let table = price_table(Some(&file)).expect("good prices");
+        assert_eq!(table.0["m-1"].cached_input_nano_usd, 3_000);
+        assert_eq!(table.dearest(), Some(15_000));
+    }
+
+    #[test]
+    fn prices_that_make_no_sense_are_refused_with_their_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("prices.toml");
+        std::fs::write(&file, "[m]\ninput = 1\nouput = 2\n").expect("written");
+        let failure = price_table(Some(&file)).expect_err("a misspelt key");
+        assert!(failure.message.contains("prices.toml"), "{}", failure.message);
+        assert!(failure.message.contains("ouput"), "{}", failure.message);
+    }
+}

@@ -1,0 +1,41 @@
+//! The runtime: the dull shell around the engine. Floor 2.
+//!
+//! It owns the clock, the random bits, the shards, the sessions and the timers. It takes what arrives, has the engine
+//! decide it, makes the events durable, and only then answers and acts.
+//!
+//! Never here: a decision that belongs to the engine, a wire type, an event that is not the engine's. Nothing is said to
+//! anyone about a change that is not durable, brakes (a cancel on its way to a worker) alone excepted.
+
+mod blocking;
+mod clock;
+mod codec;
+mod dispatch;
+mod entropy;
+mod error;
+mod handle;
+mod intake;
+mod keeper;
+mod options;
+mod prices;
+mod registry;
+pub mod schema;
+mod shard;
+mod start;
+mod tasks;
+mod watch;
+mod watchers;
+mod words;
+
+pub use crate::store::{
+    StoreError,
+    record::{AgentRow, PageAfter, TaskFilter},
+};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
+pub use error::{CommandError, OpenError, Overloaded, ReadError, SessionError, SubmitError};
+pub use handle::Runtime;
+pub use options::{RuntimeOptions, StartError};
+pub use prices::{Price, PriceTable};
+pub use tasks::{RuntimeTasks, ShutdownReport};
+pub use watch::Watch;
+pub use words::{AgentInfo, Cancelled, Down, Grant, Opened, Registration, SessionId, Submitted, WorkerInfo};

@@ -1,0 +1,115 @@
+//! Between the engine's values and the store's rows. Never here: a decision, or a change to either side's meaning.
+
+use crate::{
+    engine::{
+        event::{EscalationEnd, Event, Record, VERSION},
+        task::Task,
+        view::{EscalationView, SummaryView},
+    },
+    store::{
+        Store, StoreError,
+        record::{EscalationRow, StoredEvent, SummaryRow},
+    },
+    types::ids::{EscalationId, TaskId},
+};
+
+/// Events read at once while a task is rebuilt.
+const PAGE: usize = 512;
+
+/// An event as the journal keeps it.
+pub(super) fn stored(record: &Record) -> StoredEvent {
+    StoredEvent {
+        seq: record.seq,
+        at: record.at,
+        kind: record.event.kind().to_owned(),
+        version: VERSION,
+        body: json(&record.event),
+    }
+}
+
+/// An event from the journal.
+pub(super) fn record(stored: &StoredEvent) -> Result<Record, StoreError> {
+    let StoredEvent { seq, at, kind, version, body } = stored;
+    if *version > VERSION {
+        return Err(StoreError::Corrupt(format!(
+            "event {seq} ({kind}) has version {version}, this server reads up to {VERSION}: start a newer one"
+        )));
+    }
+    let event: Event = serde_json::from_str(body)
+        .map_err(|error| StoreError::Corrupt(format!("event {seq} ({kind}) cannot be read: {error}")))?;
+    Ok(Record { seq: *seq, at: *at, event })
+}
+
+/// A task's row.
+pub(super) fn summary_row(summary: &SummaryView) -> SummaryRow {
+    SummaryRow {
+        task: summary.task,
+        state: summary.state,
+        ended_by: summary.ended_by,
+        cause: summary.cause,
+        owner: summary.owner.clone(),
+        agents: summary.agents.clone(),
+        labels: summary.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+        created_at: summary.created_at,
+        updated_at: summary.updated_at,
+        seq: summary.seq,
+        view: json(summary),
+    }
+}
+
+/// A task in a line, from its row.
+pub(super) fn summary(row: &SummaryRow) -> Result<SummaryView, StoreError> {
+    serde_json::from_str(&row.view)
+        .map_err(|error| StoreError::Corrupt(format!("the summary of task {}: {error}", row.task)))
+}
+
+/// A question's row.
+pub(super) fn escalation_row(view: &EscalationView) -> EscalationRow {
+    EscalationRow {
+        id: EscalationId { task: view.task, number: view.asked.number },
+        open: view.end.is_none(),
+        state: escalation_state(view.end).to_owned(),
+        asked_at: view.asked_at,
+        view: json(view),
+    }
+}
+
+/// A question, from its row.
+pub(super) fn escalation(row: &EscalationRow) -> Result<EscalationView, StoreError> {
+    serde_json::from_str(&row.view)
+        .map_err(|error| StoreError::Corrupt(format!("question {}: {error}", row.id)))
+}
+
+const fn escalation_state(end: Option<EscalationEnd>) -> &'static str {
+    match end {
+        None => "OPEN",
+        Some(EscalationEnd::Approved) => "APPROVED",
+        Some(EscalationEnd::Aborted) => "ABORTED",
+        Some(EscalationEnd::Expired) => "EXPIRED",
+        Some(EscalationEnd::Withdrawn) => "WITHDRAWN",
+    }
+}
+
+fn json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("the engine's values have text keys and finite numbers only")
+}
+
+/// A task rebuilt from the journal; `None` where it has no events. Blocks.
+pub(super) fn load(store: &dyn Store, id: TaskId) -> Result<Option<Task>, StoreError> {
+    let mut records: Vec<Record> = Vec::new();
+    loop {
+        let after = records.last().map_or(0, |record| record.seq);
+        let page = store.events(id, after, PAGE)?;
+        let last = page.len() < PAGE;
+        for event in &page {
+            records.push(record(event)?);
+        }
+        if last {
+            break;
+        }
+    }
+    if records.is_empty() {
+        return Ok(None);
+    }
+    Task::replay(id, records).map(Some).map_err(|error| StoreError::Corrupt(error.to_string()))
+}

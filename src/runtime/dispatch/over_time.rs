@@ -1,0 +1,122 @@
+//! What time and the operator say to the dispatcher: back-offs are over, workers are silent, the server stops; and what it
+//! shows of itself.
+
+use super::{
+    Dispatch, Ending, Order, State,
+    session::{Session, Worker},
+};
+use crate::{
+    engine::event::AttemptEnd,
+    runtime::{AgentInfo, Down, WorkerInfo},
+    store::record::AgentRow,
+    types::{
+        ids::{Lease, WorkerId},
+        time::Timestamp,
+    },
+};
+
+impl Dispatch {
+    /// Assigns nothing from now on, and tells every session.
+    pub(in crate::runtime) fn stop(&self) {
+        let mut state = self.state();
+        state.stopped = true;
+        state.matching.stop();
+        for session in state.workers.by_id.values().filter_map(|worker| worker.session.as_ref()) {
+            // One that does not read will see the end of its channel.
+            let _ = session.down.try_send(Down::Drain);
+        }
+    }
+
+    /// Ends every session: their streams see the end of their channels.
+    pub(in crate::runtime) fn close_all(&self) {
+        let mut state = self.state();
+        let workers: Vec<WorkerId> = state.workers.by_session.values().cloned().collect();
+        for worker in workers {
+            self.end_session(&mut state, &worker);
+        }
+    }
+
+    /// Waits until somebody should look earlier than `look` last said.
+    pub(in crate::runtime) async fn nudged(&self) {
+        self.nudge.notified().await;
+    }
+
+    /// Does what is due: offers turns whose time has come, and ends the leases of workers that have been silent. Returns when
+    /// to look next. Looking too early is harmless.
+    pub(in crate::runtime) fn look(&self, now: Timestamp) -> Option<Timestamp> {
+        let mut state = self.state();
+        let slots = state.matching.due(now);
+        let slots = state.note_pending(slots);
+        let mut orders: Vec<Order> = slots.into_iter().map(Order::Assign).collect();
+        let silent: Vec<WorkerId> = state
+            .workers
+            .by_id
+            .iter()
+            .filter(|(_, worker)| worker.expires <= now)
+            .map(|(id, _)| id.clone())
+            .collect();
+        for worker in silent {
+            orders.extend(self.lapse(&mut state, &worker, now));
+        }
+        let lapses = state.workers.by_id.values().map(|worker| worker.expires).min();
+        let next = lapses.into_iter().chain(state.matching.next_due()).min();
+        state.next_look = next;
+        drop(state);
+        self.route(orders);
+        next
+    }
+
+    /// The worker is taken for lost. Its leases are ended by their tasks' shards; should one not manage, this comes again.
+    fn lapse(&self, state: &mut State, id: &WorkerId, now: Timestamp) -> Vec<Order> {
+        self.end_session(state, id);
+        let Some(worker) = state.workers.by_id.get_mut(id) else { return Vec::new() };
+        let reason = format!("worker {id} was not heard of for {}", now.since(worker.last_heard));
+        worker.expires = now.plus(self.lease_time);
+        let end = |lease: &Lease| {
+            Order::End(Ending { lease: *lease, end: AttemptEnd::LeaseExpired, reason: reason.clone() })
+        };
+        let orders = worker.leases.iter().map(end).collect();
+        state.workers.forget_if_idle(id);
+        orders
+    }
+
+    /// Every agent ever seen.
+    pub(in crate::runtime) fn agents(&self, rows: Vec<AgentRow>) -> Vec<AgentInfo> {
+        let state = self.state();
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let info = |row: AgentRow| {
+            let serves = |session: &&Session| session.agents.contains(&row.name);
+            let sessions = state.workers.by_id.values().filter_map(|worker| worker.session.as_ref());
+            let leased = state.workers.leases.values().filter(|held| held.agent == row.name).count();
+            AgentInfo {
+                workers: count(sessions.filter(serves).count()),
+                waiting: count(state.matching.waiting_for(&row.name)),
+                leased: count(leased),
+                row,
+            }
+        };
+        rows.into_iter().map(info).collect()
+    }
+
+    /// Every worker with a session, by id.
+    pub(in crate::runtime) fn workers(&self) -> Vec<WorkerInfo> {
+        let state = self.state();
+        let info = |(id, worker): (&WorkerId, &Worker)| {
+            let session = worker.session.as_ref()?;
+            Some(WorkerInfo {
+                id: id.clone(),
+                agents: session.agents.clone(),
+                max_concurrency: session.max_concurrency,
+                credit: state.matching.credit_of(id),
+                leased: u32::try_from(worker.leases.len()).unwrap_or(u32::MAX),
+                labels: session.labels.clone(),
+                connected_at: session.connected_at,
+                last_heard_at: worker.last_heard,
+                draining: session.draining || state.stopped,
+            })
+        };
+        let mut workers: Vec<WorkerInfo> = state.workers.by_id.iter().filter_map(info).collect();
+        workers.sort_by(|a, b| a.id.cmp(&b.id));
+        workers
+    }
+}

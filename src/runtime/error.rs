@@ -1,0 +1,108 @@
+//! Why a call was refused: one enum per kind of call, closed, so that the service maps each case.
+
+use crate::{
+    engine::command::Rejection,
+    store::StoreError,
+    types::{ids::TaskId, time::Span},
+};
+
+/// Something is full. Waiting helps.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}: try again in {retry_after}")]
+pub struct Overloaded {
+    /// How long to wait before the next try.
+    pub retry_after: Span,
+    /// What is full, with its figure.
+    pub what: String,
+}
+
+impl Overloaded {
+    pub(super) fn new(retry_after: Span, what: impl Into<String>) -> Self {
+        Self { retry_after, what: what.into() }
+    }
+}
+
+/// Why a submission was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// The idempotency key already names another contract.
+    #[error("the idempotency key already names task {task}, whose contract is another: use a new key")]
+    KeyTaken {
+        /// The task it names.
+        task: TaskId,
+    },
+    /// Full; nothing was kept.
+    #[error(transparent)]
+    Overloaded(#[from] Overloaded),
+    /// The server is going away; nothing was kept.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    /// The store failed. With an idempotency key, submitting again is safe.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why something could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// No such task.
+    #[error("there is no task {task}")]
+    NotFound {
+        /// The task.
+        task: TaskId,
+    },
+    /// Full.
+    #[error(transparent)]
+    Overloaded(#[from] Overloaded),
+    /// The server is going away.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    /// The store failed, or holds what it should not.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a command had no effect.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// No such task.
+    #[error("there is no task {task}")]
+    NotFound {
+        /// The task.
+        task: TaskId,
+    },
+    /// The engine refused it.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// Full. Every command under a lease may be sent again.
+    #[error(transparent)]
+    Overloaded(#[from] Overloaded),
+    /// The server is going away.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    /// The store failed; nothing was kept. Every command under a lease may be sent again.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a session was not opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// Too many sessions.
+    #[error(transparent)]
+    Overloaded(#[from] Overloaded),
+    /// The server is going away.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    /// The agents could not be made durable.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a message of a session was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SessionError {
+    /// No such session: it was superseded, closed for silence, or belongs to another run of the server.
+    #[error("no such session: register again, with the leases still held")]
+    SessionUnknown,
+}

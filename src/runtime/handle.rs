@@ -1,0 +1,370 @@
+//! The face: what the service may ask of the runtime. Every call is short: it finds the shard, asks, and waits for the
+//! answer. Never here: a channel in a public signature, but for a session's own.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{
+    AgentInfo, Cancelled, CommandError, Down, Entropy, OpenError, Opened, Overloaded, ReadError,
+    Registration, RuntimeOptions, SessionError, SessionId, SubmitError, Submitted, Watch, WorkerInfo,
+    blocking::blocking,
+    clock::Now,
+    codec,
+    dispatch::{Arrival, Dispatch},
+    entropy::uuid_v7,
+    intake::Intake,
+    registry::Registry,
+    schema::Schemas,
+    shard::{Answered, Asked, Mailbox, NotSent, Outcome, Request, Submission},
+    watchers::Watchers,
+};
+use crate::{
+    engine::{
+        command::{Agents, Command, HumanAnswer, Rejection, Reply},
+        event::TraceContext,
+        view::{EscalationView, SummaryView, TaskView},
+    },
+    store::{
+        Store, StoreError,
+        record::{PageAfter, TaskFilter},
+    },
+    types::{
+        contract::Contract,
+        ids::{AgentName, EscalationId, TaskId},
+        limits::Ceilings,
+        payload::Payload,
+        time::{Span, Timestamp},
+    },
+};
+
+mod lease;
+
+/// How long to wait when too many tasks or sessions are open: they end at their own pace.
+const FULL_RETRY: Span = Span::from_secs(1);
+
+/// The runtime's handle. Cheap to clone.
+#[derive(Clone)]
+pub struct Runtime(pub(super) Arc<Inner>);
+
+/// What every handle shares.
+pub(super) struct Inner {
+    pub(super) options: RuntimeOptions,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) mailboxes: Vec<Mailbox>,
+    pub(super) dispatch: Arc<Dispatch>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) watchers: Arc<Watchers>,
+    pub(super) log_end: watch::Sender<u64>,
+    pub(super) intake: Intake,
+    pub(super) now: Now,
+    pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) schemas: Arc<Schemas>,
+    pub(super) closing: AtomicBool,
+    pub(super) next_shard: AtomicUsize,
+}
+
+/// An error of a call that may not get in.
+trait Refusal: From<Overloaded> {
+    const SHUTTING_DOWN: Self;
+}
+
+impl Refusal for SubmitError {
+    const SHUTTING_DOWN: Self = Self::ShuttingDown;
+}
+
+impl Refusal for ReadError {
+    const SHUTTING_DOWN: Self = Self::ShuttingDown;
+}
+
+impl Refusal for CommandError {
+    const SHUTTING_DOWN: Self = Self::ShuttingDown;
+}
+
+impl Runtime {
+    /// Asks the task's shard. `None`: there is no such shard, and so no such task.
+    async fn ask<T, E: Refusal>(
+        &self,
+        task: TaskId,
+        request: impl FnOnce(oneshot::Sender<Result<T, E>>) -> Request,
+    ) -> Option<Result<T, E>> {
+        let mailbox = self.0.mailboxes.get(usize::from(task.shard()))?;
+        let (answer, answered) = oneshot::channel();
+        Some(match mailbox.send(request(answer)) {
+            Ok(()) => answered.await.unwrap_or(Err(E::SHUTTING_DOWN)),
+            Err(NotSent::Full(overloaded)) => Err(overloaded.into()),
+            Err(NotSent::Closed) => Err(E::SHUTTING_DOWN),
+        })
+    }
+
+    /// Puts a command to a task.
+    async fn command(
+        &self,
+        task: TaskId,
+        command: Command,
+        checked: Option<Payload>,
+    ) -> Result<Answered, CommandError> {
+        let arrived = self.0.now.read();
+        let asked = self.ask(task, |answer| {
+            Request::Command(Box::new(Asked { task, command, checked, arrived, answer }))
+        });
+        asked.await.unwrap_or(Err(CommandError::NotFound { task }))
+    }
+
+    /// Puts a command that needs no check to a task.
+    async fn decide(&self, task: TaskId, command: Command) -> Result<Outcome, CommandError> {
+        match self.command(task, command, None).await? {
+            Answered::Decided(outcome) => Ok(*outcome),
+            // Only answers to turns are checked, and those do not come this way.
+            Answered::Check(_) => Err(CommandError::NotFound { task }),
+        }
+    }
+
+    fn is_closing(&self) -> bool {
+        self.0.closing.load(Ordering::Acquire)
+    }
+}
+
+/// Tasks.
+impl Runtime {
+    /// Accepts a task. Returns when it is durable.
+    ///
+    /// # Errors
+    /// See [`SubmitError`].
+    pub async fn submit(
+        &self,
+        contract: Contract,
+        fingerprint: u128,
+        trace: TraceContext,
+    ) -> Result<Submitted, SubmitError> {
+        if self.is_closing() {
+            return Err(SubmitError::ShuttingDown);
+        }
+        let place = self.0.intake.try_take().ok_or_else(|| {
+            let what = format!("{} tasks are open, the most there may be", self.0.intake.max());
+            Overloaded::new(FULL_RETRY, what)
+        })?;
+        let shards = self.0.options.shards;
+        let (id, keyed) = match &contract.idempotency_key {
+            Some(key) => (TaskId::from_key(key, shards), true),
+            None => (self.new_id(), false),
+        };
+        let contract = Arc::new(contract);
+        let submitted = self.ask(id, |answer| {
+            Request::Submit(Box::new(Submission { id, keyed, contract, fingerprint, trace, place, answer }))
+        });
+        submitted.await.unwrap_or(Err(SubmitError::ShuttingDown))
+    }
+
+    /// An id of a task without a key: shards take it in turns.
+    fn new_id(&self) -> TaskId {
+        let turn = self.0.next_shard.fetch_add(1, Ordering::Relaxed) % usize::from(self.0.options.shards);
+        let shard = u16::try_from(turn).unwrap_or(0);
+        TaskId::with_shard(uuid_v7(&*self.0.entropy, self.0.now.read()), shard)
+    }
+
+    /// A task in full, as far as it is durable.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn get(&self, task: TaskId) -> Result<TaskView, ReadError> {
+        self.ask(task, |answer| Request::View(task, answer))
+            .await
+            .unwrap_or(Err(ReadError::NotFound { task }))
+    }
+
+    /// Tasks that fit, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn list(
+        &self,
+        filter: TaskFilter,
+        after: Option<PageAfter>,
+        limit: usize,
+    ) -> Result<Vec<SummaryView>, ReadError> {
+        let store = Arc::clone(&self.0.store);
+        let rows = blocking(move || {
+            let rows = store.list(&filter, after, limit)?;
+            rows.iter().map(codec::summary).collect::<Result<_, StoreError>>()
+        });
+        Ok(rows.await??)
+    }
+
+    /// The task's events with a greater `seq` than `after`, then those to come.
+    ///
+    /// # Errors
+    /// NotFound, or the store failed.
+    pub async fn watch(&self, task: TaskId, after: u64) -> Result<Watch, ReadError> {
+        Watch::start(Arc::clone(&self.0.store), Arc::clone(&self.0.watchers), task, after).await
+    }
+
+    /// Ends a task for its client. Harmless on one that has ended.
+    ///
+    /// # Errors
+    /// See [`CommandError`].
+    pub async fn cancel(&self, task: TaskId, reason: String) -> Result<Cancelled, CommandError> {
+        let outcome = self.decide(task, Command::Cancel { reason }).await?;
+        let already_ended = matches!(outcome.reply, Reply::Cancelled { already_ended: true });
+        let summary = outcome.summary.ok_or(CommandError::NotFound { task })?;
+        Ok(Cancelled { summary, already_ended })
+    }
+
+    /// Questions in one of `states` ("OPEN", "APPROVED", ...; empty: any), oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn escalations(
+        &self,
+        states: Vec<String>,
+        task: Option<TaskId>,
+        after: Option<(Timestamp, EscalationId)>,
+        limit: usize,
+    ) -> Result<Vec<EscalationView>, ReadError> {
+        let store = Arc::clone(&self.0.store);
+        let rows = blocking(move || {
+            let rows = store.escalations(&states, task, after, limit)?;
+            rows.iter().map(codec::escalation).collect::<Result<_, StoreError>>()
+        });
+        Ok(rows.await??)
+    }
+
+    /// A person's answer. Returns the question as it stands, durable.
+    ///
+    /// # Errors
+    /// See [`CommandError`].
+    pub async fn answer(
+        &self,
+        id: EscalationId,
+        answer: HumanAnswer,
+        by: String,
+        note: String,
+    ) -> Result<EscalationView, CommandError> {
+        let command = Command::AnswerEscalation { number: id.number, answer, by, note };
+        let outcome = match self.decide(id.task, command).await {
+            Err(CommandError::NotFound { .. }) => Err(Rejection::EscalationUnknown.into()),
+            other => other,
+        }?;
+        let answered = outcome.escalations.into_iter().find(|view| view.asked.number == id.number);
+        answered.ok_or(CommandError::Rejected(Rejection::EscalationUnknown))
+    }
+
+    /// The log's end as far as it is known: changes after every commit; 0 before the first. Tells a reader of `Store::log`
+    /// when to read on.
+    pub fn log_end(&self) -> watch::Receiver<u64> {
+        self.0.log_end.subscribe()
+    }
+
+    /// Tasks that are open.
+    pub fn open_tasks(&self) -> usize {
+        self.0.intake.open()
+    }
+}
+
+/// Agents and workers.
+impl Runtime {
+    /// Whether a worker has ever served the agent.
+    pub fn is_known(&self, agent: &AgentName) -> bool {
+        self.0.registry.is_known(agent)
+    }
+
+    /// Every agent ever seen, by name.
+    pub fn agents(&self) -> Vec<AgentInfo> {
+        self.0.dispatch.agents(self.0.registry.rows())
+    }
+
+    /// Every connected worker, by id.
+    pub fn workers(&self) -> Vec<WorkerInfo> {
+        self.0.dispatch.workers()
+    }
+
+    /// The ceilings of every limit in a contract.
+    pub fn ceilings(&self) -> &Ceilings {
+        &self.0.options.ceilings
+    }
+
+    /// Opens a session; its agents are durable when this returns. The end of the channel is the end of the session: it was
+    /// superseded, silent, did not read, or the server stops. Dropping the receiver ends nothing by itself: call
+    /// `close_session`.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open_session(
+        &self,
+        registration: Registration,
+    ) -> Result<(Opened, mpsc::Receiver<Down>), OpenError> {
+        let Registration { worker, agents, max_concurrency, labels, held } = registration;
+        let options = &self.0.options;
+        if self.is_closing() {
+            return Err(OpenError::ShuttingDown);
+        }
+        if self.0.dispatch.sessions() >= options.max_sessions {
+            let what = format!("{} sessions are open, the most there may be", options.max_sessions);
+            return Err(Overloaded::new(FULL_RETRY, what).into());
+        }
+        let rows = self.0.registry.declared(&agents, self.0.now.read());
+        if !rows.is_empty() {
+            let store = Arc::clone(&self.0.store);
+            let rows = blocking(move || store.upsert_agents(&rows).map(|()| rows)).await??;
+            self.0.registry.learn(rows);
+        }
+        let now = self.0.now.read();
+        let session = SessionId(uuid_v7(&*self.0.entropy, now));
+        let max_concurrency = max_concurrency.clamp(1, options.max_concurrency);
+        let agents = agents.into_iter().map(|(name, _)| name).collect();
+        let arrival = Arrival { worker, session, agents, max_concurrency, labels, held };
+        let (live, down) = self.0.dispatch.open(arrival, now);
+        let (lease_time, heartbeat_interval) = (options.lease_time, options.heartbeat_interval);
+        Ok((Opened { session, lease_time, heartbeat_interval, live, max_concurrency }, down))
+    }
+
+    /// Asks for up to `slots` more assignments, of one agent or of any.
+    ///
+    /// # Errors
+    /// The session is gone.
+    pub fn credit(
+        &self,
+        session: SessionId,
+        slots: u32,
+        agent: Option<AgentName>,
+    ) -> Result<(), SessionError> {
+        self.0.dispatch.credit(session, slots, agent.as_ref(), self.0.now.read())
+    }
+
+    /// The worker has been heard: its leases live on.
+    ///
+    /// # Errors
+    /// The session is gone.
+    pub fn heartbeat(&self, session: SessionId) -> Result<(), SessionError> {
+        self.0.dispatch.heartbeat(session, self.0.now.read())
+    }
+
+    /// The worker wants nothing new.
+    ///
+    /// # Errors
+    /// The session is gone.
+    pub fn drain_session(&self, session: SessionId) -> Result<(), SessionError> {
+        self.0.dispatch.drain(session, self.0.now.read())
+    }
+
+    /// The stream is gone: so is its credit. Leases live until they lapse.
+    pub fn close_session(&self, session: SessionId) {
+        self.0.dispatch.close(session);
+    }
+
+    /// Stops intake and dispatch, and tells every session to drain. What runs may still be answered.
+    pub fn begin_shutdown(&self) {
+        if !self.0.closing.swap(true, Ordering::AcqRel) {
+            self.0.dispatch.stop();
+        }
+    }
+
+    /// Ends every session and every watch.
+    pub(super) fn end_streams(&self) {
+        self.0.dispatch.close_all();
+        self.0.watchers.close();
+    }
+}

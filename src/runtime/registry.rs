@@ -1,0 +1,108 @@
+//! The agents: every one ever seen (durable), and how many sessions serve each now. Never here: the store; what is added
+//! here has been made durable by the caller.
+
+use std::{
+    collections::BTreeMap,
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use crate::{
+    engine::command::Agents,
+    store::record::AgentRow,
+    types::{
+        ids::AgentName,
+        time::{Span, Timestamp},
+    },
+};
+
+/// A declaration that says nothing new is made durable again only after this long.
+const REFRESH: Span = Span::from_secs(60);
+
+/// The snapshot of the durable registry, with what is connected now.
+#[derive(Debug, Default)]
+pub(super) struct Registry {
+    agents: RwLock<BTreeMap<AgentName, Entry>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    row: AgentRow,
+    sessions: u32,
+}
+
+impl Registry {
+    pub(super) fn new(rows: Vec<AgentRow>) -> Self {
+        let entries = rows.into_iter().map(|row| (row.name.clone(), Entry { row, sessions: 0 }));
+        Self { agents: RwLock::new(entries.collect()) }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<AgentName, Entry>> {
+        self.agents.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<AgentName, Entry>> {
+        self.agents.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The rows that must be made durable before these declarations count.
+    pub(super) fn declared(&self, agents: &[(AgentName, String)], now: Timestamp) -> Vec<AgentRow> {
+        let known = self.read();
+        let row = |(name, spec): &(AgentName, String)| {
+            let before = known.get(name).map(|entry| &entry.row);
+            if before.is_some_and(|row| row.spec == *spec && now.since(row.last_seen) < REFRESH) {
+                return None;
+            }
+            let first_seen = before.map_or(now, |row| row.first_seen);
+            Some(AgentRow { name: name.clone(), first_seen, last_seen: now, spec: spec.clone() })
+        };
+        agents.iter().filter_map(row).collect()
+    }
+
+    /// Rows that are durable now.
+    pub(super) fn learn(&self, rows: Vec<AgentRow>) {
+        let mut agents = self.write();
+        for row in rows {
+            match agents.get_mut(&row.name) {
+                Some(entry) => entry.row = row,
+                None => {
+                    agents.insert(row.name.clone(), Entry { row, sessions: 0 });
+                }
+            }
+        }
+    }
+
+    /// One more session serves these.
+    pub(super) fn served(&self, names: &[AgentName]) {
+        let mut agents = self.write();
+        for name in names {
+            if let Some(entry) = agents.get_mut(name) {
+                entry.sessions += 1;
+            }
+        }
+    }
+
+    /// One session less serves these.
+    pub(super) fn no_longer_served(&self, names: &[AgentName]) {
+        let mut agents = self.write();
+        for name in names {
+            if let Some(entry) = agents.get_mut(name) {
+                entry.sessions = entry.sessions.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Every row, by name.
+    pub(super) fn rows(&self) -> Vec<AgentRow> {
+        self.read().values().map(|entry| entry.row.clone()).collect()
+    }
+}
+
+impl Agents for Registry {
+    fn is_known(&self, agent: &AgentName) -> bool {
+        self.read().contains_key(agent)
+    }
+
+    fn is_served(&self, agent: &AgentName) -> bool {
+        self.read().get(agent).is_some_and(|entry| entry.sessions > 0)
+    }
+}

@@ -1,0 +1,257 @@
+//! A shard: the single writer of its tasks. It takes everything that has arrived, decides it all at one reading of the
+//! clock, hands one batch to the journal, and decides the next while that one commits.
+//!
+//! Never here: an answer or a deed (brakes apart) before the batch it stems from is durable, or a decision of its own.
+//! If a commit fails, nothing of it ever happened: its tasks are dropped and rebuilt from the journal.
+
+mod batch;
+mod commit;
+mod decide;
+mod hydrate;
+mod mailbox;
+mod residents;
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+};
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+pub(super) use mailbox::{
+    Answered, Asked, Inlet, Mailbox, NotSent, Outcome, QUEUE_RETRY, Request, Submission, mailbox,
+};
+
+use super::{
+    clock::Now,
+    dispatch::{Dispatch, Order},
+    entropy::Entropy,
+    intake::Intake,
+    registry::Registry,
+    watchers::Watchers,
+};
+use crate::{
+    engine::{
+        command::{Command, Env},
+        task::Task,
+    },
+    store::{Store, StoreError, writer::WriterHandle},
+    types::{ids::TaskId, time::Timestamp},
+};
+use batch::{Batch, InFlight};
+use hydrate::Hydration;
+use residents::Residents;
+
+/// Requests decided in one batch.
+const MAX_BATCH: usize = 512;
+/// Of them, room that is kept for what is new when what runs would fill the batch.
+const MIN_INTAKE: usize = 32;
+/// Ticks decided in one batch.
+const MAX_TICKS: usize = 256;
+/// Events after which a batch is closed.
+const MAX_BATCH_EVENTS: usize = 4_096;
+/// Batches of one shard that may wait for the disk.
+pub(super) const MAX_IN_FLIGHT: usize = 4;
+
+const _: () = assert!(MIN_INTAKE < MAX_BATCH, "what runs goes first");
+
+/// What a shard shares with the rest of the runtime.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) writer: WriterHandle,
+    pub(super) dispatch: Arc<Dispatch>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) watchers: Arc<Watchers>,
+    pub(super) log_end: watch::Sender<u64>,
+    pub(super) intake: Intake,
+    pub(super) now: Now,
+    pub(super) entropy: Arc<dyn Entropy>,
+}
+
+/// A batch's fate.
+struct Committed {
+    number: u64,
+    result: Result<u64, StoreError>,
+}
+
+/// See the file's header.
+pub(super) struct Shard {
+    shared: Shared,
+    residents: Residents,
+    batch: Batch,
+    in_flight: VecDeque<InFlight>,
+    fates: mpsc::UnboundedSender<Committed>,
+    fated: mpsc::UnboundedReceiver<Committed>,
+    /// Tasks of batches that failed; not empty: nothing is decided before every batch in flight has met its fate.
+    failed: HashSet<TaskId>,
+    /// The last batch whose fate is known.
+    resolved: u64,
+    hydration: Hydration,
+    /// What the dispatcher wants, in order. At most one for each slot and lease.
+    orders: VecDeque<Order>,
+    requests: VecDeque<Request>,
+}
+
+/// What comes in beside requests.
+pub(super) struct Wires {
+    pub(super) inlet: Inlet,
+    pub(super) orders: mpsc::UnboundedReceiver<Order>,
+    pub(super) stop: CancellationToken,
+}
+
+impl Shard {
+    /// A shard with the tasks that were left open. When this returns their turns are offered and their leases are known, so
+    /// that a worker may come back for them at once.
+    pub(super) fn new(shared: Shared, open: Vec<Task>) -> Self {
+        let (fates, fated) = mpsc::unbounded_channel();
+        let mut shard = Self {
+            shared,
+            residents: Residents::default(),
+            batch: Batch::new(1),
+            in_flight: VecDeque::new(),
+            fates,
+            fated,
+            failed: HashSet::new(),
+            resolved: 0,
+            hydration: Hydration::default(),
+            orders: VecDeque::new(),
+            requests: VecDeque::new(),
+        };
+        let now = shard.shared.now.read();
+        for task in open {
+            shard.adopt(task, now);
+        }
+        shard
+    }
+
+    /// Runs until it is told to stop; then it finishes what it has taken.
+    pub(super) async fn run(self, mut wires: Wires) {
+        let mut shard = self;
+        let mut stopping = false;
+        loop {
+            let may_take = shard.may_take();
+            let wake = if may_take { shard.next_wake() } else { None };
+            let busy = may_take && !(shard.orders.is_empty() && shard.requests.is_empty());
+            tokio::select! {
+                biased;
+                Some(committed) = shard.fated.recv() => shard.resolve(committed),
+                Some((task, loaded)) = shard.hydration.next() => shard.hydration.arrived(task, loaded),
+                Some(order) = wires.orders.recv() => shard.orders.push_back(order),
+                () = std::future::ready(()), if busy => {}
+                Some(request) = wires.inlet.running.recv(), if may_take => shard.requests.push_back(request),
+                Some(request) = wires.inlet.intake.recv(), if may_take => shard.requests.push_back(request),
+                () = wires.stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    wires.inlet.close();
+                }
+                () = shard.shared.now.wait(wake), if may_take => {}
+            }
+            while let Ok(committed) = shard.fated.try_recv() {
+                shard.resolve(committed);
+            }
+            while let Ok(order) = wires.orders.try_recv() {
+                shard.orders.push_back(order);
+            }
+            if shard.may_take() {
+                shard.fill(&mut wires.inlet);
+                shard.round();
+            }
+            if stopping && wires.inlet.is_empty() && shard.is_idle() {
+                return;
+            }
+        }
+    }
+
+    /// Whether another batch may be decided now.
+    fn may_take(&self) -> bool {
+        self.in_flight.len() < MAX_IN_FLIGHT && self.failed.is_empty()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.in_flight.is_empty()
+            && self.failed.is_empty()
+            && self.orders.is_empty()
+            && self.requests.is_empty()
+            && self.hydration.is_idle()
+    }
+
+    fn next_wake(&self) -> Option<Timestamp> {
+        self.residents.next_timer().into_iter().chain(self.hydration.retry_at()).min()
+    }
+
+    /// Takes what waits: first what runs already, then what is new.
+    fn fill(&mut self, inlet: &mut Inlet) {
+        while self.requests.len() < MAX_BATCH - MIN_INTAKE {
+            let Ok(request) = inlet.running.try_recv() else { break };
+            self.requests.push_back(request);
+        }
+        while self.requests.len() < MAX_BATCH {
+            let Ok(request) = inlet.intake.try_recv() else { break };
+            self.requests.push_back(request);
+        }
+    }
+
+    /// Decides everything that is there, at one reading of the clock, and sends it off.
+    fn round(&mut self) {
+        let now = self.shared.now.read();
+        self.serve_loaded(now);
+        self.serve_orders(now);
+        while self.has_room()
+            && let Some(request) = self.requests.pop_front()
+        {
+            self.serve(request, now);
+            self.serve_orders(now);
+        }
+        for task in self.residents.due(now, MAX_TICKS) {
+            self.tick(task, now);
+        }
+        self.serve_orders(now);
+        self.reload_lost(now);
+        self.flush();
+    }
+
+    fn has_room(&self) -> bool {
+        self.batch.len() < MAX_BATCH_EVENTS
+    }
+
+    /// Takes over a task that is open: its turns are offered, its leases live for one period more.
+    fn adopt(&mut self, task: Task, now: Timestamp) {
+        let id = task.id();
+        let outstanding = task.outstanding();
+        let place = (!task.is_ended()).then(|| self.shared.intake.take());
+        self.residents.insert(task, place);
+        for live in outstanding.leases {
+            self.shared.dispatch.restore(live, now);
+        }
+        for effect in outstanding.ready {
+            self.perform(id, effect, None, now);
+        }
+        self.residents.settle(id, now, false);
+        self.residents.ended(id, self.resolved);
+    }
+
+    /// Runs `work` on a resident task at a given time.
+    fn with_task<T>(
+        &mut self,
+        id: TaskId,
+        now: Timestamp,
+        work: impl FnOnce(&mut Task, Env<'_>) -> T,
+    ) -> Option<T> {
+        let env = Env { now, agents: &*self.shared.registry };
+        Some(work(&mut self.residents.get_mut(id)?.task, env))
+    }
+
+    fn tick(&mut self, id: TaskId, now: Timestamp) {
+        match self.with_task(id, now, |task, env| task.decide(Command::Tick, env)) {
+            Some(Ok(decided)) => {
+                let quiet = decided.records.is_empty();
+                self.absorb(id, decided, None, now);
+                self.residents.settle(id, now, quiet);
+            }
+            Some(Err(_)) => self.residents.settle(id, now, true),
+            None => {}
+        }
+    }
+}

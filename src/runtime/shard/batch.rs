@@ -1,0 +1,89 @@
+//! What one round of decisions leaves: events to be made durable together, and what may be said and done only after that.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    engine::{command::Assignment, event::Record, view::EscalationView},
+    runtime::{codec, dispatch::Ending},
+    store::{
+        StoreError,
+        record::{Append, StoredEvent, SummaryRow},
+    },
+    types::ids::TaskId,
+};
+
+/// What waits for a commit.
+pub(super) enum Release {
+    /// An answer to somebody; told whether the commit failed.
+    Answer(Box<dyn FnOnce(Option<StoreError>) + Send>),
+    /// Work for a worker.
+    Deliver(Box<Assignment>),
+}
+
+/// The batch that is being decided.
+#[derive(Default)]
+pub(super) struct Batch {
+    /// Counts up from 1.
+    pub(super) number: u64,
+    touched: BTreeMap<TaskId, Touched>,
+    events: usize,
+    pub(super) releases: Vec<Release>,
+    /// Leases whose workers have been told to stop already.
+    pub(super) told: Vec<Ending>,
+}
+
+struct Touched {
+    expected_seq: u64,
+    events: Vec<StoredEvent>,
+    escalations: BTreeMap<u32, EscalationView>,
+}
+
+/// A batch on its way to the disk.
+pub(super) struct InFlight {
+    pub(super) number: u64,
+    /// Its tasks, with the number of their last event in it.
+    pub(super) tasks: Vec<(TaskId, u64)>,
+    pub(super) releases: Vec<Release>,
+    pub(super) told: Vec<Ending>,
+}
+
+impl Batch {
+    pub(super) fn new(number: u64) -> Self {
+        Self { number, ..Self::default() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.touched.is_empty()
+    }
+
+    /// Events in it.
+    pub(super) const fn len(&self) -> usize {
+        self.events
+    }
+
+    /// Adds what a decision about a task left.
+    pub(super) fn add(&mut self, task: TaskId, records: &[Record], escalations: Vec<EscalationView>) {
+        let Some(first) = records.first() else { return };
+        let touched = self.touched.entry(task).or_insert_with(|| Touched {
+            expected_seq: first.seq - 1,
+            events: Vec::new(),
+            escalations: BTreeMap::new(),
+        });
+        self.events += records.len();
+        touched.events.extend(records.iter().map(codec::stored));
+        touched.escalations.extend(escalations.into_iter().map(|view| (view.asked.number, view)));
+    }
+
+    /// The appends for the store, and what waits for them. `summary` gives a task's row as it stands now.
+    pub(super) fn close(self, summary: impl Fn(TaskId) -> Option<SummaryRow>) -> (Vec<Append>, InFlight) {
+        let Self { number, touched, events: _, releases, told } = self;
+        let mut appends = Vec::with_capacity(touched.len());
+        for (task, Touched { expected_seq, events, escalations }) in touched {
+            let Some(summary) = summary(task) else { continue };
+            let escalations = escalations.values().map(codec::escalation_row).collect();
+            appends.push(Append { task, expected_seq, events, summary, escalations });
+        }
+        let tasks = appends.iter().map(|append| (append.task, append.summary.seq)).collect();
+        (appends, InFlight { number, tasks, releases, told })
+    }
+}

@@ -1,0 +1,293 @@
+//! Requests and orders, put to the engine one by one; and what its decisions ask for.
+
+use super::{Answered, Asked, Outcome, Request, Shard, Submission, batch::Release, mailbox::GivenUp};
+use crate::{
+    engine::event::AttemptEnd,
+    engine::{
+        command::{Command, Effect, Env, Reply},
+        task::{Decided, Task},
+    },
+    runtime::{
+        CommandError, SubmitError, Submitted,
+        dispatch::{Ending, Offer, Order, Slot, TurnKey},
+    },
+    store::StoreError,
+    types::{
+        ids::{Lease, TaskId},
+        outcome::Cause,
+        payload::Payload,
+        time::Timestamp,
+    },
+};
+
+impl Shard {
+    /// Serves a request, now or once its task has been loaded.
+    pub(super) fn serve(&mut self, request: Request, now: Timestamp) {
+        let id = request.task();
+        if self.residents.contains(id) {
+            return self.serve_resident(request, now);
+        }
+        match request {
+            Request::Submit(submission) if !submission.keyed => self.begin(*submission, now),
+            request => self.load_for(request),
+        }
+    }
+
+    /// Serves a request for a task that the journal does not have.
+    pub(super) fn serve_absent(&mut self, request: Request, now: Timestamp) {
+        match request {
+            Request::Submit(submission) => self.begin(*submission, now),
+            // A lease of a task that never was holds nothing.
+            Request::End(ending) => self.orders.extend(self.shared.dispatch.closed(&ending.lease)),
+            request => request.give_up(GivenUp::NotFound),
+        }
+    }
+
+    pub(super) fn serve_resident(&mut self, request: Request, now: Timestamp) {
+        match request {
+            Request::Submit(submission) => self.submit_again(*submission),
+            Request::Command(asked) => self.command(*asked, now),
+            Request::End(ending) => self.end_lease(ending, now),
+            Request::View(id, answer) => {
+                let Some(resident) = self.residents.get(id) else { return };
+                let view = resident.task.view();
+                self.hold(
+                    id,
+                    Release::Answer(Box::new(move |failed| {
+                        let _ = answer.send(failed.map_or(Ok(view), |error| Err(error.into())));
+                    })),
+                );
+            }
+            Request::Lineage(lease, answer) => {
+                let Some(resident) = self.residents.get(lease.task) else { return };
+                let lineage = resident.task.lineage(&lease).map_err(CommandError::Rejected);
+                self.hold(
+                    lease.task,
+                    Release::Answer(Box::new(move |failed| {
+                        let _ = answer.send(failed.map_or(lineage, |error| Err(error.into())));
+                    })),
+                );
+            }
+        }
+    }
+
+    /// Starts a task.
+    fn begin(&mut self, submission: Submission, now: Timestamp) {
+        let Submission { id, keyed: _, contract, fingerprint, trace, place, answer } = submission;
+        let env = Env { now, agents: &*self.shared.registry };
+        let (task, decided) = Task::submit(id, contract, fingerprint, trace, env);
+        self.residents.insert(task, Some(place));
+        self.absorb(id, decided, None, now);
+        self.residents.settle(id, now, false);
+        self.hold(
+            id,
+            Release::Answer(Box::new(move |failed| {
+                let _ = answer.send(accepted(Submitted { task: id, existing: false }, failed));
+            })),
+        );
+    }
+
+    /// The same key again: the same contract is the same task, another one is refused.
+    fn submit_again(&mut self, submission: Submission) {
+        let Submission { id, keyed: _, contract: _, fingerprint, trace: _, place: _, answer } = submission;
+        let Some(resident) = self.residents.get(id) else { return };
+        let same = resident.task.fingerprint() == fingerprint;
+        self.hold(
+            id,
+            Release::Answer(Box::new(move |failed| {
+                let found = if same {
+                    accepted(Submitted { task: id, existing: true }, failed)
+                } else {
+                    Err(failed.map_or(SubmitError::KeyTaken { task: id }, SubmitError::Store))
+                };
+                let _ = answer.send(found);
+            })),
+        );
+    }
+
+    fn command(&mut self, asked: Asked, now: Timestamp) {
+        let Asked { task: id, command, checked, arrived, answer } = asked;
+        let command = match self.with_findings(id, command, checked) {
+            Ok(command) => command,
+            // Nobody has seen anything yet: the schema is the contract's.
+            Err(schema) => return drop(answer.send(Ok(Answered::Check(schema)))),
+        };
+        let cancels = matches!(command, Command::Cancel { .. });
+        let Some(decided) = self.with_task(id, now, |task, env| task.decide(command, env)) else { return };
+        let result = match decided {
+            Ok(decided) => {
+                let escalations = decided.escalations.clone();
+                let reply = self.absorb(id, decided, Some(arrived), now);
+                self.residents.settle(id, now, false);
+                match reply {
+                    Reply::Refused(rejection) => Err(CommandError::Rejected(rejection)),
+                    reply => {
+                        let resident = self.residents.get(id).filter(|_| cancels);
+                        let summary = resident.map(|resident| resident.task.summary());
+                        Ok(Answered::Decided(Box::new(Outcome { reply, summary, escalations })))
+                    }
+                }
+            }
+            Err(rejection) => Err(CommandError::Rejected(rejection)),
+        };
+        self.hold(
+            id,
+            Release::Answer(Box::new(move |failed| {
+                let _ = answer.send(failed.map_or(result, |error| Err(error.into())));
+            })),
+        );
+    }
+
+    /// Makes sure that the result in a `Complete` was checked against the very schema that the engine wants it checked
+    /// against; otherwise says which that is.
+    fn with_findings(
+        &self,
+        id: TaskId,
+        command: Command,
+        checked: Option<Payload>,
+    ) -> Result<Command, Payload> {
+        let Command::Complete { lease, answer, findings } = command else { return Ok(command) };
+        let schema = self.residents.get(id).and_then(|resident| resident.task.schema_for(&lease));
+        let wanted = schema.filter(|_| answer.result().is_some());
+        match wanted {
+            Some(schema) if checked.as_ref() != Some(schema) => Err(schema.clone()),
+            Some(_) => Ok(Command::Complete { lease, answer, findings }),
+            None => Ok(Command::Complete { lease, answer, findings: Vec::new() }),
+        }
+    }
+
+    fn end_lease(&mut self, ending: Ending, now: Timestamp) {
+        let Ending { lease, end, reason } = ending;
+        let command = Command::EndLease { lease, end, reason };
+        if let Some(Ok(decided)) = self.with_task(lease.task, now, |task, env| task.decide(command, env)) {
+            self.absorb(lease.task, decided, None, now);
+            self.residents.settle(lease.task, now, false);
+        }
+        // Whatever the task says of it: nobody holds it any more.
+        self.orders.extend(self.shared.dispatch.closed(&lease));
+    }
+
+    /// Serves what the dispatcher wants, what comes of that included. All of it goes into the batch at hand.
+    pub(super) fn serve_orders(&mut self, now: Timestamp) {
+        while self.has_room()
+            && let Some(order) = self.orders.pop_front()
+        {
+            match order {
+                Order::Assign(slot) => self.assign(slot, now),
+                Order::End(ending) => self.serve(Request::End(ending), now),
+            }
+        }
+    }
+
+    fn assign(&mut self, slot: Slot, now: Timestamp) {
+        let TurnKey { task: id, turn } = slot.key;
+        let secret = self.shared.entropy.bits();
+        let lease = Lease { task: id, turn, attempt: 0, secret };
+        let command = Command::Assign { lease, worker: slot.worker.clone() };
+        match self.with_task(id, now, |task, env| task.decide(command, env)) {
+            Some(Ok(mut decided)) => {
+                match std::mem::replace(&mut decided.reply, Reply::Done) {
+                    Reply::Assigned(assignment) => {
+                        let schema = assignment.result_schema.clone().filter(|_| assignment.check_schema);
+                        self.shared.dispatch.leased(slot, assignment.lease, schema);
+                        self.absorb(id, decided, None, now);
+                        self.hold(id, Release::Deliver(assignment));
+                    }
+                    _ => {
+                        self.absorb(id, decided, None, now);
+                        self.shared.dispatch.unused(slot);
+                    }
+                }
+                self.residents.settle(id, now, false);
+            }
+            Some(Err(_)) => {
+                self.shared.dispatch.unused(slot);
+                self.offer_again(slot_key(id, turn), now);
+            }
+            None => self.shared.dispatch.unused(slot),
+        }
+    }
+
+    /// A turn that was refused to a worker is offered again if it does wait after all, be it for a later time.
+    fn offer_again(&mut self, key: TurnKey, now: Timestamp) {
+        let Some(resident) = self.residents.get(key.task) else { return };
+        let waits = |effect: &Effect| matches!(effect, Effect::Ready { turn, .. } if *turn == key.turn);
+        if let Some(effect) = resident.task.outstanding().ready.into_iter().find(waits) {
+            self.perform(key.task, effect, None, now);
+        }
+    }
+
+    /// Takes a decision's events into the batch and does what it asks for, as far as that may be done before the commit.
+    pub(super) fn absorb(
+        &mut self,
+        id: TaskId,
+        decided: Decided,
+        arrived: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Reply {
+        let Decided { reply, records, effects, escalations } = decided;
+        if !records.is_empty() {
+            self.batch.add(id, &records, escalations);
+            let number = self.batch.number;
+            if let Some(resident) = self.residents.get_mut(id) {
+                resident.batch = number;
+            }
+        }
+        for effect in effects {
+            self.perform(id, effect, arrived, now);
+        }
+        reply
+    }
+
+    /// Does one effect. None of these shows anything to anyone but a brake: an offer is acted on inside, and the work goes out
+    /// only after the commit of its own lease.
+    pub(super) fn perform(&mut self, id: TaskId, effect: Effect, arrived: Option<Timestamp>, now: Timestamp) {
+        match effect {
+            Effect::Ready { turn, agent, kind: _, priority, not_before } => {
+                let offer = Offer { key: slot_key(id, turn), agent, priority, not_before };
+                self.orders.extend(self.shared.dispatch.offer(offer, now));
+            }
+            Effect::Withdraw { turn } => self.shared.dispatch.withdraw(slot_key(id, turn)),
+            Effect::Revoke { lease, worker: _, reason, cause } => {
+                let (told, orders) = self.shared.dispatch.revoked(lease, reason, cause);
+                self.orders.extend(orders);
+                if told {
+                    self.note_kill(lease, cause, arrived);
+                    let reason = "it was told to stop, but the reason could not be made durable".to_owned();
+                    self.batch.told.push(Ending { lease, end: AttemptEnd::Released, reason });
+                }
+            }
+            Effect::Close { lease, worker: _ } => self.orders.extend(self.shared.dispatch.closed(&lease)),
+            // Seen from the task's own state, where it is settled.
+            Effect::Ended => {}
+        }
+    }
+
+    /// The hard kill is measured: from the arrival of the report that crossed the line to the cancel on its way.
+    fn note_kill(&self, lease: Lease, cause: Option<Cause>, arrived: Option<Timestamp>) {
+        let (Some(Cause::Budget), Some(arrived)) = (cause, arrived) else { return };
+        let micros = self.shared.now.read().since(arrived).0;
+        let Lease { task, turn, attempt, secret: _ } = lease;
+        tracing::info!(target: "bailiwick::kill", %task, turn, attempt, micros, "killed for its budget");
+    }
+
+    /// Holds something back until everything it may be based on is durable: the newest batch that has something of the task.
+    pub(super) fn hold(&mut self, id: TaskId, release: Release) {
+        let newest = self.residents.get(id).map_or(0, |resident| resident.batch);
+        if newest == self.batch.number {
+            return self.batch.releases.push(release);
+        }
+        match self.in_flight.iter_mut().find(|batch| batch.number == newest) {
+            Some(batch) => batch.releases.push(release),
+            None => self.release(release, None),
+        }
+    }
+}
+
+const fn slot_key(task: TaskId, turn: u32) -> TurnKey {
+    TurnKey { task, turn }
+}
+
+fn accepted(submitted: Submitted, failed: Option<StoreError>) -> Result<Submitted, SubmitError> {
+    failed.map_or(Ok(submitted), |error| Err(error.into()))
+}

@@ -1,0 +1,195 @@
+//! Tasks that are not in memory: loaded from the journal off the shard, while what is asked of them waits. Never here: a
+//! shard that blocks on the store.
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+};
+
+use tokio::task::{Id, JoinSet};
+
+use super::{
+    Request, Shard,
+    mailbox::{GivenUp, QUEUE_RETRY},
+};
+use crate::{
+    engine::task::Task,
+    runtime::{Overloaded, codec, dispatch::Ending},
+    store::{Store, StoreError},
+    types::{
+        ids::TaskId,
+        time::{Span, Timestamp},
+    },
+};
+
+/// Requests that may wait for tasks to be loaded.
+const MAX_WAITING: usize = 1_024;
+/// Tasks loaded at once.
+const MAX_LOADS: usize = 16;
+/// How soon tasks of a failed commit are loaded again, and again after a failure.
+const RELOAD_AFTER: Span = Span::from_millis(200);
+
+type Loaded = Result<Option<Task>, StoreError>;
+
+/// See the file's header.
+#[derive(Default)]
+pub(super) struct Hydration {
+    loads: JoinSet<Loaded>,
+    loading: HashMap<Id, TaskId>,
+    /// Tasks that wait for their turn to be loaded.
+    queue: VecDeque<TaskId>,
+    /// By task that is loading or about to be: what waits for it.
+    waiting: HashMap<TaskId, VecDeque<Request>>,
+    waiting_count: usize,
+    arrived: VecDeque<(TaskId, Loaded)>,
+    /// Open tasks that a failed commit threw out.
+    lost: BTreeSet<TaskId>,
+    retry_at: Option<Timestamp>,
+    /// Leases to be ended as soon as their tasks are back.
+    follow_ups: HashMap<TaskId, Vec<Ending>>,
+}
+
+impl Hydration {
+    /// The next task that has been loaded; none while none is loading.
+    pub(super) async fn next(&mut self) -> Option<(TaskId, Loaded)> {
+        let (id, loaded) = match self.loads.join_next_with_id().await? {
+            Ok((id, loaded)) => (id, loaded),
+            Err(error) => {
+                let broken = format!("the task's journal could not be replayed: {error}");
+                (error.id(), Err(StoreError::Corrupt(broken)))
+            }
+        };
+        self.loading.remove(&id).map(|task| (task, loaded))
+    }
+
+    pub(super) fn arrived(&mut self, task: TaskId, loaded: Loaded) {
+        self.arrived.push_back((task, loaded));
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.arrived.is_empty()
+    }
+
+    pub(super) fn retry_at(&self) -> Option<Timestamp> {
+        self.retry_at.filter(|_| !self.lost.is_empty())
+    }
+
+    /// A task's state is void: it is to be loaded again soon.
+    pub(super) fn lose(&mut self, task: TaskId, now: Timestamp) {
+        self.lost.insert(task);
+        self.retry_at = Some(now.plus(RELOAD_AFTER));
+    }
+
+    /// A lease to be ended once its task is back.
+    pub(super) fn follow_up(&mut self, ending: Ending) {
+        self.follow_ups.entry(ending.lease.task).or_default().push(ending);
+    }
+
+    /// The journal does not have the task.
+    fn forget(&mut self, task: TaskId) {
+        self.lost.remove(&task);
+        self.follow_ups.remove(&task);
+    }
+
+    /// Makes sure that the task is loaded or about to be.
+    fn want(&mut self, task: TaskId, store: &Arc<dyn Store>) -> &mut VecDeque<Request> {
+        if !self.waiting.contains_key(&task) {
+            self.queue.push_back(task);
+        }
+        self.waiting.entry(task).or_default();
+        self.start(store);
+        self.waiting.entry(task).or_default()
+    }
+
+    fn start(&mut self, store: &Arc<dyn Store>) {
+        while self.loads.len() < MAX_LOADS
+            && let Some(task) = self.queue.pop_front()
+        {
+            let store = Arc::clone(store);
+            let handle = self.loads.spawn_blocking(move || codec::load(&*store, task));
+            self.loading.insert(handle.id(), task);
+        }
+    }
+}
+
+impl Shard {
+    /// Loads the request's task, and serves the request then.
+    pub(super) fn load_for(&mut self, request: Request) {
+        // The runtime's own requests are bounded by the leases there are, and nobody would send them again.
+        let own = matches!(request, Request::End(_));
+        if self.hydration.waiting_count >= MAX_WAITING && !own {
+            let what = format!("{MAX_WAITING} requests wait for tasks to be read from the journal");
+            return request.give_up(GivenUp::Overloaded(Overloaded::new(QUEUE_RETRY, what)));
+        }
+        self.hydration.waiting_count += 1;
+        self.hydration.want(request.task(), &self.shared.store).push_back(request);
+    }
+
+    /// Loads what failed commits threw out, when it is time.
+    pub(super) fn reload_lost(&mut self, now: Timestamp) {
+        if self.hydration.retry_at.is_none_or(|at| now < at) {
+            return;
+        }
+        self.hydration.retry_at = None;
+        for task in self.hydration.lost.clone() {
+            self.hydration.want(task, &self.shared.store);
+        }
+    }
+
+    /// Takes in what has been loaded and serves what waited for it.
+    pub(super) fn serve_loaded(&mut self, now: Timestamp) {
+        while let Some((task, loaded)) = self.hydration.arrived.pop_front() {
+            let waiting = self.hydration.waiting.remove(&task).unwrap_or_default();
+            self.hydration.waiting_count = self.hydration.waiting_count.saturating_sub(waiting.len());
+            match loaded {
+                Ok(Some(loaded)) => self.take_in(loaded, now),
+                Ok(None) => self.hydration.forget(task),
+                Err(error) => {
+                    self.could_not_load(task, &error, waiting, now);
+                    continue;
+                }
+            }
+            for request in waiting {
+                if self.residents.contains(task) {
+                    self.serve_resident(request, now);
+                } else {
+                    self.serve_absent(request, now);
+                }
+                self.serve_orders(now);
+            }
+        }
+        self.hydration.start(&self.shared.store);
+    }
+
+    fn take_in(&mut self, task: Task, now: Timestamp) {
+        let id = task.id();
+        self.shared.now.at_least(task.summary().updated_at);
+        self.adopt(task, now);
+        self.hydration.lost.remove(&id);
+        for ending in self.hydration.follow_ups.remove(&id).unwrap_or_default() {
+            self.serve_resident(Request::End(ending), now);
+        }
+    }
+
+    fn could_not_load(
+        &mut self,
+        task: TaskId,
+        error: &StoreError,
+        waiting: VecDeque<Request>,
+        now: Timestamp,
+    ) {
+        tracing::error!(%task, %error, "a task could not be read from the journal");
+        for request in waiting {
+            match request {
+                Request::End(ending) => {
+                    self.hydration.lost.insert(task);
+                    self.hydration.follow_up(ending);
+                }
+                request => request.give_up(GivenUp::Store(error.clone())),
+            }
+        }
+        if self.hydration.lost.contains(&task) {
+            self.hydration.retry_at = Some(now.plus(RELOAD_AFTER.times(5)));
+        }
+    }
+}

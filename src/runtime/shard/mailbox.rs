@@ -1,0 +1,190 @@
+//! How requests reach a shard: two bounded queues, what runs already and what is new. A full queue says so at once; nobody
+//! ever waits to get in.
+
+use std::sync::Arc;
+
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    oneshot,
+};
+
+use crate::{
+    engine::{
+        command::{Command, LineageEntry, Reply},
+        event::TraceContext,
+        view::{EscalationView, SummaryView, TaskView},
+    },
+    runtime::{CommandError, Overloaded, ReadError, SubmitError, Submitted, dispatch::Ending, intake::Place},
+    store::StoreError,
+    types::{
+        contract::Contract,
+        ids::{Lease, TaskId},
+        payload::Payload,
+        time::{Span, Timestamp},
+    },
+};
+
+/// How long to wait when a queue is full: queues drain within a few commits.
+pub(in crate::runtime) const QUEUE_RETRY: Span = Span::from_millis(200);
+
+type Answer<T, E> = oneshot::Sender<Result<T, E>>;
+
+/// A contract on its way in.
+pub(in crate::runtime) struct Submission {
+    pub(in crate::runtime) id: TaskId,
+    /// Whether an idempotency key made the id, so that the task may be there already.
+    pub(in crate::runtime) keyed: bool,
+    pub(in crate::runtime) contract: Arc<Contract>,
+    pub(in crate::runtime) fingerprint: u128,
+    pub(in crate::runtime) trace: TraceContext,
+    pub(in crate::runtime) place: Place,
+    pub(in crate::runtime) answer: Answer<Submitted, SubmitError>,
+}
+
+/// A command on its way to a task.
+pub(in crate::runtime) struct Asked {
+    pub(in crate::runtime) task: TaskId,
+    pub(in crate::runtime) command: Command,
+    /// The schema that an answer's result was checked against.
+    pub(in crate::runtime) checked: Option<Payload>,
+    /// When it came in: the hard kill is measured from here.
+    pub(in crate::runtime) arrived: Timestamp,
+    pub(in crate::runtime) answer: Answer<Answered, CommandError>,
+}
+
+/// What a command came to.
+pub(in crate::runtime) enum Answered {
+    /// It was decided, and that is durable.
+    Decided(Box<Outcome>),
+    /// Not decided yet: the result must be checked against this schema first.
+    Check(Payload),
+}
+
+/// What a decided command left.
+pub(in crate::runtime) struct Outcome {
+    pub(in crate::runtime) reply: Reply,
+    /// After a cancel.
+    pub(in crate::runtime) summary: Option<SummaryView>,
+    pub(in crate::runtime) escalations: Vec<EscalationView>,
+}
+
+/// What a shard is asked.
+pub(in crate::runtime) enum Request {
+    Submit(Box<Submission>),
+    Command(Box<Asked>),
+    View(TaskId, Answer<TaskView, ReadError>),
+    Lineage(Lease, Answer<Vec<LineageEntry>, CommandError>),
+    /// The runtime's own: nobody waits for it.
+    End(Ending),
+}
+
+/// Why a request was given up without being served.
+#[derive(Debug, Clone)]
+pub(super) enum GivenUp {
+    NotFound,
+    Overloaded(Overloaded),
+    Store(StoreError),
+}
+
+impl Request {
+    pub(super) fn task(&self) -> TaskId {
+        match self {
+            Self::Submit(submission) => submission.id,
+            Self::Command(asked) => asked.task,
+            Self::View(task, _) => *task,
+            Self::Lineage(lease, _) => lease.task,
+            Self::End(ending) => ending.lease.task,
+        }
+    }
+
+    /// Answers that it was not served. Whoever asked may have gone; that is theirs to know.
+    pub(super) fn give_up(self, why: GivenUp) {
+        let task = self.task();
+        match self {
+            Self::Submit(submission) => {
+                let error = match why {
+                    // A submission makes what is not found.
+                    GivenUp::NotFound => return,
+                    GivenUp::Overloaded(overloaded) => overloaded.into(),
+                    GivenUp::Store(error) => error.into(),
+                };
+                let _ = submission.answer.send(Err(error));
+            }
+            Self::Command(asked) => drop(asked.answer.send(Err(command_error(task, why)))),
+            Self::Lineage(_, answer) => drop(answer.send(Err(command_error(task, why)))),
+            Self::View(_, answer) => {
+                let error = match why {
+                    GivenUp::NotFound => ReadError::NotFound { task },
+                    GivenUp::Overloaded(overloaded) => overloaded.into(),
+                    GivenUp::Store(error) => error.into(),
+                };
+                let _ = answer.send(Err(error));
+            }
+            Self::End(ending) => {
+                tracing::debug!(%task, turn = ending.lease.turn, ?why, "a lease could not be ended");
+            }
+        }
+    }
+}
+
+fn command_error(task: TaskId, why: GivenUp) -> CommandError {
+    match why {
+        GivenUp::NotFound => CommandError::NotFound { task },
+        GivenUp::Overloaded(overloaded) => overloaded.into(),
+        GivenUp::Store(error) => error.into(),
+    }
+}
+
+/// The way into one shard.
+pub(in crate::runtime) struct Mailbox {
+    running: mpsc::Sender<Request>,
+    intake: mpsc::Sender<Request>,
+}
+
+/// The shard's end of it.
+pub(in crate::runtime) struct Inlet {
+    pub(super) running: mpsc::Receiver<Request>,
+    pub(super) intake: mpsc::Receiver<Request>,
+}
+
+/// Why a request did not get in.
+pub(in crate::runtime) enum NotSent {
+    Full(Overloaded),
+    Closed,
+}
+
+/// A mailbox whose queues hold `bound` requests each.
+pub(in crate::runtime) fn mailbox(bound: usize) -> (Mailbox, Inlet) {
+    let (running, from_running) = mpsc::channel(bound);
+    let (intake, from_intake) = mpsc::channel(bound);
+    (Mailbox { running, intake }, Inlet { running: from_running, intake: from_intake })
+}
+
+impl Mailbox {
+    /// Queues a request; a submission waits behind everything that runs.
+    pub(in crate::runtime) fn send(&self, request: Request) -> Result<(), NotSent> {
+        let queue = match &request {
+            Request::Submit(_) => &self.intake,
+            Request::Command(_) | Request::View(..) | Request::Lineage(..) | Request::End(_) => &self.running,
+        };
+        queue.try_send(request).map_err(|error| match error {
+            TrySendError::Full(_) => {
+                let what = format!("the shard's queue is full ({} requests wait)", queue.max_capacity());
+                NotSent::Full(Overloaded::new(QUEUE_RETRY, what))
+            }
+            TrySendError::Closed(_) => NotSent::Closed,
+        })
+    }
+}
+
+impl Inlet {
+    /// Takes nothing new; what waits can still be had.
+    pub(super) fn close(&mut self) {
+        self.running.close();
+        self.intake.close();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.running.is_empty() && self.intake.is_empty()
+    }
+}

@@ -1,0 +1,116 @@
+//! The tasks a shard has in memory: all that are open, and those that ended lately. Never here: a decision.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use crate::{
+    engine::task::Task,
+    runtime::intake::Place,
+    types::{
+        ids::TaskId,
+        time::{Span, Timestamp},
+    },
+};
+
+/// Ended tasks kept in memory: duplicates and late usage come soon after the end.
+const MAX_ENDED: usize = 256;
+/// After a tick that changed nothing, the next look is at least this much later, whatever the task says.
+const QUIET: Span = Span::from_millis(10);
+
+/// A task in memory.
+pub(super) struct Resident {
+    pub(super) task: Task,
+    /// The newest batch that has something of it; 0: none since it was loaded.
+    pub(super) batch: u64,
+    place: Option<Place>,
+    timer: Option<Timestamp>,
+    /// Whether it stands in the list of ended tasks.
+    listed: bool,
+}
+
+/// See the file's header.
+#[derive(Default)]
+pub(super) struct Residents {
+    tasks: HashMap<TaskId, Resident>,
+    timers: BTreeSet<(Timestamp, TaskId)>,
+    ended: VecDeque<TaskId>,
+}
+
+impl Residents {
+    pub(super) fn contains(&self, id: TaskId) -> bool {
+        self.tasks.contains_key(&id)
+    }
+
+    pub(super) fn get(&self, id: TaskId) -> Option<&Resident> {
+        self.tasks.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: TaskId) -> Option<&mut Resident> {
+        self.tasks.get_mut(&id)
+    }
+
+    /// Adds a task; `place` is its place among the open ones.
+    pub(super) fn insert(&mut self, task: Task, place: Option<Place>) {
+        let id = task.id();
+        self.remove(id);
+        self.tasks.insert(id, Resident { task, batch: 0, place, timer: None, listed: false });
+    }
+
+    /// Forgets a task.
+    pub(super) fn remove(&mut self, id: TaskId) -> Option<Resident> {
+        let resident = self.tasks.remove(&id)?;
+        if let Some(at) = resident.timer {
+            self.timers.remove(&(at, id));
+        }
+        Some(resident)
+    }
+
+    /// Sets the task's timer and gives its place back if it has ended. To be called after every decision; `quiet` after a
+    /// tick that changed nothing.
+    pub(super) fn settle(&mut self, id: TaskId, now: Timestamp, quiet: bool) {
+        let Some(resident) = self.tasks.get_mut(&id) else { return };
+        if resident.task.is_ended() {
+            resident.place = None;
+        }
+        let next = resident.task.next_timer(now);
+        let next = if quiet { next.map(|at| at.max(now.plus(QUIET))) } else { next };
+        if next == resident.timer {
+            return;
+        }
+        if let Some(at) = resident.timer.take() {
+            self.timers.remove(&(at, id));
+        }
+        if let Some(at) = next {
+            self.timers.insert((at, id));
+        }
+        resident.timer = next;
+    }
+
+    /// Tasks whose timer is due, at most `limit`.
+    pub(super) fn due(&self, now: Timestamp, limit: usize) -> Vec<TaskId> {
+        self.timers.iter().take_while(|(at, _)| *at <= now).take(limit).map(|(_, id)| *id).collect()
+    }
+
+    pub(super) fn next_timer(&self) -> Option<Timestamp> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Notes that an ended task is durable up to batch `through`, and lets the oldest such go.
+    pub(super) fn ended(&mut self, id: TaskId, through: u64) {
+        let Some(resident) = self.tasks.get_mut(&id) else { return };
+        if !resident.task.is_ended() || resident.listed {
+            return;
+        }
+        resident.listed = true;
+        self.ended.push_back(id);
+        if self.ended.len() <= MAX_ENDED {
+            return;
+        }
+        let Some(oldest) = self.ended.pop_front() else { return };
+        match self.tasks.get_mut(&oldest) {
+            // Late usage on its way to the journal keeps it here for another round.
+            Some(resident) if resident.batch > through => self.ended.push_back(oldest),
+            Some(_) => drop(self.remove(oldest)),
+            None => {}
+        }
+    }
+}

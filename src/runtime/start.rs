@@ -1,0 +1,140 @@
+//! The start: open tasks are rebuilt from the journal, then the shards run, then the handle is given out.
+
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, atomic::AtomicBool, atomic::AtomicUsize},
+};
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Clock, Entropy, Runtime, RuntimeOptions, RuntimeTasks, StartError,
+    blocking::blocking,
+    clock::Now,
+    codec,
+    dispatch::Dispatch,
+    handle::Inner,
+    intake::Intake,
+    keeper,
+    registry::Registry,
+    shard::{MAX_IN_FLIGHT, Shard, Shared, Wires, mailbox},
+};
+use crate::{
+    engine::task::Task,
+    store::{Store, StoreError, record::AgentRow, writer::Writer},
+    types::time::Timestamp,
+};
+
+/// The number under which a database keeps its count of shards.
+const SHARDS: &str = "shards";
+/// Tasks after which a long recovery says how far it is.
+const REPORT_EVERY: usize = 10_000;
+
+/// What a database holds that matters now.
+struct Recovered {
+    agents: Vec<AgentRow>,
+    /// Open tasks, by shard.
+    tasks: Vec<Vec<Task>>,
+    count: usize,
+    /// The newest time in any of them.
+    latest: Timestamp,
+}
+
+impl Runtime {
+    /// Recovers every open task of the store, then starts. Call it inside a tokio runtime.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(
+        store: Arc<dyn Store>,
+        options: RuntimeOptions,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<(Self, RuntimeTasks), StartError> {
+        options.check()?;
+        let (reader, shards) = (Arc::clone(&store), options.shards);
+        let recovered = blocking(move || recover(&*reader, shards)).await??;
+        let now = Now::new(clock);
+        now.at_least(recovered.latest);
+        tracing::info!(tasks = recovered.count, shards, "open tasks recovered");
+        launch(store, options, now, entropy, recovered)
+    }
+}
+
+/// Reads what the database holds. Blocks.
+fn recover(store: &dyn Store, shards: u16) -> Result<Recovered, StartError> {
+    match store.number(SHARDS)? {
+        None => store.set_number(SHARDS, u64::from(shards))?,
+        Some(stored) if stored == u64::from(shards) => {}
+        Some(stored) => return Err(StartError::Shards { stored, asked: shards }),
+    }
+    let mut tasks: Vec<Vec<Task>> = (0..shards).map(|_| Vec::new()).collect();
+    let (mut count, mut latest) = (0, Timestamp::default());
+    for id in store.open_tasks()? {
+        let rebuild = |error| StartError::Rebuild { task: id, error };
+        let missing = || rebuild(StoreError::Corrupt("it has no events".to_owned()));
+        let task = codec::load(store, id).map_err(rebuild)?.ok_or_else(missing)?;
+        let shard = tasks.get_mut(usize::from(id.shard()));
+        let shard = shard.ok_or_else(|| {
+            rebuild(StoreError::Corrupt(format!("its shard is {}, of {shards}", id.shard())))
+        })?;
+        latest = latest.max(task.summary().updated_at);
+        shard.push(task);
+        count += 1;
+        if count % REPORT_EVERY == 0 {
+            tracing::info!(tasks = count, "recovering");
+        }
+    }
+    Ok(Recovered { agents: store.agents()?, tasks, count, latest })
+}
+
+fn launch(
+    store: Arc<dyn Store>,
+    options: RuntimeOptions,
+    now: Now,
+    entropy: Arc<dyn Entropy>,
+    recovered: Recovered,
+) -> Result<(Runtime, RuntimeTasks), StartError> {
+    let Recovered { agents, tasks, count: _, latest: _ } = recovered;
+    let bound = NonZeroUsize::MIN.saturating_add(usize::from(options.shards) * MAX_IN_FLIGHT);
+    let (writer, thread) = Writer::start(Arc::clone(&store), bound)?;
+    let registry = Arc::new(Registry::new(agents));
+    let (to_shards, orders): (Vec<_>, Vec<_>) = tasks.iter().map(|_| mpsc::unbounded_channel()).unzip();
+    let (mailboxes, inlets): (Vec<_>, Vec<_>) = tasks.iter().map(|_| mailbox(options.max_queue)).unzip();
+    let dispatch = Arc::new(Dispatch::new(Arc::clone(&registry), to_shards, options.lease_time));
+    let stop = CancellationToken::new();
+    let shared = Shared {
+        store: Arc::clone(&store),
+        writer: writer.clone(),
+        dispatch: Arc::clone(&dispatch),
+        registry: Arc::clone(&registry),
+        watchers: Arc::default(),
+        log_end: watch::channel(0).0,
+        intake: Intake::new(options.max_open_tasks),
+        now: now.clone(),
+        entropy: Arc::clone(&entropy),
+    };
+    let inner = Arc::new(Inner {
+        options,
+        store,
+        mailboxes,
+        dispatch: Arc::clone(&dispatch),
+        registry,
+        watchers: Arc::clone(&shared.watchers),
+        log_end: shared.log_end.clone(),
+        intake: shared.intake.clone(),
+        now: now.clone(),
+        entropy,
+        schemas: Arc::default(),
+        closing: AtomicBool::new(false),
+        next_shard: AtomicUsize::new(0),
+    });
+    let mut background = RuntimeTasks::new(Runtime(Arc::clone(&inner)), stop.clone(), writer, thread);
+    background.spawn("keeper".to_owned(), keeper::keep(dispatch, now, stop.clone()));
+    for (number, ((tasks, inlet), orders)) in (0_u32..).zip(tasks.into_iter().zip(inlets).zip(orders)) {
+        let wires = Wires { inlet, orders, stop: stop.clone() };
+        background.spawn(format!("shard {number}"), Shard::new(shared.clone(), tasks).run(wires));
+    }
+    Ok((Runtime(inner), background))
+}

@@ -1,0 +1,20 @@
+//! The tonic services: parse the wire into the domain's types, call the runtime, say what came of it. Floor 3.
+//!
+//! Never here: a decision, the store, the engine beyond its public words, a clock that a decision could see. Wire types
+//! stop here.
+
+pub mod convert;
+mod follow;
+mod frame;
+mod lanes;
+mod operator;
+mod page;
+mod polled;
+pub mod server;
+mod session;
+mod shed;
+pub mod status;
+mod tasks;
+mod trace;
+mod work;
+mod worker;

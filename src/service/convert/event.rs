@@ -1,0 +1,203 @@
+//! The journal of a task, out: records of the engine as `TaskEvent`s.
+//!
+//! Records refer to each other (a turn names its step by its place in a plan that an earlier record holds), so they are
+//! read in order, from the first.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    engine::{
+        event::{AttemptEnd, Escalated, Event, PlanKind, Record, StepRef, Trip},
+        view::GOAL_CHARS,
+    },
+    pb,
+    pb::task_event::Event as Wire,
+    types::{
+        contract::{Contract, DefaultAnswer},
+        envelope::{Answer, WorkStep},
+        ids::{EscalationId, TaskId},
+        payload::Payload,
+        plan::Plan,
+        time::Timestamp,
+        usage::Usage,
+    },
+};
+
+use super::{
+    answer::{answer_out, usage_out},
+    contract::contract_out,
+    enums, int32, int64,
+    plan::plan_out,
+    task::{asked_out, ledger_out, outcome_out},
+    time::wire,
+    value::value,
+};
+
+/// Reads the records of one task, in order.
+#[derive(Debug)]
+pub struct Reader {
+    task: TaskId,
+    goal: String,
+    default_answer: DefaultAnswer,
+    plans: BTreeMap<u32, Arc<Plan>>,
+}
+
+impl Reader {
+    /// A reader that has read nothing yet.
+    pub const fn new(task: TaskId) -> Self {
+        let plans = BTreeMap::new();
+        Self { task, goal: String::new(), default_answer: DefaultAnswer::Partial, plans }
+    }
+
+    /// Takes note of a record that is not to be shown.
+    pub fn skip(&mut self, record: &Record) {
+        match &record.event {
+            Event::Submitted { contract, .. } => self.note_contract(contract),
+            Event::PlanStarted { number, plan, .. } => {
+                self.plans.insert(*number, plan.clone());
+            }
+            _ => {} // Nothing that a later record refers to.
+        }
+    }
+
+    /// The record for the wire.
+    pub fn read(&mut self, record: &Record) -> pb::TaskEvent {
+        self.skip(record);
+        let Record { seq, at, event } = record;
+        pb::TaskEvent {
+            task_id: self.task.to_string(),
+            seq: int64(*seq),
+            at: Some(wire(*at)),
+            event: Some(self.event(*at, event)),
+        }
+    }
+
+    fn note_contract(&mut self, contract: &Contract) {
+        self.goal = contract.goal.chars().take(GOAL_CHARS).collect();
+        self.default_answer = contract.escalation.default_answer;
+    }
+
+    fn step_id(&self, step: Option<StepRef>) -> String {
+        let found = step.and_then(|StepRef { plan, step }| self.plans.get(&plan)?.steps.get(step));
+        found.map(|step| step.id.to_string()).unwrap_or_default()
+    }
+
+    fn asked(&self, asked: &Escalated, at: Timestamp) -> Wire {
+        let escalation = asked_out(self.task, &self.goal, asked, at, self.default_answer);
+        Wire::Escalated(pb::Escalated { escalation: Some(escalation) })
+    }
+
+    #[rustfmt::skip] // A table: a line or two for each kind of event.
+    fn event(&self, at: Timestamp, event: &Event) -> Wire {
+        match event {
+            Event::Submitted { contract, fingerprint: _, trace } =>
+                submitted(contract, trace.traceparent.as_deref()),
+            Event::TurnOpened { turn, agent, kind, input: _, step, corrections: _, revision: _, replan: _, notes } =>
+                Wire::TurnOpened(pb::TurnOpened {
+                    turn: int32(*turn), agent: agent.to_string(), kind: enums::turn_kind(*kind) as i32,
+                    step_id: self.step_id(*step), notes: notes.clone() }),
+            Event::AttemptStarted { turn, attempt, lease: _, worker, allowance, hold_raised: _ } =>
+                Wire::AttemptStarted(pb::AttemptStarted {
+                    turn: int32(*turn), attempt: int32(*attempt), worker_id: worker.to_string(),
+                    allowance_tokens: int64(*allowance) }),
+            Event::Progressed { turn, attempt, steps, partial } => progressed(*turn, *attempt, steps, partial.as_ref()),
+            Event::UsageRecorded { turn, attempt, usage } =>
+                Wire::UsageRecorded(pb::UsageRecorded {
+                    turn: int32(*turn), attempt: int32(*attempt), usage: Some(usage_out(*usage)) }),
+            Event::BudgetAnswered { turn, attempt, asked, granted, allowance, left } =>
+                Wire::BudgetAnswered(pb::BudgetAnswered {
+                    turn: int32(*turn), attempt: int32(*attempt), asked_tokens: int64(*asked),
+                    granted_tokens: int64(*granted), allowance_tokens: int64(*allowance), left_tokens: int64(*left) }),
+            Event::TurnAnswered { turn, attempt, answer, charged, findings: _ } => // GateJudged says what was found.
+                answered(*turn, *attempt, answer, *charged),
+            Event::AttemptEnded { turn, attempt, end, reason, cause: _, usage: _, retry_at } =>
+                attempt_ended(*turn, *attempt, *end, reason, retry_at.is_some()),
+            Event::TurnClosed { turn, cause, reason } =>
+                Wire::TurnClosed(pb::TurnClosed {
+                    turn: int32(*turn), cause: enums::cause(*cause) as i32, reason: reason.clone() }),
+            Event::HandedOff { turn, from, to, hop } =>
+                Wire::HandedOff(pb::HandedOff {
+                    turn: int32(*turn), from: from.to_string(), to: to.to_string(), hop: int32(*hop) }),
+            Event::PlanStarted { number, planner_turn, plan, held, kind } =>
+                Wire::PlanStarted(pb::PlanStarted {
+                    plan_number: int32(*number), planner_turn: int32(*planner_turn), plan: Some(plan_out(plan)),
+                    held_tokens: int64(*held), replan: matches!(kind, PlanKind::Replan) }),
+            Event::StepEnded { plan, step: _, id, end, reason } =>
+                Wire::StepEnded(pb::StepEnded {
+                    plan_number: int32(*plan), step_id: id.to_string(), end: enums::step_end(*end) as i32,
+                    reason: reason.clone() }),
+            Event::PlanEnded { number, succeeded, released } =>
+                Wire::PlanEnded(pb::PlanEnded {
+                    plan_number: int32(*number), succeeded: *succeeded, released_tokens: int64(*released) }),
+            Event::DirectiveRefused { turn, reasons } =>
+                Wire::DirectiveRefused(pb::DirectiveRefused { turn: int32(*turn), reasons: reasons.clone() }),
+            Event::GateJudged { turn, passed, findings } =>
+                Wire::GateJudged(pb::GateJudged { turn: int32(*turn), passed: *passed, findings: findings.clone() }),
+            Event::GuardsTripped { trips } =>
+                Wire::GuardsTripped(pb::GuardsTripped { trips: trips.iter().map(trip_out).collect() }),
+            Event::Escalated(asked) => self.asked(asked, at),
+            Event::EscalationEnded { number, end, by, note } =>
+                Wire::EscalationEnded(pb::EscalationEnded {
+                    escalation_id: EscalationId { task: self.task, number: *number }.to_string(),
+                    state: enums::escalation_state(Some(*end)) as i32, answered_by: by.clone(), note: note.clone() }),
+            Event::Ended { outcome, ledger } =>
+                Wire::Ended(pb::Ended { outcome: Some(outcome_out(outcome)), ledger: Some(ledger_out(ledger)) }),
+            Event::LateUsage { turn, attempt, usage } =>
+                Wire::LateUsage(pb::LateUsage {
+                    turn: int32(*turn), attempt: int32(*attempt), usage: Some(usage_out(*usage)) }),
+        }
+    }
+}
+
+fn submitted(contract: &Contract, traceparent: Option<&str>) -> Wire {
+    Wire::Submitted(pb::Submitted {
+        contract: Some(contract_out(contract)),
+        traceparent: traceparent.unwrap_or_default().to_owned(),
+    })
+}
+
+fn progressed(turn: u32, attempt: u32, steps: &[WorkStep], partial: Option<&Payload>) -> Wire {
+    Wire::Progressed(pb::Progressed {
+        turn: int32(turn),
+        attempt: int32(attempt),
+        steps: steps.iter().map(work_step_out).collect(),
+        partial_result: partial.map(value),
+    })
+}
+
+fn work_step_out(step: &WorkStep) -> pb::WorkStep {
+    let WorkStep { kind, tool, content, fingerprint } = step;
+    pb::WorkStep {
+        kind: enums::work_step_kind(*kind) as i32,
+        tool: tool.clone(),
+        content: content.clone(),
+        fingerprint: *fingerprint,
+    }
+}
+
+fn answered(turn: u32, attempt: u32, answer: &Answer, charged: Usage) -> Wire {
+    let (envelope, decision) = answer_out(answer);
+    Wire::TurnAnswered(pb::TurnAnswered {
+        turn: int32(turn),
+        attempt: int32(attempt),
+        envelope,
+        decision,
+        charged_tokens: int64(charged.tokens()),
+    })
+}
+
+fn attempt_ended(turn: u32, attempt: u32, end: AttemptEnd, reason: &str, retries: bool) -> Wire {
+    Wire::AttemptEnded(pb::AttemptEnded {
+        turn: int32(turn),
+        attempt: int32(attempt),
+        end: enums::attempt_end(end) as i32,
+        reason: reason.to_owned(),
+        retries,
+    })
+}
+
+/// A guard that tripped, for the wire.
+pub(crate) fn trip_out(trip: &Trip) -> pb::Trip {
+    let Trip { cause, evidence } = trip;
+    pb::Trip { cause: enums::cause(*cause) as i32, evidence: evidence.clone() }
+}

@@ -1,0 +1,220 @@
+//! What clients see of a task: views of the engine, out.
+
+use crate::{
+    engine::{
+        event::{Escalated, Outcome},
+        ledger::LedgerView,
+        readiness::Point,
+        view::{Counters, EscalationView, SummaryView, TaskView, TurnView},
+    },
+    pb,
+    types::{
+        contract::DefaultAnswer,
+        envelope::Confidence,
+        ids::{EscalationId, TaskId},
+        outcome::EndedBy,
+        time::Timestamp,
+        trace_ids,
+    },
+};
+
+use super::{answer::answer_out, contract::contract_out, enums, int32, int64, time::wire, value::value};
+
+/// A task in a line.
+pub fn summary_out(view: &SummaryView) -> pb::TaskSummary {
+    let SummaryView {
+        task,
+        state,
+        ended_by,
+        cause,
+        goal,
+        owner,
+        labels,
+        created_at,
+        updated_at,
+        ended_at,
+        seq,
+        counters,
+        ledger,
+        agents,
+    } = view;
+    pb::TaskSummary {
+        task_id: task.to_string(),
+        state: enums::task_state(*state) as i32,
+        ended_by: ended_by_out(*ended_by),
+        cause: enums::maybe_cause(*cause),
+        goal: goal.clone(),
+        owner: owner.to_string(),
+        labels: labels.clone(),
+        created_at: Some(wire(*created_at)),
+        updated_at: Some(wire(*updated_at)),
+        ended_at: ended_at.map(wire),
+        seq: int64(*seq),
+        counters: Some(counters_out(*counters)),
+        ledger: Some(ledger_out(ledger)),
+        agents: agents.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn ended_by_out(by: Option<EndedBy>) -> i32 {
+    by.map_or(pb::EndedBy::Unspecified, enums::ended_by) as i32
+}
+
+fn counters_out(counters: Counters) -> pb::Counters {
+    let Counters { hops, turns, replans, rounds, attempts, decides, escalations, revisions } = counters;
+    pb::Counters {
+        hops: int32(hops),
+        turns: int32(turns),
+        replans: int32(replans),
+        rounds: int32(rounds),
+        attempts: int32(attempts),
+        decides: int32(decides),
+        escalations: int32(escalations),
+        revisions: int32(revisions),
+    }
+}
+
+/// The account.
+pub(crate) fn ledger_out(ledger: &LedgerView) -> pb::Ledger {
+    let LedgerView {
+        granted,
+        reserved,
+        spent,
+        overrun,
+        finalization,
+        finalization_left,
+        unheard,
+        usage,
+        by_agent,
+    } = ledger;
+    pb::Ledger {
+        granted_tokens: int64(*granted),
+        reserved_tokens: int64(*reserved),
+        spent_tokens: int64(*spent),
+        overrun_tokens: int64(*overrun),
+        finalization_tokens: int64(*finalization),
+        finalization_left_tokens: int64(*finalization_left),
+        unheard_tokens: int64(*unheard),
+        input_tokens: int64(usage.input),
+        output_tokens: int64(usage.output),
+        cached_tokens: int64(usage.cached),
+        reasoning_tokens: int64(usage.reasoning),
+        by_agent: by_agent.iter().map(|(agent, tokens)| (agent.to_string(), int64(*tokens))).collect(),
+    }
+}
+
+/// How a task ended.
+pub(crate) fn outcome_out(outcome: &Outcome) -> pb::Outcome {
+    let Outcome { state, ended_by, cause, result, reason, findings } = outcome;
+    pb::Outcome {
+        state: enums::task_state(*state) as i32,
+        ended_by: enums::ended_by(*ended_by) as i32,
+        cause: enums::cause(*cause) as i32,
+        result: result.as_ref().map(value),
+        reason: reason.clone(),
+        findings: findings.clone(),
+    }
+}
+
+/// A task in full.
+pub fn task_out(view: &TaskView) -> pb::Task {
+    let TaskView { summary, contract, turns, outcome, best_result, trace, deadline } = view;
+    pb::Task {
+        summary: Some(summary_out(summary)),
+        contract: Some(contract_out(contract)),
+        turns: turns.iter().map(turn_out).collect(),
+        outcome: outcome.as_ref().map(outcome_out),
+        best_result: best_result.as_ref().map(value),
+        trace_id: format!("{:032x}", trace_ids::trace_id(summary.task, trace)),
+        traceparent: trace.traceparent.clone().unwrap_or_default(),
+        deadline: Some(wire(*deadline)),
+    }
+}
+
+fn turn_out(view: &TurnView) -> pb::Turn {
+    let TurnView {
+        turn,
+        agent,
+        kind,
+        state,
+        step,
+        attempts,
+        worker,
+        allowance,
+        spent,
+        opened_at,
+        started_at,
+        ended_at,
+        answer,
+        notes,
+    } = view;
+    let (envelope, decision) = answer.as_deref().map(answer_out).unwrap_or_default();
+    pb::Turn {
+        turn: int32(*turn),
+        agent: agent.to_string(),
+        kind: enums::turn_kind(*kind) as i32,
+        state: enums::turn_state(*state) as i32,
+        step_id: step.as_ref().map(ToString::to_string).unwrap_or_default(),
+        attempts: int32(*attempts),
+        worker_id: worker.as_ref().map(ToString::to_string).unwrap_or_default(),
+        allowance_tokens: int64(*allowance),
+        spent_tokens: int64(*spent),
+        opened_at: Some(wire(*opened_at)),
+        started_at: started_at.map(wire),
+        ended_at: ended_at.map(wire),
+        envelope,
+        decision,
+        notes: notes.clone(),
+    }
+}
+
+/// A question, as it stands.
+pub fn escalation_out(view: &EscalationView) -> pb::Escalation {
+    let EscalationView { task, goal, asked, asked_at, default_answer, end, by, note, ended_at } = view;
+    pb::Escalation {
+        state: enums::escalation_state(*end) as i32,
+        answered_by: by.clone(),
+        note: note.clone(),
+        answered_at: ended_at.map(wire),
+        ..asked_out(*task, goal, asked, *asked_at, *default_answer)
+    }
+}
+
+/// A question, as it was asked: open.
+pub(crate) fn asked_out(
+    task: TaskId,
+    goal: &str,
+    asked: &Escalated,
+    asked_at: Timestamp,
+    default_answer: DefaultAnswer,
+) -> pb::Escalation {
+    let Escalated { number, turn: _, question, cause, candidate, confidence, findings, expires_at } = asked;
+    pb::Escalation {
+        escalation_id: EscalationId { task, number: *number }.to_string(),
+        task_id: task.to_string(),
+        goal: goal.to_owned(),
+        question: question.clone(),
+        cause: enums::maybe_cause(*cause),
+        candidate: candidate.as_ref().map(value),
+        confidence: confidence.map(Confidence::get),
+        findings: findings.clone(),
+        asked_at: Some(wire(asked_at)),
+        expires_at: Some(wire(*expires_at)),
+        default_answer: enums::default_answer(default_answer) as i32,
+        state: enums::escalation_state(None) as i32,
+        answered_by: String::new(),
+        note: String::new(),
+        answered_at: None,
+    }
+}
+
+/// A point of the readiness list.
+pub fn point_out(point: Point) -> pb::ReadinessPoint {
+    let Point { number, title, readiness, advice } = point;
+    pb::ReadinessPoint {
+        number: int32(number),
+        title: title.to_owned(),
+        readiness: enums::readiness(readiness) as i32,
+        advice,
+    }
+}

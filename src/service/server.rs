@@ -1,0 +1,195 @@
+//! The gRPC server around the services: transport limits, health, reflection, drain. Never here: what a call means.
+
+use std::{
+    future::{Future, poll_fn},
+    sync::{Arc, PoisonError},
+    task::Poll,
+    time::Duration,
+};
+
+use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Server, server::TcpIncoming};
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use crate::{
+    pb::{self, operator_service_server::OperatorServiceServer, task_service_server::TaskServiceServer},
+    runtime::Runtime,
+    types::time::Span,
+};
+
+use super::{
+    frame::WorkerRoute,
+    operator::Operator,
+    session::Context,
+    shed::Shed,
+    tasks::Tasks,
+    worker::{Streams, Worker},
+};
+
+/// The largest message that is accepted, in bytes.
+pub const MAX_MESSAGE_BYTES: usize = 4 << 20;
+
+/// Names whose health is reported; the empty one is the whole server's.
+const SERVICES: [&str; 4] =
+    ["", "bailiwick.v1.TaskService", "bailiwick.v1.OperatorService", "bailiwick.v1.WorkerService"];
+
+/// How the server behaves. Every number bounds something.
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    /// Streams that one connection may have open at once. Many more collapse under open-loop load.
+    pub max_concurrent_streams: u32,
+    /// Calls served at once, for workers and for clients each; more are told to come back.
+    pub max_calls: usize,
+    /// Tasks that may be watched at once.
+    pub max_watches: usize,
+    /// Sessions of workers without a stream.
+    pub max_polled_sessions: usize,
+    /// How often an idle connection is pinged, and how long the answer may take.
+    pub keepalive: Duration,
+    /// How long workers have, after the word that the server is going away, before their streams end.
+    pub drain: Duration,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            max_concurrent_streams: 128,
+            max_calls: 2_048,
+            max_watches: 2_048,
+            max_polled_sessions: 1_024,
+            keepalive: Duration::from_secs(20),
+            drain: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The descriptors of this build cannot be served.
+    #[error("reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+type Transport = JoinHandle<Result<(), tonic::transport::Error>>;
+
+/// A running server.
+pub struct Serving {
+    runtime: Runtime,
+    health: HealthReporter,
+    /// Cancelled when the streams are to end.
+    stop: CancellationToken,
+    streams: Streams,
+    drain: Duration,
+    /// `None` once it has been found to have stopped.
+    transport: Option<Transport>,
+}
+
+/// Serves on a listener that is bound already. Call it inside a tokio runtime.
+pub async fn serve(
+    listener: TcpListener,
+    runtime: Runtime,
+    options: ServerOptions,
+) -> Result<Serving, ServerError> {
+    let ServerOptions {
+        max_concurrent_streams,
+        max_calls,
+        max_watches,
+        max_polled_sessions,
+        keepalive,
+        drain,
+    } = options;
+    let stop = CancellationToken::new();
+    let streams = Streams::default();
+    let context = Context { runtime: runtime.clone(), stop: stop.clone(), drain_grace: Span::from(drain) };
+    let tasks = Tasks::new(runtime.clone(), stop.clone(), max_watches);
+    let worker = Worker::new(context, streams.clone(), max_polled_sessions);
+    let (health, health_service) = tonic_health::server::health_reporter();
+    set_health(&health, ServingStatus::Serving).await;
+    let router = Server::builder()
+        .max_concurrent_streams(max_concurrent_streams)
+        .http2_keepalive_interval(Some(keepalive))
+        .http2_keepalive_timeout(Some(keepalive))
+        .layer(Shed::new(max_calls))
+        .add_service(TaskServiceServer::new(tasks).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(
+            OperatorServiceServer::new(Operator::new(runtime.clone()))
+                .max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(WorkerRoute::new(worker))
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?);
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(keepalive));
+    let ended = stop.clone().cancelled_owned();
+    let transport = tokio::spawn(router.serve_with_incoming_shutdown(incoming, ended));
+    Ok(Serving { runtime, health, stop, streams, drain, transport: Some(transport) })
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(pb::DESCRIPTORS)
+}
+
+async fn set_health(health: &HealthReporter, status: ServingStatus) {
+    for service in SERVICES {
+        health.set_service_status(service, status).await;
+    }
+}
+
+impl Serving {
+    /// Waits until the transport stops by itself, which it should not. Never again after that.
+    pub async fn failed(&mut self) -> String {
+        let Some(transport) = self.transport.as_mut() else { return std::future::pending().await };
+        let what = match transport.await {
+            Ok(Ok(())) => "the transport stopped by itself".to_owned(),
+            Ok(Err(error)) => format!("the transport failed: {error}"),
+            Err(error) => format!("the transport failed: {error}"),
+        };
+        self.transport = None;
+        what
+    }
+
+    /// Stops intake, tells everybody, ends the streams and then the connections. `grace` is the hard limit: a connection
+    /// that does not end is cut. Says whether none had to be.
+    pub async fn shutdown(self, grace: Duration) -> bool {
+        let Self { runtime, health, stop, streams, drain, mut transport } = self;
+        set_health(&health, ServingStatus::NotServing).await;
+        runtime.begin_shutdown();
+        let ended = async {
+            // Workers finish what they can and close; those that have not when the time is over are closed.
+            let _ = timeout(drain, all_ended(&streams)).await;
+            stop.cancel();
+            all_ended(&streams).await;
+            // The graceful end can hang on a connection that never answers: hence the limit around it.
+            match transport.as_mut() {
+                Some(transport) => transport.await.is_ok(),
+                None => true,
+            }
+        };
+        let clean = timeout(grace, ended).await.unwrap_or(false);
+        stop.cancel();
+        if !clean {
+            streams.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+            if let Some(transport) = transport {
+                transport.abort();
+            }
+        }
+        clean
+    }
+}
+
+/// Waits until no session stream is open.
+fn all_ended(streams: &Streams) -> impl Future<Output = ()> + use<> {
+    let streams = Arc::clone(streams);
+    poll_fn(move |cx| {
+        let mut open = streams.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match open.poll_join_next(cx) {
+                Poll::Ready(Some(_)) => {}
+                Poll::Ready(None) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    })
+}

@@ -1,0 +1,333 @@
+//! The one map from what can go wrong to what a client is told. Exhaustive: an error added below breaks the build here.
+//!
+//! Every error has a stable reason (docs/errors.md lists them with what to do), says whether sending the same again may
+//! help and whether anything may have happened, and is told in the same words as a gRPC status and, on the session
+//! stream, as a `Refusal`. Never here: a bare "internal error".
+
+use std::collections::HashMap;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+
+use crate::{
+    engine::{command::Rejection, intake::Violation},
+    pb,
+    runtime::{CommandError, OpenError, Overloaded, ReadError, SessionError, StoreError, SubmitError},
+    types::{
+        ids::{Lease, TaskId},
+        time::Span,
+    },
+};
+
+use super::convert::time::duration;
+
+/// `ErrorInfo.domain` of every error.
+pub const DOMAIN: &str = "bailiwick.v1";
+
+/// How long to wait before trying again where nobody knows better.
+const DEFAULT_RETRY: Span = Span::from_secs(1);
+/// Bytes of violations that go into a status: trailers are headers, and many clients take 8 KiB of them at most.
+const MAX_DETAIL_BYTES: usize = 4 << 10;
+/// Bytes of a status message, and of one violation's text.
+const MAX_MESSAGE_BYTES: usize = 600;
+
+/// Why a call or a message was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// The contract has these faults.
+    ContractRefused(Vec<Violation>),
+    /// The request has these faults.
+    InvalidMessage(Vec<Violation>),
+    /// The bytes are no message of this protocol.
+    Undecodable(String),
+    /// The message is larger than this many bytes.
+    TooLarge(usize),
+    /// Something other than Register came first.
+    RegisterFirst,
+    /// Register came again.
+    AlreadyRegistered,
+    /// A message id that does not grow; the last good one.
+    MessageId(i64),
+    /// The session was superseded by another of the same worker, or closed for silence.
+    SessionEnded,
+    /// No such session.
+    SessionUnknown,
+    /// No such task, in words.
+    TaskNotFound(String),
+    /// No such question, in words.
+    EscalationNotFound(String),
+    /// The idempotency key names another contract.
+    KeyTaken(TaskId),
+    /// The engine refused.
+    Rejected(Rejection),
+    /// Something is full.
+    Overloaded(Overloaded),
+    /// The server is going away.
+    ShuttingDown,
+    /// The store failed.
+    Store(StoreError),
+}
+
+/// What a fault comes down to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The gRPC code.
+    pub code: Code,
+    /// `ErrorInfo.reason`: stable.
+    pub reason: &'static str,
+    /// Whether the same, sent again after a while, may succeed; then how long that while is.
+    pub retry_after: Option<Span>,
+    /// Whether it is certain that nothing has changed.
+    pub free_of_side_effects: bool,
+}
+
+const fn verdict(code: Code, reason: &'static str) -> Verdict {
+    Verdict { code, reason, retry_after: None, free_of_side_effects: true }
+}
+
+const fn later(code: Code, reason: &'static str, retry_after: Span) -> Verdict {
+    Verdict { code, reason, retry_after: Some(retry_after), free_of_side_effects: true }
+}
+
+impl Fault {
+    /// One fault in one field.
+    pub(crate) fn field(field: &str, description: impl Into<String>) -> Self {
+        Self::InvalidMessage(vec![Violation { field: field.to_owned(), description: description.into() }])
+    }
+
+    /// The map.
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Self::ContractRefused(_) => verdict(Code::InvalidArgument, "CONTRACT_REFUSED"),
+            Self::InvalidMessage(_) => verdict(Code::InvalidArgument, "INVALID_MESSAGE"),
+            Self::Undecodable(_) => verdict(Code::InvalidArgument, "UNDECODABLE_MESSAGE"),
+            Self::TooLarge(_) => verdict(Code::ResourceExhausted, "MESSAGE_TOO_LARGE"),
+            Self::RegisterFirst => verdict(Code::FailedPrecondition, "REGISTER_FIRST"),
+            Self::AlreadyRegistered => verdict(Code::FailedPrecondition, "ALREADY_REGISTERED"),
+            Self::MessageId(_) => verdict(Code::InvalidArgument, "MESSAGE_ID_NOT_GROWING"),
+            Self::SessionEnded => verdict(Code::Aborted, "SESSION_ENDED"),
+            Self::SessionUnknown => verdict(Code::NotFound, "SESSION_UNKNOWN"),
+            Self::TaskNotFound(_) => verdict(Code::NotFound, "TASK_NOT_FOUND"),
+            Self::EscalationNotFound(_) => verdict(Code::NotFound, "ESCALATION_NOT_FOUND"),
+            Self::KeyTaken(_) => verdict(Code::AlreadyExists, "KEY_TAKEN"),
+            Self::Rejected(rejection) => rejected(rejection),
+            Self::Overloaded(full) => later(Code::ResourceExhausted, "OVERLOADED", full.retry_after),
+            Self::ShuttingDown => later(Code::Unavailable, "SHUTTING_DOWN", DEFAULT_RETRY),
+            Self::Store(error) => stored(error),
+        }
+    }
+
+    /// What is wrong and what to do, in words.
+    pub fn message(&self) -> String {
+        let text = match self {
+            Self::ContractRefused(faults) => list("the contract", faults),
+            Self::InvalidMessage(faults) => list("the message", faults),
+            Self::Undecodable(what) => {
+                format!(
+                    "the message is not one of this protocol ({what}): is the client built from these protos?"
+                )
+            }
+            Self::TooLarge(most) => {
+                format!("the message is larger than {most} bytes: pass large data by reference")
+            }
+            Self::RegisterFirst => "the first message of a session is register: send it first".to_owned(),
+            Self::AlreadyRegistered => {
+                "the session is registered already: open another one to change the registration".to_owned()
+            }
+            Self::MessageId(last) => {
+                format!(
+                    "message_id must be greater than 0 and grow within the session: the last one was {last}"
+                )
+            }
+            Self::SessionEnded => {
+                "the session has ended (another one of the same worker took its place, or it \
+                                   was silent for too long): register again, with the leases still held"
+                    .to_owned()
+            }
+            Self::SessionUnknown => SessionError::SessionUnknown.to_string(),
+            Self::TaskNotFound(what) | Self::EscalationNotFound(what) => what.clone(),
+            Self::KeyTaken(task) => SubmitError::KeyTaken { task: *task }.to_string(),
+            Self::Rejected(rejection) => rejection.to_string(),
+            Self::Overloaded(full) => full.to_string(),
+            Self::ShuttingDown => "the server is shutting down: try again when it is back".to_owned(),
+            Self::Store(error) => error.to_string(),
+        };
+        shorten(&text, MAX_MESSAGE_BYTES)
+    }
+
+    /// As a gRPC status with rich details.
+    pub fn to_status(&self) -> Status {
+        let Verdict { code, reason, retry_after, free_of_side_effects } = self.verdict();
+        let mut info = HashMap::from([
+            ("retryable".to_owned(), retry_after.is_some().to_string()),
+            ("free_of_side_effects".to_owned(), free_of_side_effects.to_string()),
+        ]);
+        if let Self::KeyTaken(task) = self {
+            info.insert("task_id".to_owned(), task.to_string());
+        }
+        let mut details = ErrorDetails::with_error_info(reason, DOMAIN, info);
+        if let Self::ContractRefused(faults) | Self::InvalidMessage(faults) = self {
+            details.set_bad_request(field_violations(faults));
+        }
+        if let Some(wait) = retry_after {
+            details.set_retry_info(Some(wait.as_duration()));
+        }
+        if let Some(kind) = self.missing_resource() {
+            details.set_resource_info(kind, "", "", self.message());
+        }
+        Status::with_error_details(code, self.message(), details)
+    }
+
+    /// As a message down the session stream.
+    pub(crate) fn to_refusal(&self, message_id: i64, lease: Option<Lease>) -> pb::Refusal {
+        let Verdict { code, reason, retry_after, free_of_side_effects: _ } = self.verdict();
+        pb::Refusal {
+            message_id,
+            lease: lease.map(|lease| lease.to_string()).unwrap_or_default(),
+            code: code as i32,
+            reason: reason.to_owned(),
+            message: self.message(),
+            retryable: retry_after.is_some(),
+            retry_after: retry_after.map(duration),
+        }
+    }
+
+    const fn missing_resource(&self) -> Option<&'static str> {
+        match self {
+            Self::TaskNotFound(_) => Some("task"),
+            Self::EscalationNotFound(_) | Self::Rejected(Rejection::EscalationUnknown) => Some("escalation"),
+            Self::SessionUnknown => Some("session"),
+            Self::Rejected(Rejection::LeaseUnknown) => Some("lease"),
+            _ => None, // Whatever else is wrong, it is there.
+        }
+    }
+}
+
+const fn rejected(rejection: &Rejection) -> Verdict {
+    match rejection {
+        Rejection::LeaseUnknown => verdict(Code::NotFound, "LEASE_UNKNOWN"),
+        Rejection::LeaseNotLive(_) => verdict(Code::FailedPrecondition, "LEASE_NOT_LIVE"),
+        Rejection::AlreadyAnswered => verdict(Code::FailedPrecondition, "ALREADY_ANSWERED"),
+        Rejection::NotADecideTurn => verdict(Code::FailedPrecondition, "NOT_A_DECIDE_TURN"),
+        Rejection::TurnNotReady => verdict(Code::FailedPrecondition, "TURN_NOT_READY"),
+        Rejection::EscalationUnknown => verdict(Code::NotFound, "ESCALATION_NOT_FOUND"),
+        Rejection::EscalationClosed(_) => verdict(Code::FailedPrecondition, "ESCALATION_CLOSED"),
+        Rejection::NothingToApprove => verdict(Code::FailedPrecondition, "NOTHING_TO_APPROVE"),
+        Rejection::TaskEnded => verdict(Code::FailedPrecondition, "TASK_ENDED"),
+    }
+}
+
+const fn stored(error: &StoreError) -> Verdict {
+    let (code, reason, retry_after) = match error {
+        StoreError::Conflict { .. } => (Code::Unavailable, "STORE_CONFLICT", Some(DEFAULT_RETRY)),
+        StoreError::Unavailable(_) => (Code::Unavailable, "STORE_UNAVAILABLE", Some(DEFAULT_RETRY)),
+        StoreError::Corrupt(_) => (Code::DataLoss, "STORE_CORRUPT", None),
+    };
+    // A commit that failed was not kept, but a disk that fails may fail to say so.
+    Verdict { code, reason, retry_after, free_of_side_effects: false }
+}
+
+fn list(what: &str, faults: &[Violation]) -> String {
+    let each: Vec<_> = faults.iter().map(|v| format!("{}: {}", v.field, v.description)).collect();
+    let plural = if faults.len() == 1 { "fault" } else { "faults" };
+    format!("{what} has {} {plural}: {}", faults.len(), each.join("; "))
+}
+
+/// The violations for the details, as many as fit into headers; the last then says how many more there are.
+fn field_violations(faults: &[Violation]) -> Vec<FieldViolation> {
+    let mut left = MAX_DETAIL_BYTES;
+    let mut shown = Vec::new();
+    for Violation { field, description } in faults {
+        let (field, description) = (shorten(field, 200), shorten(description, MAX_MESSAGE_BYTES));
+        let size = field.len() + description.len();
+        if size > left {
+            break;
+        }
+        left -= size;
+        shown.push(FieldViolation::new(field, description));
+    }
+    if shown.len() < faults.len() {
+        let more = faults.len() - shown.len();
+        shown.push(FieldViolation::new(
+            "",
+            format!("and {more} more; CheckContract names all of a contract's"),
+        ));
+    }
+    shown
+}
+
+/// The text, cut at a character when it is longer than `most` bytes.
+fn shorten(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let cut = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    format!("{}...", &text[..cut])
+}
+
+impl From<Fault> for Status {
+    fn from(fault: Fault) -> Self {
+        fault.to_status()
+    }
+}
+
+impl From<Overloaded> for Fault {
+    fn from(full: Overloaded) -> Self {
+        Self::Overloaded(full)
+    }
+}
+
+impl From<SubmitError> for Fault {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::KeyTaken { task } => Self::KeyTaken(task),
+            SubmitError::Overloaded(full) => Self::Overloaded(full),
+            SubmitError::ShuttingDown => Self::ShuttingDown,
+            SubmitError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl From<ReadError> for Fault {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::NotFound { .. } => Self::TaskNotFound(error.to_string()),
+            ReadError::Overloaded(full) => Self::Overloaded(full),
+            ReadError::ShuttingDown => Self::ShuttingDown,
+            ReadError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl From<CommandError> for Fault {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::NotFound { .. } => Self::TaskNotFound(error.to_string()),
+            CommandError::Rejected(rejection) => Self::Rejected(rejection),
+            CommandError::Overloaded(full) => Self::Overloaded(full),
+            CommandError::ShuttingDown => Self::ShuttingDown,
+            CommandError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl From<OpenError> for Fault {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Overloaded(full) => Self::Overloaded(full),
+            OpenError::ShuttingDown => Self::ShuttingDown,
+            OpenError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl From<SessionError> for Fault {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::SessionUnknown => Self::SessionUnknown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

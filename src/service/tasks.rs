@@ -1,0 +1,217 @@
+//! `TaskService`: submit, look, follow, cancel.
+
+use std::sync::Arc;
+
+use prost::Message as _;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, codegen::BoxStream};
+
+use crate::{
+    engine::{intake::Violation, readiness},
+    pb,
+    runtime::{Overloaded, PageAfter, Runtime, TaskFilter},
+    types::{
+        contract::Contract,
+        ids::TaskId,
+        limits::fixed::{MAX_PAYLOAD_BYTES, MAX_TEXT_BYTES},
+        outcome::{Cause, TaskState},
+        time::Span,
+    },
+};
+
+use super::{
+    convert::{
+        contract::{contract_out, fingerprint, intake},
+        enums,
+        faults::Faults,
+        task::{point_out, summary_out, task_out},
+        time::timestamp,
+    },
+    follow::{Follow, follow},
+    page::{self, Scope},
+    status::Fault,
+    trace,
+};
+
+/// Tasks a page where nothing is asked for.
+const TASKS_PAGE: usize = 50;
+/// Labels in a filter.
+const MAX_FILTER_LABELS: usize = 8;
+/// Contracts larger than this are checked off the threads that serve calls.
+const LARGE_CONTRACT_BYTES: usize = MAX_PAYLOAD_BYTES / 32;
+
+/// The service.
+pub(crate) struct Tasks {
+    runtime: Runtime,
+    stop: CancellationToken,
+    watches: Arc<Semaphore>,
+}
+
+impl Tasks {
+    /// The service. `max_watches` bounds the streams of `WatchTask`.
+    pub(crate) fn new(runtime: Runtime, stop: CancellationToken, max_watches: usize) -> Self {
+        Self { runtime, stop, watches: Arc::new(Semaphore::new(max_watches)) }
+    }
+
+    /// Completes a contract, or names every fault in it.
+    async fn intake(&self, wire: pb::Contract) -> Result<Contract, Vec<Violation>> {
+        let runtime = self.runtime.clone();
+        let large = wire.encoded_len() > LARGE_CONTRACT_BYTES;
+        let complete = move || intake(wire, runtime.ceilings(), &|agent| runtime.is_known(agent));
+        if !large {
+            return complete();
+        }
+        tokio::task::spawn_blocking(complete).await.unwrap_or_else(|_| {
+            Err(vec![Violation {
+                field: "contract".to_owned(),
+                description: "could not be checked".to_owned(),
+            }])
+        })
+    }
+}
+
+/// The id of a task. A text that is no id names no task.
+pub(crate) fn task_id(text: &str) -> Result<TaskId, Fault> {
+    if text.is_empty() {
+        return Err(Fault::field("task_id", "is required: as SubmitTask returned it"));
+    }
+    text.parse().map_err(|error: crate::types::ids::InvalidName| Fault::field("task_id", error.to_string()))
+}
+
+fn contract(wire: Option<pb::Contract>) -> Result<pb::Contract, Fault> {
+    wire.ok_or_else(|| Fault::field("contract", "is required"))
+}
+
+/// Tells a filter from its wire form; `pb::ListTasksRequest`'s page fields are not looked at.
+fn filter(wire: &pb::ListTasksRequest, faults: &mut Faults) -> TaskFilter {
+    let pb::ListTasksRequest { states, causes, agent, labels, since, page_size: _, page_token: _ } = wire;
+    faults.list("states", states, TaskState::ALL.len());
+    faults.list("causes", causes, Cause::ALL.len());
+    if labels.len() > MAX_FILTER_LABELS {
+        faults.add("labels", format!("has {} entries: write at most {MAX_FILTER_LABELS}", labels.len()));
+    }
+    TaskFilter {
+        states: any_of("states", states, enums::task_state_in, faults),
+        causes: any_of("causes", causes, enums::cause_in, faults),
+        agent: if agent.is_empty() { None } else { faults.name("agent", agent) },
+        labels: labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+        since: timestamp(faults, "since", *since),
+    }
+}
+
+/// The values of a filter; UNSPECIFIED among them means any.
+fn any_of<T>(field: &str, numbers: &[i32], parse: impl Fn(i32) -> Option<T>, faults: &mut Faults) -> Vec<T> {
+    if numbers.contains(&0) {
+        return Vec::new();
+    }
+    let mut parsed = |(index, number): (usize, &i32)| {
+        let names = "one of the names in task.proto";
+        faults.one_of(&format!("{field}[{index}]"), *number, parse(*number), names)
+    };
+    numbers.iter().enumerate().filter_map(&mut parsed).collect()
+}
+
+#[tonic::async_trait]
+impl pb::task_service_server::TaskService for Tasks {
+    type WatchTaskStream = BoxStream<pb::WatchTaskResponse>;
+
+    async fn submit_task(
+        &self,
+        request: Request<pb::SubmitTaskRequest>,
+    ) -> Result<Response<pb::SubmitTaskResponse>, Status> {
+        let trace = trace::context(request.metadata());
+        let pb::SubmitTaskRequest { contract: wire } = request.into_inner();
+        let wire = contract(wire)?;
+        let fingerprint = fingerprint(&wire);
+        let contract = self.intake(wire).await.map_err(Fault::ContractRefused)?;
+        let submitted = self.runtime.submit(contract, fingerprint, trace).await.map_err(Fault::from)?;
+        let crate::runtime::Submitted { task, existing } = submitted;
+        Ok(Response::new(pb::SubmitTaskResponse { task_id: task.to_string(), existing }))
+    }
+
+    async fn check_contract(
+        &self,
+        request: Request<pb::CheckContractRequest>,
+    ) -> Result<Response<pb::CheckContractResponse>, Status> {
+        let pb::CheckContractRequest { contract: wire } = request.into_inner();
+        let response = match self.intake(contract(wire)?).await {
+            Ok(contract) => pb::CheckContractResponse {
+                violations: Vec::new(),
+                points: readiness::points(&contract).into_iter().map(point_out).collect(),
+                effective: Some(contract_out(&contract)),
+            },
+            Err(violations) => pb::CheckContractResponse {
+                violations: violations
+                    .into_iter()
+                    .map(|Violation { field, description }| pb::ContractViolation { field, description })
+                    .collect(),
+                points: Vec::new(),
+                effective: None,
+            },
+        };
+        Ok(Response::new(response))
+    }
+
+    async fn get_task(
+        &self,
+        request: Request<pb::GetTaskRequest>,
+    ) -> Result<Response<pb::GetTaskResponse>, Status> {
+        let pb::GetTaskRequest { task_id: text } = request.into_inner();
+        let view = self.runtime.get(task_id(&text)?).await.map_err(Fault::from)?;
+        Ok(Response::new(pb::GetTaskResponse { task: Some(task_out(&view)) }))
+    }
+
+    async fn list_tasks(
+        &self,
+        request: Request<pb::ListTasksRequest>,
+    ) -> Result<Response<pb::ListTasksResponse>, Status> {
+        let wire = request.into_inner();
+        let mut faults = Faults::default();
+        let filter = filter(&wire, &mut faults);
+        let size = page::size(wire.page_size, TASKS_PAGE, &mut faults);
+        let filter = faults.finish(Some(filter)).map_err(Fault::InvalidMessage)?;
+        let page_token = wire.page_token.clone();
+        let bare = pb::ListTasksRequest { page_size: 0, page_token: String::new(), ..wire };
+        let scope = Scope::of("tasks", &bare);
+        let after = scope.task(&page_token)?;
+        let rows = self.runtime.list(filter, after, size + 1).await.map_err(Fault::from)?;
+        let (rows, next_page_token) = page::cut(rows, size, |last| {
+            scope.after_task(PageAfter { created_at: last.created_at, task: last.task })
+        });
+        let tasks = rows.iter().map(summary_out).collect();
+        Ok(Response::new(pb::ListTasksResponse { tasks, next_page_token }))
+    }
+
+    async fn watch_task(
+        &self,
+        request: Request<pb::WatchTaskRequest>,
+    ) -> Result<Response<Self::WatchTaskStream>, Status> {
+        let pb::WatchTaskRequest { task_id: text, after_seq } = request.into_inner();
+        let task = task_id(&text)?;
+        let after = u64::try_from(after_seq)
+            .map_err(|_| Fault::field("after_seq", format!("is {after_seq}: write 0 or more")))?;
+        let place = self.watches.clone().try_acquire_owned().map_err(|_| {
+            let what = "all places for watching are taken".to_owned();
+            Fault::Overloaded(Overloaded { retry_after: Span::from_secs(5), what })
+        })?;
+        // From the first: records refer to earlier ones, and those are read without being sent.
+        let watch = self.runtime.watch(task, 0).await.map_err(Fault::from)?;
+        Ok(Response::new(follow(Follow::new(task, after, watch, self.stop.clone(), place))))
+    }
+
+    async fn cancel_task(
+        &self,
+        request: Request<pb::CancelTaskRequest>,
+    ) -> Result<Response<pb::CancelTaskResponse>, Status> {
+        let pb::CancelTaskRequest { task_id: text, reason } = request.into_inner();
+        let task = task_id(&text)?;
+        let mut faults = Faults::default();
+        faults.text("reason", &reason, MAX_TEXT_BYTES);
+        let reason = faults.finish(Some(reason)).map_err(Fault::InvalidMessage)?;
+        let cancelled = self.runtime.cancel(task, reason).await.map_err(Fault::from)?;
+        let crate::runtime::Cancelled { summary, already_ended } = cancelled;
+        let summary = Some(summary_out(&summary));
+        Ok(Response::new(pb::CancelTaskResponse { summary, already_ended }))
+    }
+}

@@ -1,0 +1,138 @@
+//! What a worker says under a lease, parsed and carried out: the same for the stream and for the unary calls.
+
+use crate::{
+    pb,
+    runtime::{CommandError, Grant, Runtime},
+    types::{
+        envelope::{Answer, WorkStep},
+        ids::Lease,
+        payload::Payload,
+        usage::{MAX_REPORTED_TOKENS, Usage},
+    },
+};
+
+use super::{
+    convert::{answer, faults::Faults},
+    status::Fault,
+};
+
+/// The longest reason of a request for budget, in bytes.
+const MAX_REASON_BYTES: usize = 1 << 10;
+
+/// One thing said under a lease.
+#[derive(Debug)]
+pub(crate) struct Call {
+    /// The lease.
+    pub(crate) lease: Lease,
+    job: Job,
+}
+
+#[derive(Debug)]
+enum Job {
+    Progress { steps: Vec<WorkStep>, partial: Option<Payload> },
+    Usage { usage: Usage, model: String },
+    Budget { tokens: u64 },
+    Complete { answer: Box<Answer>, model: String },
+}
+
+/// What came of it. Durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// Recorded.
+    Progressed,
+    /// Recorded; the allowance now, in tokens.
+    Usage(u64),
+    /// What was granted.
+    Budget(Grant),
+    /// Answered; whether this very answer had been accepted before.
+    Completed { repeated: bool },
+}
+
+/// A refusal, and the lease it was about, if one could be read.
+pub(crate) type Refused = (Option<Lease>, Fault);
+
+/// The lease of a message. A text that is no lease names none that was ever granted.
+pub(crate) fn lease(text: &str) -> Result<Lease, Fault> {
+    if text.is_empty() {
+        return Err(Fault::field("lease", "is required: the lease of the Assignment, unchanged"));
+    }
+    text.parse().map_err(|_| Fault::Rejected(crate::engine::command::Rejection::LeaseUnknown))
+}
+
+/// Parses a progress report.
+pub(crate) fn progress(wire: pb::Progress) -> Result<Call, Refused> {
+    let pb::Progress { lease: text, steps, partial_result } = wire;
+    let lease = lease(&text).map_err(|fault| (None, fault))?;
+    let mut faults = Faults::default();
+    let steps = answer::work_steps(steps, &mut faults);
+    let partial = faults.payload("progress.partial_result", partial_result.as_ref());
+    finish(lease, faults, Job::Progress { steps, partial })
+}
+
+/// Parses a usage report.
+pub(crate) fn usage(wire: pb::UsageReport) -> Result<Call, Refused> {
+    let pb::UsageReport { lease: text, usage } = wire;
+    let lease = lease(&text).map_err(|fault| (None, fault))?;
+    let mut faults = Faults::default();
+    let Some(usage) = usage else {
+        return Err((Some(lease), Fault::field("usage", "is required: cumulative for the attempt")));
+    };
+    let (usage, model) = answer::usage("usage", usage, &mut faults);
+    finish(lease, faults, Job::Usage { usage, model })
+}
+
+/// Parses a request for budget.
+pub(crate) fn budget(wire: pb::BudgetRequest) -> Result<Call, Refused> {
+    let pb::BudgetRequest { lease: text, tokens, reason } = wire;
+    let lease = lease(&text).map_err(|fault| (None, fault))?;
+    let mut faults = Faults::default();
+    faults.text("budget_request.reason", &reason, MAX_REASON_BYTES);
+    let asked = u64::try_from(tokens).unwrap_or(0);
+    if !(1..=MAX_REPORTED_TOKENS).contains(&asked) {
+        let bounds = format!("is {tokens}: write a number from 1 to {MAX_REPORTED_TOKENS}");
+        faults.add("budget_request.tokens", bounds);
+    }
+    finish(lease, faults, Job::Budget { tokens: asked })
+}
+
+/// Parses an answer.
+pub(crate) fn complete(wire: pb::Complete) -> Result<Call, Refused> {
+    let pb::Complete { lease: text, answer: wire } = wire;
+    let lease = lease(&text).map_err(|fault| (None, fault))?;
+    match answer::answer(wire) {
+        Ok((answer, model)) => Ok(Call { lease, job: Job::Complete { answer: Box::new(answer), model } }),
+        Err(violations) => Err((Some(lease), Fault::InvalidMessage(violations))),
+    }
+}
+
+fn finish(lease: Lease, faults: Faults, job: Job) -> Result<Call, Refused> {
+    let call = faults.finish(Some(Call { lease, job }));
+    call.map_err(|violations| (Some(lease), Fault::InvalidMessage(violations)))
+}
+
+impl Call {
+    /// Carries it out. Returns when it is durable.
+    pub(crate) async fn run(self, runtime: &Runtime) -> Result<Reply, Fault> {
+        let Self { lease, job } = self;
+        let reply = match job {
+            Job::Progress { steps, partial } => {
+                runtime.progress(lease, steps, partial).await.map(|()| Reply::Progressed)
+            }
+            Job::Usage { usage, model } => runtime.usage(lease, usage, model).await.map(Reply::Usage),
+            Job::Budget { tokens } => runtime.request_budget(lease, tokens).await.map(Reply::Budget),
+            Job::Complete { answer, model } => {
+                let repeated = runtime.complete(lease, *answer, model).await;
+                repeated.map(|repeated| Reply::Completed { repeated })
+            }
+        };
+        reply.map_err(under_lease)
+    }
+}
+
+/// The fault of a call under a lease: a task that is not there means a lease that was never granted.
+pub(crate) fn under_lease(error: CommandError) -> Fault {
+    match error {
+        CommandError::NotFound { .. } => Fault::Rejected(crate::engine::command::Rejection::LeaseUnknown),
+        other => other.into(),
+    }
+}

@@ -1,0 +1,78 @@
+//! `kill -9` of a real server process under load, again and again at random points; then the audit:
+//!
+//! - nothing acknowledged is lost: every submitted key still names its task, every acknowledged answer is in the journal;
+//! - nothing is charged twice: what is spent is what the workers used, to the token; what vanished stays reserved;
+//! - open tasks go on after each restart, and a worker that comes back in time keeps its lease.
+//!
+//! How: one server process on one port and one database, restarted after each kill; clients that submit under idempotency
+//! keys until they are acknowledged; workers that answer until they are acknowledged and keep their own books.
+
+mod audit;
+mod load;
+#[allow(clippy::duplicate_mod)]
+#[path = "../support/server.rs"]
+mod server;
+mod worker;
+
+use std::{sync::Arc, time::Duration};
+
+use server::Server;
+
+/// Kills; the seed of their times is printed.
+const KILLS: u32 = 22;
+
+/// A small generator, so that a run's kill points can be had again from its seed.
+struct Dice(u64);
+
+impl Dice {
+    fn from_time() -> Self {
+        let now = std::time::UNIX_EPOCH.elapsed().expect("the clock is past 1970");
+        let given = std::env::var("BAILIWICK_TEST_SEED").ok().and_then(|s| s.parse().ok());
+        let seed = given.unwrap_or_else(|| u64::try_from(now.as_nanos()).unwrap_or(1)) | 1;
+        println!("seed {seed} (BAILIWICK_TEST_SEED sets it)");
+        Self(seed)
+    }
+
+    fn up_to(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_and_nothing_is_charged_twice_when_the_server_is_killed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut server = Server::start(folder.path(), None).await;
+    let uri = server.uri();
+    let books = Arc::new(worker::Books::default());
+    let crew: Vec<_> = (0..3).map(|n| tokio::spawn(worker::run(uri.clone(), n, books.clone()))).collect();
+    books.wait_until_registered(3).await;
+    let load = load::Load::start(&uri, 6);
+
+    let mut dice = Dice::from_time();
+    for _ in 0..KILLS {
+        // Real time, on purpose: a real process is killed at a random point of its real work.
+        tokio::time::sleep(Duration::from_millis(60 + dice.up_to(500))).await;
+        server.kill();
+        server = Server::start(folder.path(), Some(server.port())).await;
+    }
+    let submitted = load.finish().await;
+    let ended = audit::wait_until_ended(&uri, &submitted).await;
+    books.finish().await;
+    for worker in crew {
+        worker.abort();
+    }
+    let found = audit::audit(&uri, &submitted, &ended, &books).await;
+    println!(
+        "{KILLS} kills, {} tasks, {} attempts ({} vanished before a worker heard of them), {} leases kept over a restart",
+        submitted.len(),
+        found.attempts,
+        found.vanished,
+        books.claimed()
+    );
+    assert!(submitted.len() > 100, "there was load: {} tasks", submitted.len());
+    assert!(books.claimed() > 0, "workers that came back in time kept leases");
+    server.stop().await;
+}

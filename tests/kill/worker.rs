@@ -1,0 +1,188 @@
+//! Workers that keep their own books: every lease they were given and what they used under it, answered until acknowledged.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bailiwick::pb::{
+    AgentSpec, Assignment, Complete, CompleteTurnRequest, Credit, HandOff, Heartbeat, Register,
+    SessionRequest, Status, StatusEnvelope, Usage, complete, session_request, session_response,
+    status_envelope::Directive, worker_service_client::WorkerServiceClient,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::{Code, transport::Channel};
+
+/// What a worker takes at once.
+const CONCURRENCY: i32 = 16;
+
+/// One lease, as its worker knows it.
+#[derive(Clone)]
+pub(crate) struct Entry {
+    pub(crate) task: String,
+    pub(crate) tokens: i64,
+    /// Whether the answer was accepted; `None` while it is under way.
+    pub(crate) accepted: Option<bool>,
+}
+
+/// The books of all workers.
+#[derive(Default)]
+pub(crate) struct Books {
+    leases: Mutex<BTreeMap<String, Entry>>,
+    registered: Mutex<BTreeSet<usize>>,
+    claimed: Mutex<u32>,
+}
+
+impl Books {
+    pub(crate) fn entries(&self) -> BTreeMap<String, Entry> {
+        self.leases.lock().expect("no worker panics").clone()
+    }
+
+    pub(crate) fn claimed(&self) -> u32 {
+        *self.claimed.lock().expect("no worker panics")
+    }
+
+    pub(crate) async fn wait_until_registered(&self, workers: usize) {
+        while self.registered.lock().expect("no worker panics").len() < workers {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until every lease is accounted for.
+    pub(crate) async fn finish(&self) {
+        while self.entries().values().any(|entry| entry.accepted.is_none()) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// Serves for ever, over every restart.
+pub(crate) async fn run(uri: String, number: usize, books: Arc<Books>) {
+    let endpoint = tonic::transport::Endpoint::from_shared(uri).expect("a URI");
+    let client = WorkerServiceClient::new(endpoint.connect_lazy());
+    let held = Arc::new(Mutex::new(BTreeSet::new()));
+    loop {
+        if let Err(status) = session(client.clone(), number, &books, &held).await {
+            assert_ne!(status.code(), Code::InvalidArgument, "{status:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+}
+
+type Held = Arc<Mutex<BTreeSet<String>>>;
+
+async fn session(
+    mut client: WorkerServiceClient<Channel>,
+    number: usize,
+    books: &Arc<Books>,
+    held: &Held,
+) -> Result<(), tonic::Status> {
+    let (up, requests) = mpsc::unbounded_channel();
+    let mut id = 0;
+    let mut say = |message| {
+        id += 1;
+        let _ = up.send(SessionRequest { message_id: id, message: Some(message) });
+    };
+    let holds: Vec<_> = held.lock().expect("no worker panics").iter().cloned().collect();
+    let agents = ["relay", "finish"].map(|name| AgentSpec { name: name.to_owned(), ..AgentSpec::default() });
+    say(session_request::Message::Register(Register {
+        worker_id: format!("killer-{number}"),
+        agents: agents.to_vec(),
+        max_concurrency: CONCURRENCY,
+        held_leases: holds.clone(),
+        ..Register::default()
+    }));
+    let free = CONCURRENCY - i32::try_from(holds.len()).unwrap_or(CONCURRENCY);
+    if free > 0 {
+        say(session_request::Message::Credit(Credit { slots: free, agent: String::new() }));
+    }
+    let mut down = client.session(UnboundedReceiverStream::new(requests)).await?.into_inner();
+    let (done, mut finished) = mpsc::unbounded_channel();
+    let mut beat = tokio::time::interval(Duration::from_millis(400));
+    loop {
+        tokio::select! {
+            message = down.message() => match message?.and_then(|response| response.message) {
+                None => return Ok(()),
+                Some(session_response::Message::Registered(registered)) => {
+                    books.registered.lock().expect("no worker panics").insert(number);
+                    *books.claimed.lock().expect("no worker panics") +=
+                        u32::try_from(registered.live_leases.len()).unwrap_or(0);
+                }
+                Some(session_response::Message::Assignment(assignment)) => {
+                    begin(client.clone(), assignment, books, held, done.clone());
+                }
+                Some(session_response::Message::Refusal(refusal)) => {
+                    panic!("refused: {} {}", refusal.reason, refusal.message)
+                }
+                Some(_) => {}
+            },
+            Some(()) = finished.recv() => {
+                say(session_request::Message::Credit(Credit { slots: 1, agent: String::new() }));
+            }
+            _ = beat.tick() => say(session_request::Message::Heartbeat(Heartbeat {})),
+        }
+    }
+}
+
+fn begin(
+    client: WorkerServiceClient<Channel>,
+    assignment: Assignment,
+    books: &Arc<Books>,
+    held: &Held,
+    done: mpsc::UnboundedSender<()>,
+) {
+    let lease = assignment.lease.clone();
+    let tokens = i64::from(assignment.turn) * 100 + i64::from(assignment.attempt);
+    let entry = Entry { task: assignment.task_id.clone(), tokens, accepted: None };
+    let before = books.leases.lock().expect("no worker panics").insert(lease.clone(), entry);
+    assert!(before.is_none(), "no lease is assigned twice");
+    held.lock().expect("no worker panics").insert(lease.clone());
+    let (books, held) = (books.clone(), held.clone());
+    tokio::spawn(async move {
+        // Most turns are short; some outlive a restart.
+        let millis = if assignment.task_id.ends_with(['0', '1', '2']) { 900 } else { 15 };
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        let accepted = answer(client, &assignment, tokens).await;
+        if let Some(entry) = books.leases.lock().expect("no worker panics").get_mut(&lease) {
+            entry.accepted = Some(accepted);
+        }
+        held.lock().expect("no worker panics").remove(&lease);
+        let _ = done.send(());
+    });
+}
+
+/// Answers until the answer is acknowledged (true) or refused for good (false).
+async fn answer(mut client: WorkerServiceClient<Channel>, assignment: &Assignment, tokens: i64) -> bool {
+    loop {
+        let complete = Complete {
+            lease: assignment.lease.clone(),
+            answer: Some(complete::Answer::Envelope(envelope(assignment, tokens))),
+        };
+        let mut request = tonic::Request::new(CompleteTurnRequest { complete: Some(complete) });
+        request.set_timeout(Duration::from_secs(5));
+        match client.complete_turn(request).await {
+            Ok(_) => return true,
+            Err(status) if status.code() == Code::FailedPrecondition => return false,
+            Err(status) => {
+                assert_ne!(status.code(), Code::NotFound, "a lease that was assigned is known: {status:?}");
+                assert_ne!(status.code(), Code::InvalidArgument, "{status:?}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+}
+
+fn envelope(assignment: &Assignment, tokens: i64) -> StatusEnvelope {
+    let hand_off = Directive::HandOff(HandOff { agent: "finish".to_owned(), input: None });
+    let is_relay = assignment.agent == "relay";
+    StatusEnvelope {
+        status: Status::Success.into(),
+        result: Some(prost_types::Value { kind: Some(prost_types::value::Kind::NumberValue(1.0)) }),
+        confidence: Some(1.0),
+        usage: Some(Usage { input_tokens: tokens, ..Usage::default() }),
+        directive: is_relay.then_some(hand_off),
+        ..StatusEnvelope::default()
+    }
+}

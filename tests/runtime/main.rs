@@ -1,0 +1,12 @@
+//! The runtime, from outside: a store in memory, a clock that stands until it is moved, and workers that are plain code.
+//! Nothing here waits for real time.
+
+mod kit;
+
+mod failures;
+mod flow;
+mod leases;
+mod limits;
+mod restart;
+mod sessions;
+mod watching;

@@ -1,0 +1,57 @@
+// The agent that `bailiwick conformance` drives: its input says what to do. Not an example of real work.
+
+import { Answer, Context, Retryable, Worker } from "./bailiwick-worker.js";
+
+interface Seen {
+  granted: number[];
+  lineage: string[];
+}
+
+type Action = Partial<{
+  usage: { input_tokens?: number; output_tokens?: number };
+  progress: { text?: string; partial?: unknown };
+  request_budget: number;
+  sleep_ms: number;
+  lineage: boolean;
+  fail: string;
+  fail_retryable: string;
+}>;
+
+async function act(ctx: Context, action: Action, seen: Seen): Promise<void> {
+  if (action.usage) {
+    ctx.usage({ inputTokens: action.usage.input_tokens ?? 0, outputTokens: action.usage.output_tokens ?? 0 });
+  } else if (action.progress) ctx.progress(action.progress.text, action.progress.partial);
+  else if (action.request_budget !== undefined) seen.granted.push(await ctx.requestBudget(action.request_budget));
+  else if (action.sleep_ms !== undefined) await ctx.sleep(action.sleep_ms);
+  else if (action.lineage) seen.lineage = (await ctx.lineage()).map((entry) => entry.id);
+  else if (action.fail !== undefined) throw new Error(action.fail);
+  else if (action.fail_retryable !== undefined) throw new Retryable(action.fail_retryable);
+  else throw new Error(`unknown action ${JSON.stringify(action)}`);
+}
+
+const worker = new Worker();
+
+worker.agent(
+  "conformance",
+  async (ctx) => {
+    const seen: Seen = { granted: [], lineage: ctx.assignment.lineage.map((entry) => entry.id) };
+    for (const action of ctx.input?.actions ?? []) await act(ctx, action, seen);
+    if (ctx.isDecide) return { decision: "completePartial", reason: "conformance" };
+    const said = ctx.input?.answer;
+    if (said) {
+      const { status = "success", result, confidence, reason, inputs_used, hand_off, ask_human } = said;
+      const why = reason ?? (status === "success" ? "" : "no reason was given");
+      const answer: Answer = { status, result, confidence, reason: why, inputsUsed: inputs_used, handOff: hand_off };
+      return { ...answer, askHuman: ask_human };
+    }
+    const { notes, attempt, idempotencyKey, traceparent } = ctx.assignment;
+    const result = {
+      ...seen, allowance: ctx.allowance, notes, attempt, idempotency_key: idempotencyKey, traceparent,
+      child_traceparent: ctx.childTraceparent(),
+    };
+    return { confidence: 1, result };
+  },
+  { description: "Does what its input says, so that a server can test the worker under it." },
+);
+
+await worker.run();
