@@ -301,9 +301,10 @@ async fn a_shutdown_tells_everybody_and_ends_every_stream() {
     .await;
     let mut worker = stage.worker("w1", &["solver"]).await;
     worker.credit(1).await;
-    let task_id = stage.submit(contract("solver")).await;
+    stage.submit(contract("solver")).await;
     let work = worker.assignment().await;
-    let watched = pb::WatchTaskRequest { task_id, after_seq: 0 };
+    let waits = stage.submit(contract("solver")).await;
+    let watched = pb::WatchTaskRequest { task_id: waits, after_seq: 0 };
     let mut watch = stage.tasks().watch_task(watched).await.expect("it is there").into_inner();
     let watched = tokio::spawn(async move {
         loop {

@@ -14,6 +14,7 @@ impl Task {
         let turn = self.turn(lease.turn).ok_or(Rejection::LeaseUnknown)?;
         match turn.live() {
             Some(live) if live.lease == *lease => Ok(self.lineage_for(turn, usize::MAX).0),
+            _ if !turn.attempts.iter().any(|attempt| attempt.lease == *lease) => Err(Rejection::LeaseUnknown),
             Some(_) | None => Err(Rejection::LeaseNotLive("history is read under a live lease".to_owned())),
         }
     }

@@ -301,7 +301,7 @@ impl Runtime {
         if self.is_closing() {
             return Err(OpenError::ShuttingDown);
         }
-        if self.0.dispatch.sessions() >= options.max_sessions {
+        if !self.0.dispatch.has_room(&worker, options.max_sessions) {
             let what = format!("{} sessions are open, the most there may be", options.max_sessions);
             return Err(Overloaded::new(FULL_RETRY, what).into());
         }

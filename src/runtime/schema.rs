@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use jsonschema::{PatternOptions, Validator};
@@ -13,7 +13,7 @@ use crate::{store::StoreError, types::payload::Payload};
 
 /// Compiled schemas kept.
 const MAX_COMPILED: usize = 512;
-/// Results larger than this are checked off the async threads, in bytes.
+/// Results larger than this are checked off the async threads, in bytes; and so is the first against a schema.
 const MAX_INLINE_BYTES: usize = 8 << 10;
 /// Findings listed for one result.
 const MAX_FINDINGS: usize = 10;
@@ -45,7 +45,8 @@ impl Schemas {
         schema: Payload,
         result: &Payload,
     ) -> Result<Vec<String>, StoreError> {
-        if result.as_str().len() <= MAX_INLINE_BYTES {
+        let compiled = self.compiled().contains_key(schema.as_str());
+        if compiled && result.as_str().len() <= MAX_INLINE_BYTES {
             return Ok(self.findings(&schema, result));
         }
         let (schemas, result) = (Arc::clone(self), result.clone());
@@ -66,14 +67,17 @@ impl Schemas {
         validator.iter_errors(&value).take(MAX_FINDINGS).map(found).collect()
     }
 
+    fn compiled(&self) -> MutexGuard<'_, HashMap<String, Arc<Validator>>> {
+        self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn validator(&self, schema: &Payload) -> Result<Arc<Validator>, String> {
-        let lock = || self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(validator) = lock().get(schema.as_str()) {
+        if let Some(validator) = self.compiled().get(schema.as_str()) {
             return Ok(Arc::clone(validator));
         }
         // Compiled outside the lock: two at once may do it twice, none waits.
         let validator = Arc::new(compile(schema)?);
-        let mut compiled = lock();
+        let mut compiled = self.compiled();
         if compiled.len() >= MAX_COMPILED {
             compiled.clear();
         }

@@ -43,13 +43,8 @@ impl Stage {
     }
 
     pub async fn with(runtime: RuntimeOptions, server: ServerOptions) -> Self {
-        let options = AppOptions {
-            listen: "127.0.0.1:0".parse().expect("an address"),
-            store: StoreChoice::Memory,
-            runtime,
-            server,
-            grace: Duration::from_secs(10),
-        };
+        let grace = Duration::from_secs(10);
+        let options = AppOptions { runtime, server, grace, ..AppOptions::on_loopback(StoreChoice::Memory) };
         let running = app::serve(options).await.expect("it starts");
         let url = format!("http://{}", running.local_addr());
         let channel = Endpoint::from_shared(url).expect("a URL").connect_lazy();

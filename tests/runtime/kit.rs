@@ -56,6 +56,8 @@ struct Gate {
     shut: bool,
     /// Commits that have come to the gate.
     arrived: u64,
+    /// Which of them fail: every so-manieth; 0: none.
+    fail_every: u64,
 }
 
 impl Gated {
@@ -73,16 +75,23 @@ impl Gated {
         self.gate.lock().expect("no panic under it").arrived
     }
 
-    fn pass(&self) {
+    /// Makes one in `n` commits fail from now on; 0: none.
+    pub(crate) fn fail_every(&self, n: u64) {
+        self.gate.lock().expect("no panic under it").fail_every = n;
+    }
+
+    fn pass(&self) -> Result<(), StoreError> {
         let mut gate = self.gate.lock().expect("no panic under it");
         gate.arrived += 1;
+        let fails = gate.fail_every > 0 && gate.arrived.is_multiple_of(gate.fail_every);
         drop(self.moved.wait_while(gate, |gate| gate.shut).expect("no panic under it"));
+        if fails { Err(StoreError::Unavailable("this one fails".to_owned())) } else { Ok(()) }
     }
 }
 
 impl Store for Gated {
     fn commit(&self, appends: &[Append]) -> Result<u64, StoreError> {
-        self.pass();
+        self.pass()?;
         self.memory.commit(appends)
     }
     fn events(&self, task: TaskId, after: u64, limit: usize) -> Result<Vec<StoredEvent>, StoreError> {

@@ -63,7 +63,9 @@ async fn sessions_are_bounded() {
     };
     let refused = world.runtime.open_session(second()).await.map(drop);
     assert!(matches!(refused, Err(OpenError::Overloaded(_))), "{refused:?}");
-    world.runtime.close_session(first.session);
+    let again = world.worker("w1", &["a"], 1).await;
+    assert!(world.runtime.heartbeat(first.session).is_err(), "its own session is no obstacle");
+    world.runtime.close_session(again.session);
     assert!(world.runtime.open_session(second()).await.is_ok());
 }
 

@@ -28,9 +28,11 @@ pub(in crate::runtime) struct Arrival {
 }
 
 impl Dispatch {
-    /// Sessions that are open.
-    pub(in crate::runtime) fn sessions(&self) -> usize {
-        self.state().workers.by_session.len()
+    /// Whether the worker may have a session: there is room, or it has one that the new one supersedes.
+    pub(in crate::runtime) fn has_room(&self, worker: &WorkerId, max_sessions: usize) -> bool {
+        let state = self.state();
+        let has_one = || state.workers.by_id.get(worker).is_some_and(|worker| worker.session.is_some());
+        state.workers.by_session.len() < max_sessions || has_one()
     }
 
     /// Opens a session, ending the worker's earlier one. Returns which of the leases it says it holds are live; those it

@@ -28,8 +28,9 @@ pub(super) struct Batch {
     touched: BTreeMap<TaskId, Touched>,
     events: usize,
     pub(super) releases: Vec<Release>,
-    /// Leases whose workers have been told to stop already.
-    pub(super) told: Vec<Ending>,
+    /// Leases to be ended all the same should the batch fail: their workers have been told to stop already, or have come back
+    /// without them.
+    pub(super) regardless: Vec<Ending>,
 }
 
 struct Touched {
@@ -44,7 +45,7 @@ pub(super) struct InFlight {
     /// Its tasks, with the number of their last event in it.
     pub(super) tasks: Vec<(TaskId, u64)>,
     pub(super) releases: Vec<Release>,
-    pub(super) told: Vec<Ending>,
+    pub(super) regardless: Vec<Ending>,
 }
 
 impl Batch {
@@ -76,7 +77,7 @@ impl Batch {
 
     /// The appends for the store, and what waits for them. `summary` gives a task's row as it stands now.
     pub(super) fn close(self, summary: impl Fn(TaskId) -> Option<SummaryRow>) -> (Vec<Append>, InFlight) {
-        let Self { number, touched, events: _, releases, told } = self;
+        let Self { number, touched, events: _, releases, regardless } = self;
         let mut appends = Vec::with_capacity(touched.len());
         for (task, Touched { expected_seq, events, escalations }) in touched {
             let Some(summary) = summary(task) else { continue };
@@ -84,6 +85,6 @@ impl Batch {
             appends.push(Append { task, expected_seq, events, summary, escalations });
         }
         let tasks = appends.iter().map(|append| (append.task, append.summary.seq)).collect();
-        (appends, InFlight { number, tasks, releases, told })
+        (appends, InFlight { number, tasks, releases, regardless })
     }
 }

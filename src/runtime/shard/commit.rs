@@ -49,7 +49,7 @@ impl Shard {
     }
 
     fn durable(&mut self, batch: InFlight, end: u64) {
-        let InFlight { number, tasks, releases, told: _ } = batch;
+        let InFlight { number, tasks, releases, regardless: _ } = batch;
         for release in releases {
             self.release(release, None);
         }
@@ -68,13 +68,13 @@ impl Shard {
 
     /// Nothing of this batch ever happened. Its tasks are dropped once all that builds on them has failed too.
     fn void(&mut self, batch: InFlight, error: &StoreError) {
-        let InFlight { number: _, tasks, releases, told } = batch;
+        let InFlight { number: _, tasks, releases, regardless } = batch;
         tracing::error!(%error, tasks = tasks.len(), "a commit failed: its tasks are rebuilt from the journal");
         for release in releases {
             self.release(release, Some(error));
         }
         self.failed.extend(tasks.iter().map(|(task, _)| *task));
-        for ending in told {
+        for ending in regardless {
             self.hydration.follow_up(ending);
         }
     }

@@ -157,9 +157,10 @@ impl Shard {
     }
 
     fn end_lease(&mut self, ending: Ending, now: Timestamp) {
-        let Ending { lease, end, reason } = ending;
+        let Ending { lease, end, reason } = ending.clone();
         let command = Command::EndLease { lease, end, reason };
         if let Some(Ok(decided)) = self.with_task(lease.task, now, |task, env| task.decide(command, env)) {
+            self.batch.regardless.push(ending);
             self.absorb(lease.task, decided, None, now);
             self.residents.settle(lease.task, now, false);
         }
@@ -254,7 +255,7 @@ impl Shard {
                 if told {
                     self.note_kill(lease, cause, arrived);
                     let reason = "it was told to stop, but the reason could not be made durable".to_owned();
-                    self.batch.told.push(Ending { lease, end: AttemptEnd::Released, reason });
+                    self.batch.regardless.push(Ending { lease, end: AttemptEnd::Released, reason });
                 }
             }
             Effect::Close { lease, worker: _ } => self.orders.extend(self.shared.dispatch.closed(&lease)),
