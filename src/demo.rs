@@ -2,7 +2,7 @@
 //! scenes show what happens when agents misbehave. Nothing here decides about a task, and no figure is printed that was not
 //! measured: expectations are fixed, results come from the journal.
 //!
-//! `crew` is the worker side (`bailiwick crew ROLE`), everything else the client's: `processes` starts and ends them,
+//! `crew` is the worker side (`bailiwick crew ROLE`), `guard` ends other languages' workers, everything else is the client's: `processes` starts and ends them,
 //! `languages` finds those of other languages, `task` submits and watches, `record` sums events up by itself, `show`
 //! speaks, `audit` and `scenes` are what is shown.
 
@@ -11,6 +11,7 @@ mod budget;
 pub mod crew;
 mod files;
 mod finding;
+pub mod guard;
 mod ignored;
 mod languages;
 mod processes;
@@ -55,6 +56,8 @@ pub use self::languages::Language;
 
 /// How long one call of the demo's own client may take.
 const CALL: Duration = Duration::from_secs(30);
+/// Where traces go, if anywhere.
+const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -95,7 +98,7 @@ pub async fn run(options: DemoOptions, terminal: &mut Terminal) -> Result<Exit, 
     let server = server::start(&place.data).await?;
     let addr = server.local_addr();
     let mut crew = Crew::new(addr, place.logs.clone());
-    let stage = Stage { root, listing, addr, summary: String::new(), yes: options.yes };
+    let stage = Stage { root, listing, addr, summary: String::new(), task: String::new(), yes: options.yes };
     let mut show = Show::new(terminal, options.json);
     let ended = tokio::select! {
         ended = play(&options, stage, &place, &mut crew, &mut show) => ended,
@@ -147,6 +150,7 @@ async fn play(
     let done = audit::run(&client, show, &stage.root, &stage.listing, &specialists).await?;
     let report = Report::of(&done);
     stage.summary.clone_from(&report.summary);
+    done.id().clone_into(&mut stage.task);
     conclude(&report, &done, crew, show)?;
     where_to_look(&stage, &done, show)?;
 
@@ -209,9 +213,10 @@ async fn gather(
     }
     let (members, material) = (crew.members().len(), &stage.listing);
     show.say(format!(
-        "  {members} worker processes; {} text files of {} bytes",
+        "  {members} worker processes; {} text files of {} bytes{}",
         text::number(i64::try_from(material.files.len()).unwrap_or(i64::MAX)),
-        text::number(i64::try_from(material.bytes).unwrap_or(i64::MAX))
+        text::number(i64::try_from(material.bytes).unwrap_or(i64::MAX)),
+        if material.cut { ", the first of more: name a smaller folder for the rest" } else { "" }
     ))?;
     Ok((specialists, skipped))
 }
@@ -231,7 +236,15 @@ fn where_to_look(stage: &Stage, done: &Done, show: &Show<'_>) -> Result<(), Fail
     show.heading("where to look next (while the demo runs, in another terminal)")?;
     show.say(format!("  bailiwick get {id} --addr {addr}"))?;
     show.say(format!("  bailiwick watch {id} --addr {addr}"))?;
-    show.say(format!("  bailiwick inbox --addr {addr}"))
+    show.say(format!("  bailiwick inbox --addr {addr}"))?;
+    let trace = text::clean(&done.task.trace_id);
+    if std::env::var_os(ENDPOINT).is_some_and(|set| !set.is_empty()) {
+        return show
+            .say(format!("  Jaeger: http://127.0.0.1:16686/trace/{trace} (if that is where its page is)"));
+    }
+    show.say(format!(
+        "  Jaeger: run it, then the demo with {ENDPOINT}=http://127.0.0.1:4317: a task is one trace"
+    ))
 }
 
 async fn play_scenes(
@@ -296,10 +309,7 @@ async fn afterwards(
         return Ok(());
     }
     show.heading("afterwards")?;
-    show.say(format!("  the record stays: bailiwick serve --data {data}   then: bailiwick list"))?;
-    show.say(format!(
-        "  or as it is:      sqlite3 {data} .tables;   workers' logs: {}",
-        place.logs.display()
-    ))?;
-    show.say("  as traces:        OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317 on `bailiwick serve`, then Jaeger")
+    show.say(format!("  the record stays: bailiwick serve --data {data}"))?;
+    show.say(format!("                    and then: bailiwick list, bailiwick get {}", stage.task))?;
+    show.say(format!("  the workers' logs: {}", place.logs.display()))
 }

@@ -43,8 +43,12 @@ pub struct DemoArgs {
 
 /// A process of the demo's crew; started by the demo, not by people.
 #[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
 pub struct CrewArgs {
     /// Which.
     #[arg(value_enum)]
-    pub role: Role,
+    pub role: Option<Role>,
+    /// Run this script of a worker in another language, and end it when stdin ends.
+    #[arg(long, value_name = "SCRIPT")]
+    pub guard: Option<PathBuf>,
 }

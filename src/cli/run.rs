@@ -11,7 +11,7 @@ use crate::{
     app::{self, AppError, Ended},
     config::Settings,
     conformance as cases,
-    demo::DemoOptions,
+    demo::{self, DemoOptions},
     telemetry::logging,
 };
 
@@ -53,16 +53,20 @@ fn not_started(error: &AppError) -> Failure {
 pub async fn demo(args: DemoArgs, terminal: &mut Terminal) -> Result<Exit, Failure> {
     let DemoArgs { dir, audit_only, json, yes, keep, languages, workers, setup_limit } = args;
     let options = DemoOptions { dir, scenes: !audit_only, json, yes, keep, languages, workers, setup_limit };
-    crate::demo::run(options, terminal).await
+    demo::run(options, terminal).await
 }
 
 /// Is a process of the demo's crew.
 ///
 /// # Errors
-/// When the worker cannot be set up.
+/// When the worker cannot be set up or fails.
 pub async fn crew(args: CrewArgs) -> Result<Exit, Failure> {
-    let CrewArgs { role } = args;
-    crate::demo::crew::serve(role).await
+    let CrewArgs { role, guard } = args;
+    match (role, guard) {
+        (Some(role), _) => demo::crew::serve(role).await,
+        (None, Some(script)) => demo::guard::run(&script).await,
+        (None, None) => Err(Failure::new(Exit::Usage, "name a role or a script to guard")),
+    }
 }
 
 /// Drives a worker through the cases of the protocol.

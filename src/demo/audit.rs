@@ -26,9 +26,11 @@ use crate::{
 /// The share of findings that must hold for the audit to succeed.
 const MIN_CONFIDENCE: f64 = 0.8;
 /// Findings of one specialist that are printed; the record has all.
-const PRINTED: usize = 12;
-/// Characters of a finding's text that are printed.
-const TEXT: usize = 100;
+const PRINTED: usize = 8;
+/// Characters of a finding that are printed.
+const TEXT: usize = 140;
+/// What somebody can act on comes first.
+const ORDER: [&str; 6] = ["unfinished", "links", "twins", "licences", "structure", "summary"];
 
 /// Runs the audit of `root` by `specialists`.
 pub(super) async fn run(
@@ -89,7 +91,10 @@ impl Report {
     /// The findings in lines, grouped by specialist.
     pub(super) fn lines(&self, look: Look, crew: &Crew) -> Vec<String> {
         let mut lines = Vec::new();
-        for (agent, said) in &self.specialists {
+        let place = |agent: &str| ORDER.iter().position(|known| *known == agent).unwrap_or(ORDER.len());
+        let mut specialists: Vec<_> = self.specialists.iter().collect();
+        specialists.sort_by_key(|(agent, _)| place(agent));
+        for (agent, said) in specialists {
             let summary = clip(said["summary"].as_str().unwrap_or_default(), 300);
             let language = crew.language_of(agent);
             lines.push(format!("{} ({language}): {summary}", look.paint(Tone::Strong, &clean(agent))));
@@ -110,13 +115,17 @@ impl Report {
 
 /// A finding in a line: its place first, so that an editor can follow it.
 fn one(look: Look, finding: &Finding, why: Option<&str>) -> String {
-    let mut line = format!("    {}  {}", clean(&finding.place()), clean(&finding.kind));
-    for part in [&finding.text, &finding.note] {
-        if !part.is_empty() {
-            line.push_str(": ");
-            line.push_str(&clip(part, TEXT));
-        }
-    }
+    let Finding { kind, text, note, value, .. } = finding;
+    let unit = if kind == "length" { "line" } else { "byte" };
+    let figure = value.map(|value| plural(i64::try_from(value).unwrap_or(i64::MAX), unit));
+    // A note often says the text again, or the text the note.
+    let said = match (text.as_str(), note.as_str()) {
+        (text, note) if note.is_empty() || text.contains(note) => text.to_owned(),
+        (text, note) if text.is_empty() || note.contains(text) => note.to_owned(),
+        (text, note) => format!("{} ({note})", clip(text, TEXT / 2)),
+    };
+    let said: Vec<String> = figure.into_iter().chain(Some(said).filter(|said| !said.is_empty())).collect();
+    let line = format!("    {}  {}: {}", clean(&finding.place()), clean(kind), clip(&said.join(", "), TEXT));
     match why {
         None => line,
         Some(why) => look.paint(Tone::Bad, &format!("{line} [not confirmed: {}]", clip(why, TEXT))),

@@ -7,6 +7,8 @@ mod reviewer;
 mod shuttle;
 mod spender;
 mod structure;
+#[cfg(test)]
+mod together;
 mod unfinished;
 
 use std::{io::Read as _, path::PathBuf, time::Duration};
@@ -100,7 +102,7 @@ pub async fn serve(role: Role) -> Result<Exit, Failure> {
 }
 
 /// Ends with a signal, or when stdin does: the demo holds its other end, so that nobody outlives it, however it ends.
-async fn told_to_end() {
+pub(super) async fn told_to_end() {
     use tokio::signal::unix::{SignalKind, signal};
     let (gone, parent) = oneshot::channel::<()>();
     // A thread of its own: a read that never ends would hold the runtime's shutdown up.

@@ -108,6 +108,13 @@ pub(super) async fn set_up(
     for Skipped { language, reason } in &skipped {
         show.say(format!("  {:<11} skipped: {reason}", language.title()))?;
     }
+    if !running.is_empty() {
+        let limit = humantime::format_duration(limit);
+        show.say(format!(
+            "  setting up {} more, at most {limit} each; long only the first time",
+            running.len()
+        ))?;
+    }
     while !running.is_empty() {
         show.progress(&format!("setting up {} more (at most {}s)", running.len(), limit.as_secs()));
         let Some(Ok((language, script, took, done))) = running.join_next().await else { continue };

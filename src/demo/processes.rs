@@ -48,10 +48,8 @@ impl Crew {
 
     /// Starts a process of this binary; gives the worker's id.
     pub(super) fn start_role(&mut self, role: Role) -> Result<String, Failure> {
-        let binary = std::env::current_exe().map_err(|error| Failure::from(error.to_string()))?;
-        let name = clap::ValueEnum::to_possible_value(&role).map(|v| v.get_name().to_owned());
-        let mut command = Command::new(binary);
-        command.arg("crew").arg(name.unwrap_or_default()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut command = this_binary()?;
+        command.arg(role.agent()).stdout(Stdio::piped());
         self.start(command, role.agent(), "Rust")
     }
 
@@ -62,8 +60,8 @@ impl Crew {
         agent: &str,
         language: &'static str,
     ) -> Result<String, Failure> {
-        let mut command = Command::new(script);
-        command.arg("example").stdin(Stdio::null()).stdout(Stdio::null());
+        let mut command = this_binary()?;
+        command.arg("--guard").arg(script).stdout(Stdio::null());
         self.start(command, agent, language)
     }
 
@@ -82,6 +80,7 @@ impl Crew {
             .env("BAILIWICK_ADDR", self.addr.to_string())
             .env("BAILIWICK_WORKER_ID", &id)
             .env_remove("BAILIWICK_CONCURRENCY")
+            .stdin(Stdio::piped())
             .stderr(log)
             .process_group(0)
             .kill_on_drop(true)
@@ -148,6 +147,15 @@ impl Crew {
             wait.await;
         }
     }
+}
+
+/// `bailiwick crew`, whatever this binary is called.
+fn this_binary() -> Result<Command, Failure> {
+    let binary = std::env::current_exe()
+        .map_err(|error| Failure::from(format!("this binary cannot be found again: {error}")))?;
+    let mut command = Command::new(binary);
+    command.arg("crew");
+    Ok(command)
 }
 
 /// Waits for a process that was told to end, and kills its group when it does not.

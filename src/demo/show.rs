@@ -11,7 +11,7 @@ use crate::{
     console::{
         Look, Tone,
         events::Story,
-        text::{clean, clip, number},
+        text::{clean, clip, number, tokens},
         turns, words,
     },
     pb::{self, task_event::Event},
@@ -165,9 +165,10 @@ impl Board {
                     row.said = clip(&step.content, 60);
                 }
             }),
-            Event::UsageRecorded(it) => {
-                let tokens = crate::console::text::tokens(it.usage.as_ref());
-                self.row(it.turn, |row| row.tokens = tokens);
+            Event::UsageRecorded(pb::UsageRecorded { turn, usage, .. })
+            | Event::LateUsage(pb::LateUsage { turn, usage, .. }) => {
+                let tokens = tokens(usage.as_ref());
+                self.row(*turn, |row| row.tokens = tokens);
             }
             Event::TurnAnswered(it) => self.row(it.turn, |row| row.answered(it)),
             Event::AttemptEnded(it) => self.row(it.turn, |row| {
@@ -217,7 +218,7 @@ impl Board {
             counters.decides,
         );
         let tone = words::state_tone(self.summary.state);
-        let mut lines = vec![look.paint(tone, &clip(&head, width)), clip(&self.ledger(), width)];
+        let mut lines = vec![look.paint(tone, &cut(&head, width)), cut(&self.ledger(), width)];
         for (turn, row) in self.rows.iter().skip(self.rows.len().saturating_sub(ROWS)) {
             let line = format!(
                 "{turn:>3} {:<11} {:<16} {:>10}  {:<19} {}",

@@ -24,6 +24,8 @@ pub(super) struct Stage {
     pub(super) addr: SocketAddr,
     /// The audit's summary.
     pub(super) summary: String,
+    /// The audit's task.
+    pub(super) task: String,
     /// Whether nobody is to be asked.
     pub(super) yes: bool,
 }

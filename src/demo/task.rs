@@ -167,7 +167,8 @@ impl Done {
     }
 }
 
-async fn get(client: &Client, show: &Show<'_>, id: &str) -> Result<pb::Task, Failure> {
+/// A task as the server tells it.
+pub(super) async fn get(client: &Client, show: &Show<'_>, id: &str) -> Result<pb::Task, Failure> {
     let request = pb::GetTaskRequest { task_id: id.to_owned() };
     let answer = client.ask(show.terminal(), client.tasks.clone().get_task(request)).await?;
     answer.task.ok_or_else(|| Failure::from("the server has answered without a task".to_owned()))

@@ -79,18 +79,24 @@ impl Tally {
         let mut findings = Vec::new();
         self.files.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         for (path, bytes, _) in self.files.iter().take(LARGEST) {
-            findings.push(figure("size", path, *bytes, format!("{bytes} bytes, one of the largest files")));
+            findings.push(figure("size", path, *bytes, "one of the largest files"));
         }
         self.files.sort_by(|a, b| b.2.cmp(&a.2).then_with(|| a.0.cmp(&b.0)));
         for (path, _, lines) in self.files.iter().take(LARGEST) {
-            findings.push(figure("length", path, *lines, format!("{lines} lines, one of the longest files")));
+            findings.push(figure("length", path, *lines, "one of the longest files"));
         }
         json!({"summary": summary, "facts": facts, "findings": findings})
     }
 }
 
-fn figure(kind: &str, path: &str, value: u64, note: String) -> Finding {
-    Finding { kind: kind.into(), path: path.into(), note, value: Some(value), ..Finding::default() }
+fn figure(kind: &str, path: &str, value: u64, note: &str) -> Finding {
+    Finding {
+        kind: kind.into(),
+        path: path.into(),
+        note: note.into(),
+        value: Some(value),
+        ..Finding::default()
+    }
 }
 
 /// The language of a file, by the end of its name.

@@ -13,10 +13,7 @@ use tokio::{sync::mpsc, time::Instant};
 use super::Scene;
 use crate::{
     cli::{Exit, Failure, client::Client},
-    console::{
-        text::{clip, plural},
-        words,
-    },
+    console::{text::clip, words},
     demo::{budget, show::Show, stage::Stage, task},
     pb::{self, task_event::Event},
 };
@@ -80,6 +77,8 @@ pub(in crate::demo) async fn play(
     show.say(format!("  to answer, in another terminal: bailiwick approve {id} --addr {}", stage.addr))?;
     show.say(format!("                              or: bailiwick abort {id} --addr {}", stage.addr))?;
     let asked = Instant::now();
+    let waiting = task::get(client, show, &scene.task_id).await?.summary.unwrap_or_default();
+    scene.check("the task waits, AWAITING_HUMAN", waiting.state() == pb::TaskState::AwaitingHuman);
     let watches = !stage.yes && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let by = if watches { wait(client, &mut watched, show, &id).await? } else { None };
     if by.is_none() {
@@ -100,9 +99,7 @@ pub(in crate::demo) async fn play(
 fn conclude(scene: &mut Scene, done: &task::Done, question: &pb::Escalation, waited: Duration) {
     let outcome = done.outcome();
     let confidence = question.confidence.unwrap_or_default();
-    scene.tell(format!(
-        "the answer had confidence {confidence:.2}; it was not let through, and the task waited"
-    ));
+    scene.tell(format!("the answer had confidence {confidence:.2}; it was not let through"));
     scene.tell(format!(
         "{} by {} after {:.1}s of waiting: {}",
         words::state(outcome.state),
@@ -110,21 +107,17 @@ fn conclude(scene: &mut Scene, done: &task::Done, question: &pb::Escalation, wai
         waited.as_secs_f64(),
         clip(&outcome.reason, 200)
     ));
-    scene.tell(format!(
-        "asked {}",
-        plural(i64::try_from(done.record.questions.len()).unwrap_or(0), "question")
-    ));
     scene.figure("confidence", confidence);
     scene.figure("escalation_id", question.escalation_id.as_str());
     scene.check("a person was asked, with the answer as the candidate", question.candidate.is_some());
     scene.check("the confidence was below what the gate asks for", confidence < MIN_CONFIDENCE);
-    scene.check("a person's answer ended it, and nothing else", outcome.ended_by() == pb::EndedBy::Human);
+    scene.check("only the answer to the question ended it", outcome.ended_by() == pb::EndedBy::Human);
     let by_answer = match done.state() {
         pb::TaskState::Succeeded => outcome.cause() == pb::Cause::Completed,
         pb::TaskState::Failed => outcome.cause() == pb::Cause::GateRejected,
         _ => false,
     };
-    scene.check("the outcome is what the person chose", by_answer);
+    scene.check("the outcome is what was answered", by_answer);
 }
 
 /// Waits for an answer: typed here, given in another terminal, or none within the patience. Who answered, if anybody.
