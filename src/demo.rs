@@ -98,7 +98,15 @@ pub async fn run(options: DemoOptions, terminal: &mut Terminal) -> Result<Exit, 
     let server = server::start(&place.data).await?;
     let addr = server.local_addr();
     let mut crew = Crew::new(addr, place.logs.clone());
-    let stage = Stage { root, listing, addr, summary: String::new(), task: String::new(), yes: options.yes };
+    let stage = Stage {
+        root,
+        listing,
+        addr,
+        summary: String::new(),
+        task: String::new(),
+        yes: options.yes,
+        me: stage::called(),
+    };
     let mut show = Show::new(terminal, options.json);
     let ended = tokio::select! {
         ended = play(&options, stage, &place, &mut crew, &mut show) => ended,
@@ -232,11 +240,11 @@ fn conclude(report: &Report, done: &Done, crew: &Crew, show: &Show<'_>) -> Resul
 }
 
 fn where_to_look(stage: &Stage, done: &Done, show: &Show<'_>) -> Result<(), Failure> {
-    let (addr, id) = (stage.addr, done.id());
+    let (me, addr, id) = (&stage.me, stage.addr, done.id());
     show.heading("where to look next (while the demo runs, in another terminal)")?;
-    show.say(format!("  bailiwick get {id} --addr {addr}"))?;
-    show.say(format!("  bailiwick watch {id} --addr {addr}"))?;
-    show.say(format!("  bailiwick inbox --addr {addr}"))?;
+    show.say(format!("  {me} get {id} --addr {addr}"))?;
+    show.say(format!("  {me} watch {id} --addr {addr}"))?;
+    show.say(format!("  {me} inbox --addr {addr}"))?;
     let trace = text::clean(&done.task.trace_id);
     if std::env::var_os(ENDPOINT).is_some_and(|set| !set.is_empty()) {
         return show
@@ -299,17 +307,17 @@ async fn afterwards(
     place: &Place,
     show: &mut Show<'_>,
 ) -> Result<(), Failure> {
-    let data = place.data.display();
+    let (me, data) = (&stage.me, place.data.display());
     if options.keep {
         show.heading("the server stays until Ctrl-C")?;
-        show.say(format!("  bailiwick list --addr {}", stage.addr))?;
+        show.say(format!("  {me} list --addr {}", stage.addr))?;
         show.progress("waiting for Ctrl-C");
         interrupted().await;
         show.progress_done();
         return Ok(());
     }
     show.heading("afterwards")?;
-    show.say(format!("  the record stays: bailiwick serve --data {data}"))?;
-    show.say(format!("                    and then: bailiwick list, bailiwick get {}", stage.task))?;
+    show.say(format!("  the record stays: {me} serve --data {data}"))?;
+    show.say(format!("                    and then: {me} list, {me} get {}", stage.task))?;
     show.say(format!("  the workers' logs: {}", place.logs.display()))
 }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Short, so that a worker that is killed is missed while somebody watches.
-const LEASE_TIME: Span = Span::from_secs(2);
+const LEASE_TIME: Span = Span::from_secs(3);
 /// The hard limit of its end.
 const GRACE: Duration = Duration::from_secs(5);
 

@@ -28,6 +28,15 @@ pub(super) struct Stage {
     pub(super) task: String,
     /// Whether nobody is to be asked.
     pub(super) yes: bool,
+    /// How this binary is called, for commands to type: with its path where it may not be found without.
+    pub(super) me: String,
+}
+
+/// How this binary was called, if that can be typed again.
+pub(super) fn called() -> String {
+    let name = std::env::args().next().unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    if name.contains('/') && name.chars().all(plain) { name } else { "bailiwick".to_owned() }
 }
 
 impl Stage {

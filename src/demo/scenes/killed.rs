@@ -7,7 +7,7 @@ use super::Scene;
 use crate::{
     cli::{Failure, client::Client},
     console::text::{number, plural, span},
-    demo::{crew::Role, processes::Crew, record::charged, show::Show, stage::Stage, task},
+    demo::{crew::Role, processes::Crew, record::charged, show::Show, stage::Stage, task, task::Done},
     pb::{self, task_event::Event},
 };
 
@@ -54,14 +54,22 @@ pub(in crate::demo) async fn play(
         }
     }
     let done = watched.finish(client, show).await?;
-    let attempts: Vec<_> = done.record.attempts.values().collect();
-    let (spent, ledger) = (charged(&done.ledger()), done.ledger());
     if let (Some(killed), Some(taken)) = (killed_at, taken_over) {
         let millis = i64::try_from((taken - killed).as_millis()).unwrap_or(i64::MAX);
-        let successor = attempts.last().map(|attempt| attempt.worker.clone()).unwrap_or_default();
+        let successor = done.record.attempts.values().last().map(|attempt| attempt.worker.as_str());
+        let successor = successor.unwrap_or_default();
         scene.tell(format!("{successor} had the turn {} after the kill and answered it", span(millis)));
         scene.figure("takeover_ms", millis);
     }
+    scene.check("the worker was killed while it had the turn", killed_at.is_some());
+    conclude(&mut scene, &done);
+    Ok(scene)
+}
+
+/// Judges by what the record says.
+fn conclude(scene: &mut Scene, done: &Done) {
+    let attempts: Vec<_> = done.record.attempts.values().collect();
+    let (spent, ledger) = (charged(&done.ledger()), done.ledger());
     let parts: Vec<String> = attempts.iter().map(|attempt| number(attempt.tokens)).collect();
     scene.tell(format!(
         "tokens (est.) by attempt: {}; charged in all: {}; still held for the attempt that vanished: {}",
@@ -70,14 +78,12 @@ pub(in crate::demo) async fn play(
         number(ledger.unheard_tokens)
     ));
     scene.figure("charged_tokens", spent);
-    scene.check("the worker was killed while it had the turn", killed_at.is_some());
     let lapsed = pb::AttemptEnd::LeaseExpired as i32;
     scene.check("its lease lapsed", attempts.first().is_some_and(|attempt| attempt.ended == Some(lapsed)));
     scene.check(
         "another worker answered the same turn",
-        attempts.len() == 2 && attempts[1].answered && attempts[0].worker != attempts[1].worker,
+        matches!(&attempts[..], [first, .., last] if last.answered && first.worker != last.worker),
     );
     scene.check("the task SUCCEEDED", done.state() == pb::TaskState::Succeeded);
     scene.check("every attempt is charged once", spent == done.record.tokens());
-    Ok(scene)
 }

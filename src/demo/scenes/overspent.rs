@@ -12,7 +12,7 @@ use crate::{
         text::{clip, number},
         words,
     },
-    demo::{crew::Role, processes::Crew, record::charged, show::Show, stage::Stage, task},
+    demo::{crew::Role, processes::Crew, record::charged, show::Show, stage::Stage, task, task::Done},
     pb,
 };
 
@@ -53,6 +53,14 @@ pub(in crate::demo) async fn play(
     // The worker's last report comes after the cancel, perhaps after the end.
     done.settle(client, show, |record| record.attempts.get(&(1, 1)).is_some_and(|a| a.tokens >= spent))
         .await?;
+    conclude(&mut scene, &done, &measured);
+    crew.end(Some("spender")).await;
+    Ok(scene)
+}
+
+/// Judges by what the worker measured and by what the record says.
+fn conclude(scene: &mut Scene, done: &Done, measured: &Value) {
+    let spent = measured["spent"].as_i64().unwrap_or(0);
     let (outcome, ledger) = (done.outcome(), done.ledger());
     let attempt = done.record.attempts.get(&(1, 1)).cloned().unwrap_or_default();
     if let (Some(micros), Some(allowance)) = (measured["micros"].as_u64(), measured["allowance"].as_i64()) {
@@ -94,6 +102,4 @@ pub(in crate::demo) async fn play(
             && outcome.ended_by() == pb::EndedBy::Owner
             && outcome.cause() == pb::Cause::Budget,
     );
-    crew.end(Some("spender")).await;
-    Ok(scene)
 }

@@ -71,11 +71,11 @@ pub(in crate::demo) async fn play(
         scene.check("a person was asked", false);
         return Ok(scene);
     };
-    let id = question.escalation_id.clone();
+    let (me, id) = (&stage.me, question.escalation_id.clone());
     watched.pause(show)?;
     show.say(format!("  the question: {}", clip(&question.question, 200)))?;
-    show.say(format!("  to answer, in another terminal: bailiwick approve {id} --addr {}", stage.addr))?;
-    show.say(format!("                              or: bailiwick abort {id} --addr {}", stage.addr))?;
+    show.say(format!("  to answer, in another terminal: {me} approve {id} --addr {}", stage.addr))?;
+    show.say(format!("                              or: {me} abort {id} --addr {}", stage.addr))?;
     let asked = Instant::now();
     let waiting = task::get(client, show, &scene.task_id).await?.summary.unwrap_or_default();
     scene.check("the task waits, AWAITING_HUMAN", waiting.state() == pb::TaskState::AwaitingHuman);
