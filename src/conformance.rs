@@ -88,6 +88,7 @@ pub async fn run(options: Options) -> Result<Report, Error> {
     Ok(Report { command, cases: reports })
 }
 
+#[expect(clippy::disallowed_methods, reason = "how long a case took is told to a person")]
 async fn play(case: &cases::Case, stage: &mut Stage) -> CaseReport {
     let started = Instant::now();
     let verdict = match if case.fresh { stage.restart() } else { stage.ready().await } {
