@@ -87,7 +87,10 @@ impl Stage {
     }
 
     /// An assignment of the `conformance` agent with this script, not sent yet. Its lease is granted.
-    #[expect(clippy::disallowed_methods, reason = "the run plays a server in real time, against a real process")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the run plays a server in real time, against a real process"
+    )]
     pub(crate) fn assignment(&mut self, script: Value) -> pb::Assignment {
         self.next_lease += 1;
         let n = self.next_lease;
