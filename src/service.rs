@@ -10,6 +10,8 @@ mod lanes;
 mod operator;
 mod page;
 mod polled;
+#[cfg(test)]
+mod rig;
 pub mod server;
 mod session;
 mod shed;
@@ -18,3 +20,6 @@ mod tasks;
 mod trace;
 mod work;
 mod worker;
+
+/// The largest message that is accepted, in bytes.
+pub const MAX_MESSAGE_BYTES: usize = 4 << 20;

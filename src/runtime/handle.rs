@@ -67,8 +67,8 @@ pub(super) struct Inner {
     pub(super) next_shard: AtomicUsize,
 }
 
-/// An error of a call that may not get in.
-trait Refusal: From<Overloaded> {
+/// An error of a call that may not get in, or may never hear how it went.
+trait Refusal: From<Overloaded> + From<StoreError> {
     const SHUTTING_DOWN: Self;
 }
 
@@ -94,7 +94,10 @@ impl Runtime {
         let mailbox = self.0.mailboxes.get(usize::from(task.shard()))?;
         let (answer, answered) = oneshot::channel();
         Some(match mailbox.send(request(answer)) {
-            Ok(()) => answered.await.unwrap_or(Err(E::SHUTTING_DOWN)),
+            Ok(()) => answered.await.unwrap_or_else(|_| {
+                let unknown = "the server stopped before it knew whether this was kept: ask when it is back";
+                Err(StoreError::Unavailable(unknown.to_owned()).into())
+            }),
             Err(NotSent::Full(overloaded)) => Err(overloaded.into()),
             Err(NotSent::Closed) => Err(E::SHUTTING_DOWN),
         })

@@ -6,12 +6,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{clock::Now, dispatch::Dispatch};
 
-/// Runs until it is told to stop.
-pub(super) async fn keep(dispatch: Arc<Dispatch>, now: Now, stop: CancellationToken) {
+/// Runs until it is told to stop. It leaves no tasks.
+pub(super) async fn keep(dispatch: Arc<Dispatch>, now: Now, stop: CancellationToken) -> usize {
     loop {
         let next = dispatch.look(now.read());
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => return 0,
             () = dispatch.nudged() => {}
             () = now.wait(next) => {}
         }

@@ -27,6 +27,7 @@ const MAX_FINDING_CHARS: usize = 400;
 /// What is wrong with the schema, in a sentence.
 pub fn compile(schema: &Payload) -> Result<Validator, String> {
     jsonschema::options()
+        .offline()
         .with_pattern_options(PatternOptions::regex())
         .build(&schema.to_json())
         .map_err(|error| clipped(&error.to_string()))

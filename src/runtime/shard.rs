@@ -126,8 +126,8 @@ impl Shard {
         shard
     }
 
-    /// Runs until it is told to stop; then it finishes what it has taken.
-    pub(super) async fn run(self, mut wires: Wires) {
+    /// Runs until it is told to stop; then it finishes what it has taken. Returns how many open tasks it leaves.
+    pub(super) async fn run(self, mut wires: Wires) -> usize {
         let mut shard = self;
         let mut stopping = false;
         loop {
@@ -159,7 +159,7 @@ impl Shard {
                 shard.round();
             }
             if stopping && wires.inlet.is_empty() && shard.is_idle() {
-                return;
+                return shard.residents.open();
             }
         }
     }
@@ -193,9 +193,13 @@ impl Shard {
         }
     }
 
-    /// Decides everything that is there, at one reading of the clock, and sends it off.
+    /// Decides everything that is there, at one reading of the clock, and sends it off. What is due goes first: an answer that
+    /// comes after a deadline finds it passed, however busy the shard is.
     fn round(&mut self) {
         let now = self.shared.now.read();
+        for task in self.residents.due(now, MAX_TICKS) {
+            self.tick(task, now);
+        }
         self.serve_loaded(now);
         self.serve_orders(now);
         while self.has_room()
@@ -204,10 +208,6 @@ impl Shard {
             self.serve(request, now);
             self.serve_orders(now);
         }
-        for task in self.residents.due(now, MAX_TICKS) {
-            self.tick(task, now);
-        }
-        self.serve_orders(now);
         self.reload_lost(now);
         self.flush();
     }

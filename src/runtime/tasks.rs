@@ -14,7 +14,8 @@ use crate::store::writer::WriterHandle;
 /// What runs behind a runtime. Whoever started it must shut it down.
 pub struct RuntimeTasks {
     runtime: Runtime,
-    running: JoinSet<()>,
+    /// Each ends with the number of open tasks it leaves.
+    running: JoinSet<usize>,
     names: HashMap<Id, String>,
     stop: CancellationToken,
     writer: WriterHandle,
@@ -26,9 +27,9 @@ pub struct RuntimeTasks {
 pub struct ShutdownReport {
     /// Whether everything accepted was finished and committed within the grace.
     pub clean: bool,
-    /// What had to be stopped by force, by name.
+    /// What had to be stopped by force, or had failed, by name.
     pub aborted: Vec<String>,
-    /// Open tasks that wait for the next start.
+    /// Open tasks that wait for the next start; without those of what was stopped by force.
     pub open_tasks: usize,
 }
 
@@ -42,7 +43,7 @@ impl RuntimeTasks {
         Self { runtime, running: JoinSet::new(), names: HashMap::new(), stop, writer, journal }
     }
 
-    pub(super) fn spawn(&mut self, name: String, task: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn spawn(&mut self, name: String, task: impl Future<Output = usize> + Send + 'static) {
         let handle = self.running.spawn(task);
         self.names.insert(handle.id(), name);
     }
@@ -51,7 +52,7 @@ impl RuntimeTasks {
     /// hears of it should shut down.
     pub async fn failed(&mut self) -> String {
         let (id, how) = match self.running.join_next_with_id().await {
-            Some(Ok((id, ()))) => (id, "has ended".to_owned()),
+            Some(Ok((id, _))) => (id, "has ended".to_owned()),
             Some(Err(error)) => (error.id(), error.to_string()),
             None => return "nothing runs any more".to_owned(),
         };
@@ -64,10 +65,13 @@ impl RuntimeTasks {
         let limit = Instant::now() + grace;
         self.runtime.begin_shutdown();
         self.stop.cancel();
+        let mut open_tasks = 0;
         let finished = timeout_at(limit, async {
             while let Some(ended) = self.running.join_next_with_id().await {
-                let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
-                self.names.remove(&id);
+                if let Ok((id, left)) = ended {
+                    self.names.remove(&id);
+                    open_tasks += left;
+                }
             }
         })
         .await;
@@ -81,10 +85,6 @@ impl RuntimeTasks {
             aborted.push("journal".to_owned());
         }
         aborted.sort();
-        ShutdownReport {
-            clean: finished.is_ok() && aborted.is_empty(),
-            aborted,
-            open_tasks: self.runtime.open_tasks(),
-        }
+        ShutdownReport { clean: finished.is_ok() && aborted.is_empty(), aborted, open_tasks }
     }
 }

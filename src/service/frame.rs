@@ -20,7 +20,7 @@ use tonic_prost::ProstCodec;
 
 use crate::pb::{self, worker_service_server::WorkerServiceServer};
 
-use super::{server::MAX_MESSAGE_BYTES, worker::Worker};
+use super::{MAX_MESSAGE_BYTES, worker::Worker};
 
 /// Larger frames than this are not even read: they end the stream.
 const MAX_FRAME_BYTES: usize = 2 * MAX_MESSAGE_BYTES;

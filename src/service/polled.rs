@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{
     sync::mpsc,
-    time::{Instant, timeout_at},
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at},
 };
 
 use crate::{
@@ -17,7 +17,11 @@ use crate::{
     types::time::Span,
 };
 
-use super::{convert::session::down_out, session::Context, status::Fault};
+use super::{
+    convert::{int64, session::down_out},
+    session::Context,
+    status::Fault,
+};
 
 /// The longest a poll may wait.
 pub(crate) const MAX_WAIT: Span = Span::from_secs(30);
@@ -25,11 +29,34 @@ pub(crate) const MAX_WAIT: Span = Span::from_secs(30);
 const MAX_MESSAGES: usize = 100;
 
 /// What waits for one worker.
+#[derive(Clone)]
 struct Mailbox {
     /// Held by the poll that is waiting; a second one of the same session waits for it.
-    downs: Arc<tokio::sync::Mutex<mpsc::Receiver<Down>>>,
+    letters: Arc<tokio::sync::Mutex<Letters>>,
     lease_time: Span,
+    heartbeat_interval: Span,
     last_heard: Instant,
+}
+
+struct Letters {
+    downs: mpsc::Receiver<Down>,
+    /// How many responses carried messages.
+    batch: u64,
+    /// What the last of them carried, kept until the worker says that it has it.
+    last: Vec<Down>,
+}
+
+/// What a worker says when it polls.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Poll {
+    /// The session.
+    pub(crate) session: SessionId,
+    /// Assignments it asks for.
+    pub(crate) credit: u32,
+    /// How long it waits.
+    pub(crate) wait: Span,
+    /// The last batch it has, if it says.
+    pub(crate) received: Option<u64>,
 }
 
 /// The table.
@@ -47,14 +74,16 @@ impl Polled {
 
     /// Opens a session.
     pub(crate) async fn open(&self, registration: Registration) -> Result<Opened, Fault> {
-        self.forget_the_silent();
+        self.forget_the_gone(Instant::now());
         if self.table().len() >= self.max {
             return Err(full(self.max));
         }
         let (opened, downs) = self.context.runtime.open_session(registration).await?;
+        let letters = Letters { downs, batch: 0, last: Vec::new() };
         let mailbox = Mailbox {
-            downs: Arc::new(tokio::sync::Mutex::new(downs)),
+            letters: Arc::new(tokio::sync::Mutex::new(letters)),
             lease_time: opened.lease_time,
+            heartbeat_interval: opened.heartbeat_interval,
             last_heard: Instant::now(),
         };
         self.table().insert(opened.session, mailbox);
@@ -62,79 +91,97 @@ impl Polled {
     }
 
     /// Gives credit, and waits for what there is to tell.
-    pub(crate) async fn poll(
-        &self,
-        session: SessionId,
-        credit: u32,
-        wait: Span,
-    ) -> Result<Vec<pb::SessionResponse>, Fault> {
-        self.forget_the_silent();
-        let downs = {
+    pub(crate) async fn poll(&self, poll: Poll) -> Result<pb::PollResponse, Fault> {
+        self.forget_the_gone(Instant::now());
+        let until = Instant::now() + poll.wait.as_duration();
+        let mailbox = {
             let mut table = self.table();
-            let mailbox = table.get_mut(&session).ok_or(Fault::SessionUnknown)?;
-            mailbox.last_heard = Instant::now() + wait.as_duration();
-            mailbox.downs.clone()
+            let mailbox = table.get_mut(&poll.session).ok_or(Fault::SessionUnknown)?;
+            mailbox.last_heard = until;
+            mailbox.clone()
         };
-        let heard = self.context.runtime.heartbeat(session);
-        let credited = heard.and_then(|()| match credit {
-            0 => Ok(()),
-            slots => self.context.runtime.credit(session, slots, None),
-        });
-        if let Err(error) = credited {
-            self.table().remove(&session);
-            return Err(error.into());
+        self.heard(poll.session)?;
+        let Ok(mut letters) = timeout_at(until, mailbox.letters.lock()).await else {
+            return Ok(pb::PollResponse::default()); // Another poll of the same session has them.
+        };
+        if poll.received.is_none_or(|batch| batch >= letters.batch) {
+            letters.last.clear();
+            if poll.credit > 0 {
+                self.context.runtime.credit(poll.session, poll.credit, None)?;
+            }
+            letters.last = self.next(poll.session, &mut letters.downs, &mailbox, until).await?;
+            letters.batch += u64::from(!letters.last.is_empty());
         }
-        self.wait(session, &downs, Instant::now() + wait.as_duration()).await
+        let messages = letters.last.iter().map(|told| down_out(told, self.context.drain_grace)).collect();
+        Ok(pb::PollResponse { messages, batch: int64(letters.batch) })
     }
 
-    async fn wait(
+    /// What the runtime says next, at once or after a while. A worker that waits is there: it counts as heard.
+    async fn next(
         &self,
         session: SessionId,
-        downs: &tokio::sync::Mutex<mpsc::Receiver<Down>>,
+        downs: &mut mpsc::Receiver<Down>,
+        mailbox: &Mailbox,
         until: Instant,
-    ) -> Result<Vec<pb::SessionResponse>, Fault> {
-        let Ok(mut downs) = timeout_at(until, downs.lock()).await else { return Ok(Vec::new()) };
-        // What is there already is taken without a wait, and even when there is none.
-        let mut told = Vec::new();
-        take(&mut downs, &mut told);
-        if told.is_empty() && !downs.is_closed() {
+    ) -> Result<Vec<Down>, Fault> {
+        let mut told = take(downs);
+        let mut beat = interval(mailbox.heartbeat_interval.as_duration());
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while told.is_empty() {
             tokio::select! {
-                first = timeout_at(until, downs.recv()) => told.extend(first.ok().flatten()),
-                () = self.context.stop.cancelled() => {}
+                biased;
+                first = downs.recv() => match first {
+                    Some(first) => {
+                        told.push(first);
+                        told.extend(take(downs));
+                    }
+                    None => return Err(self.gone(session)),
+                },
+                () = self.context.stop.cancelled() => return Err(Fault::ShuttingDown),
+                () = sleep_until(until) => break,
+                _ = beat.tick() => self.heard(session)?,
             }
-            take(&mut downs, &mut told);
         }
-        if told.is_empty() && downs.is_closed() {
-            self.table().remove(&session);
-            let going = self.context.stop.is_cancelled();
-            return Err(if going { Fault::ShuttingDown } else { Fault::SessionUnknown });
-        }
-        Ok(told.iter().map(|told| down_out(told, self.context.drain_grace)).collect())
+        Ok(told)
+    }
+
+    fn heard(&self, session: SessionId) -> Result<(), Fault> {
+        self.context.runtime.heartbeat(session).map_err(|_| self.gone(session))
+    }
+
+    /// The session is over: it is forgotten here too.
+    fn gone(&self, session: SessionId) -> Fault {
+        self.table().remove(&session);
+        if self.context.stop.is_cancelled() { Fault::ShuttingDown } else { Fault::SessionUnknown }
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<SessionId, Mailbox>> {
         self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn forget_the_silent(&self) {
-        let now = Instant::now();
+    /// Forgets who has been silent for the lease time, and who has nothing left to hear.
+    fn forget_the_gone(&self, now: Instant) {
         self.table().retain(|session, mailbox| {
-            let heard = now.saturating_duration_since(mailbox.last_heard) < mailbox.lease_time.as_duration();
-            if !heard {
+            let silence = now.saturating_duration_since(mailbox.last_heard);
+            let ended = mailbox.letters.try_lock().is_ok_and(|letters| letters.has_ended());
+            let stays = silence < mailbox.lease_time.as_duration() && !ended;
+            if !stays {
                 self.context.runtime.close_session(*session);
             }
-            heard
+            stays
         });
     }
 }
 
-fn take(downs: &mut mpsc::Receiver<Down>, told: &mut Vec<Down>) {
-    while told.len() < MAX_MESSAGES {
-        match downs.try_recv() {
-            Ok(down) => told.push(down),
-            Err(_) => return, // Empty, or closed: the caller looks.
-        }
+impl Letters {
+    fn has_ended(&self) -> bool {
+        self.downs.is_closed() && self.downs.is_empty() && self.last.is_empty()
     }
+}
+
+/// What is there already.
+fn take(downs: &mut mpsc::Receiver<Down>) -> Vec<Down> {
+    std::iter::from_fn(|| downs.try_recv().ok()).take(MAX_MESSAGES - 1).collect()
 }
 
 fn full(max: usize) -> Fault {
@@ -143,3 +190,6 @@ fn full(max: usize) -> Fault {
         what: format!("all {max} places for workers without a stream are taken"),
     })
 }
+
+#[cfg(test)]
+mod tests;

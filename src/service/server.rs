@@ -19,6 +19,7 @@ use crate::{
 };
 
 use super::{
+    MAX_MESSAGE_BYTES,
     frame::WorkerRoute,
     operator::Operator,
     session::Context,
@@ -26,9 +27,6 @@ use super::{
     tasks::Tasks,
     worker::{Streams, Worker},
 };
-
-/// The largest message that is accepted, in bytes.
-pub const MAX_MESSAGE_BYTES: usize = 4 << 20;
 
 /// Names whose health is reported; the empty one is the whole server's.
 const SERVICES: [&str; 4] =

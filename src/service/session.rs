@@ -24,10 +24,10 @@ use crate::{
 };
 
 use super::{
+    MAX_MESSAGE_BYTES,
     convert::session::{down_out, grant_out, registered_out, registration},
     frame::Frame,
     lanes::Lanes,
-    server::MAX_MESSAGE_BYTES,
     status::Fault,
     work::{self, Call, Refused, Reply},
 };
@@ -339,3 +339,6 @@ async fn next_down(downs: &mut Option<mpsc::Receiver<Down>>) -> Option<Down> {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use tonic::{
 
 use crate::{runtime::Overloaded, types::time::Span};
 
-use super::{server::MAX_MESSAGE_BYTES, status::Fault};
+use super::{MAX_MESSAGE_BYTES, status::Fault};
 
 /// How long a shed call waits before the next try.
 const RETRY_AFTER: Span = Span::from_millis(500);
@@ -114,7 +114,8 @@ fn transport_fault(status: &Status) -> Option<Fault> {
     match status.code() {
         Code::OutOfRange => Some(Fault::TooLarge(MAX_MESSAGE_BYTES)),
         Code::Internal => Some(Fault::Undecodable(status.message().to_owned())),
-        _ => None, // An unknown method, above all: the code says it.
+        Code::Unimplemented => Some(Fault::UnknownMethod),
+        _ => None, // A deadline of the client's own, above all: the code says it.
     }
 }
 
@@ -138,7 +139,8 @@ mod tests {
         check(Status::out_of_range("too long"), Some((Code::ResourceExhausted, "MESSAGE_TOO_LARGE")));
         check(Status::internal("bad wire type"), Some((Code::InvalidArgument, "UNDECODABLE_MESSAGE")));
         check(Fault::RegisterFirst.to_status(), Some((Code::FailedPrecondition, "REGISTER_FIRST")));
-        check(Status::unimplemented("no such method"), None);
+        check(Status::unimplemented(""), Some((Code::Unimplemented, "UNKNOWN_METHOD")));
+        check(Status::cancelled("timeout expired"), None);
         assert_eq!(reason(&typed(http::Response::new(Body::empty()))), None);
     }
 

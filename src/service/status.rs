@@ -42,6 +42,8 @@ pub enum Fault {
     Undecodable(String),
     /// The message is larger than this many bytes.
     TooLarge(usize),
+    /// This server has no such method.
+    UnknownMethod,
     /// Something other than Register came first.
     RegisterFirst,
     /// Register came again.
@@ -102,6 +104,7 @@ impl Fault {
             Self::InvalidMessage(_) => verdict(Code::InvalidArgument, "INVALID_MESSAGE"),
             Self::Undecodable(_) => verdict(Code::InvalidArgument, "UNDECODABLE_MESSAGE"),
             Self::TooLarge(_) => verdict(Code::ResourceExhausted, "MESSAGE_TOO_LARGE"),
+            Self::UnknownMethod => verdict(Code::Unimplemented, "UNKNOWN_METHOD"),
             Self::RegisterFirst => verdict(Code::FailedPrecondition, "REGISTER_FIRST"),
             Self::AlreadyRegistered => verdict(Code::FailedPrecondition, "ALREADY_REGISTERED"),
             Self::MessageId(_) => verdict(Code::InvalidArgument, "MESSAGE_ID_NOT_GROWING"),
@@ -129,6 +132,10 @@ impl Fault {
             }
             Self::TooLarge(most) => {
                 format!("the message is larger than {most} bytes: pass large data by reference")
+            }
+            Self::UnknownMethod => {
+                "this server has no such method: is the client built from the protos of another version?"
+                    .to_owned()
             }
             Self::RegisterFirst => "the first message of a session is register: send it first".to_owned(),
             Self::AlreadyRegistered => {

@@ -12,6 +12,7 @@ use crate::{
 };
 
 use super::{
+    MAX_MESSAGE_BYTES,
     convert::{
         faults::Faults,
         int64,
@@ -20,8 +21,7 @@ use super::{
     },
     frame::{self, Frame},
     page::{self, Scope},
-    polled::{MAX_WAIT, Polled},
-    server::MAX_MESSAGE_BYTES,
+    polled::{MAX_WAIT, Poll, Polled},
     session::{self, Context},
     status::Fault,
     work::{self, Call, Refused, Reply},
@@ -102,19 +102,23 @@ impl pb::worker_service_server::WorkerService for Worker {
     }
 
     async fn poll(&self, request: Request<pb::PollRequest>) -> Result<Response<pb::PollResponse>, Status> {
-        let pb::PollRequest { session_id: text, credit, wait } = request.into_inner();
+        let pb::PollRequest { session_id: text, credit, wait, received_batch } = request.into_inner();
         let mut faults = Faults::default();
-        let slots = u32::try_from(credit).ok();
-        if slots.is_none() {
+        let credited = u32::try_from(credit).ok();
+        if credited.is_none() {
             faults.add("credit", format!("is {credit}: write 0 or more"));
         }
         let wait = span(&mut faults, "wait", wait).unwrap_or_default();
         if wait > MAX_WAIT {
             faults.add("wait", format!("is {wait}: write at most {MAX_WAIT}"));
         }
-        let slots = faults.finish(slots).map_err(Fault::InvalidMessage)?;
-        let messages = self.polled.poll(session_id(&text)?, slots, wait).await?;
-        Ok(Response::new(pb::PollResponse { messages }))
+        let received = received_batch.and_then(|batch| {
+            let fault = |_| faults.add("received_batch", format!("is {batch}: write 0 or more"));
+            u64::try_from(batch).map_err(fault).ok()
+        });
+        let credit = faults.finish(credited).map_err(Fault::InvalidMessage)?;
+        let poll = Poll { session: session_id(&text)?, credit, wait, received };
+        Ok(Response::new(self.polled.poll(poll).await?))
     }
 
     async fn report_progress(

@@ -167,4 +167,8 @@ async fn bytes_that_are_no_message_get_a_typed_error_from_a_unary_call() {
     let request = tonic::Request::new(Bytes::from_static(&[0x0a, 0xff, 0xff]));
     let outcome = raw.unary(request, path, crate::sessions::RawCodec).await;
     check(outcome, Code::InvalidArgument, "UNDECODABLE_MESSAGE");
+    raw.ready().await.expect("it stands");
+    let path = "/bailiwick.v1.TaskService/NoSuchMethod".parse().expect("a path");
+    let outcome = raw.unary(tonic::Request::new(Bytes::new()), path, crate::sessions::RawCodec).await;
+    check(outcome, Code::Unimplemented, "UNKNOWN_METHOD");
 }

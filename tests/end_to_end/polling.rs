@@ -26,7 +26,7 @@ async fn poll(
     seconds: i64,
 ) -> Result<Vec<Down>, tonic::Status> {
     let wait = Some(Duration { seconds, nanos: 0 });
-    let request = pb::PollRequest { session_id: session_id.to_owned(), credit, wait };
+    let request = pb::PollRequest { session_id: session_id.to_owned(), credit, wait, received_batch: None };
     let answer = soon("a poll", stage.workers().poll(request)).await?;
     Ok(answer.into_inner().messages.into_iter().filter_map(|response| response.message).collect())
 }
@@ -104,7 +104,7 @@ async fn a_shutdown_ends_a_poll_that_waits() {
     let mut workers = stage.workers();
     let wait = Some(Duration { seconds: 30, nanos: 0 });
     let polled = tokio::spawn(async move {
-        let request = pb::PollRequest { session_id: session, credit: 1, wait };
+        let request = pb::PollRequest { session_id: session, credit: 1, wait, received_batch: None };
         workers.poll(request).await.map(|answer| answer.into_inner().messages)
     });
     let listed = async {
@@ -121,4 +121,21 @@ async fn a_shutdown_ends_a_poll_that_waits() {
     let told = soon("the poll", polled).await.expect("it does not panic");
     let told: Vec<_> = told.expect("the word that the server goes").into_iter().collect();
     assert!(matches!(told.as_slice(), [pb::SessionResponse { message: Some(Down::Drain(_)) }]), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_lost_response_is_delivered_again() {
+    let stage = Stage::new().await;
+    let session = opened(&stage, "w1").await.expect("it opens").session_id;
+    stage.submit(contract("solver")).await;
+    let poll = |received| {
+        let wait = Some(Duration { seconds: 20, nanos: 0 });
+        let session_id = session.clone();
+        let request = pb::PollRequest { session_id, credit: 1, wait, received_batch: Some(received) };
+        let mut workers = stage.workers();
+        async move { soon("a poll", workers.poll(request)).await.expect("it is open").into_inner() }
+    };
+    let lost = poll(0).await;
+    assert_eq!((lost.messages.len(), lost.batch), (1, 1));
+    assert_eq!(poll(0).await, lost);
 }

@@ -4,10 +4,11 @@ use bailiwick::{
     engine::{command::Rejection, event::TraceContext},
     runtime::{CommandError, Down, SubmitError, Submitted},
     types::{
-        contract::ContractDraft,
+        contract::{ContractDraft, LimitsDraft},
         envelope::{Answer, Status},
         outcome::{Cause, TaskState},
         plan::{PlanDraft, StepDraft},
+        time::Span,
     },
 };
 
@@ -213,4 +214,78 @@ async fn a_shutdown_drains_and_refuses_and_is_clean() {
     assert!(report.clean && report.open_tasks == 0, "{report:?}");
     assert_eq!(worker.next().await, None);
     assert!(runtime.get(task).await.is_err());
+}
+
+#[tokio::test]
+async fn a_shutdown_keeps_to_its_limit_and_names_what_it_stopped() {
+    let world = World::new().await;
+    world.store.shut();
+    let runtime = world.runtime.clone();
+    let submit = tokio::spawn(async move { runtime.submit(contract(), 1, TraceContext::default()).await });
+    while world.store.arrived() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let report = in_time(world.tasks.shutdown(std::time::Duration::from_millis(20))).await;
+    assert!(!report.clean);
+    assert!(report.aborted.contains(&"journal".to_owned()), "{report:?}");
+    // Whether it was kept is not known, and that is what the client hears.
+    let heard = in_time(submit).await.expect("no panic");
+    assert!(matches!(heard, Err(SubmitError::Store(_))), "{heard:?}");
+    world.store.open();
+}
+
+#[tokio::test]
+async fn an_answer_after_the_deadline_finds_it_passed() {
+    let world = World::new().await;
+    let mut worker = world.worker("w1", &["a"], 1).await;
+    worker.credit(1);
+    let limits = Some(LimitsDraft { deadline: Some(10_000_000), ..LimitsDraft::default() });
+    let short =
+        world.try_submit(complete(&ContractDraft { limits, ..draft() })).await.expect("accepted").task;
+    let lease = worker.work().await.lease;
+    world.clock.advance(Span::from_secs(10));
+    let late = worker.complete(lease, success()).await;
+    assert!(matches!(late, Err(CommandError::Rejected(Rejection::LeaseNotLive(_)))), "{late:?}");
+    assert!(world.kinds(short).contains(&"guards_tripped".to_owned()));
+}
+
+/// Keeps the microseconds of every measured kill.
+#[derive(Clone, Default)]
+struct Kills(std::sync::Arc<std::sync::Mutex<Vec<u64>>>);
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Kills {
+    fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+        if event.metadata().target() == "bailiwick::kill" {
+            event.record(&mut self.clone());
+        }
+    }
+}
+
+impl tracing::field::Visit for Kills {
+    fn record_debug(&mut self, _: &tracing::field::Field, _: &dyn std::fmt::Debug) {}
+
+    fn record_u64(&mut self, field: &tracing::field::Field, value: u64) {
+        if field.name() == "micros" {
+            self.0.lock().expect("no panic under it").push(value);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_hard_kill_is_measured() {
+    use tracing_subscriber::layer::SubscriberExt;
+
+    let kills = Kills::default();
+    let subscriber = tracing_subscriber::registry().with(kills.clone());
+    // Everything of this test runs on its own thread.
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let world = World::new().await;
+    let mut worker = world.worker("w1", &["a"], 1).await;
+    worker.credit(1);
+    world.submit().await;
+    let work = worker.work().await;
+    let over = in_time(world.runtime.usage(work.lease, usage(work.allowance + 1), String::new())).await;
+    assert_eq!(over, Ok(0));
+    worker.cancelled().await;
+    assert_eq!(*kills.0.lock().expect("no panic under it"), [0], "the clock stood still in between");
 }

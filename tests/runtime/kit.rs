@@ -195,15 +195,7 @@ impl World {
 
     /// A worker that says it still holds these leases.
     pub(crate) async fn worker_with(&self, id: &str, agents: &[&str], max: u32, held: Vec<Lease>) -> Worker {
-        let registration = Registration {
-            worker: id.parse().expect("a valid id"),
-            agents: agents.iter().map(|name| (agent(name), "{}".to_owned())).collect(),
-            max_concurrency: max,
-            labels: std::collections::BTreeMap::new(),
-            held,
-        };
-        let (opened, down) = self.runtime.open_session(registration).await.expect("the session opens");
-        Worker { runtime: self.runtime.clone(), session: opened.session, opened, down }
+        register(&self.runtime, id, agents, max, held).await
     }
 
     /// Submits the plainest contract: agent "a", which is the owner too.
@@ -239,6 +231,23 @@ impl World {
             }
         }
     }
+}
+
+/// Worker "w1" for agent "a", four attempts at once.
+pub(crate) async fn connect(runtime: &Runtime, held: Vec<Lease>) -> Worker {
+    register(runtime, "w1", &["a"], 4, held).await
+}
+
+async fn register(runtime: &Runtime, id: &str, agents: &[&str], max: u32, held: Vec<Lease>) -> Worker {
+    let registration = Registration {
+        worker: id.parse().expect("a valid id"),
+        agents: agents.iter().map(|name| (agent(name), "{}".to_owned())).collect(),
+        max_concurrency: max,
+        labels: std::collections::BTreeMap::new(),
+        held,
+    };
+    let (opened, down) = runtime.open_session(registration).await.expect("the session opens");
+    Worker { runtime: runtime.clone(), session: opened.session, opened, down }
 }
 
 /// A worker: plain code against the runtime.

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use bailiwick::{
-    engine::event::{AttemptEnd, Event},
-    runtime::{RuntimeOptions, StartError},
+    engine::event::{AttemptEnd, Event, TraceContext},
+    runtime::{Runtime, RuntimeOptions, StartError, SystemClock, SystemEntropy},
+    store::{Store, sqlite::SqliteStore},
     types::{
         contract::{ContractDraft, LimitsDraft},
         outcome::TaskState,
@@ -12,7 +13,9 @@ use bailiwick::{
     },
 };
 
-use crate::kit::{BACKOFF, LEASE, START, World, complete, draft, in_time, options, start, success, usage};
+use crate::kit::{
+    BACKOFF, LEASE, START, World, complete, connect, draft, in_time, keyed, options, start, success, usage,
+};
 
 #[tokio::test]
 async fn a_worker_that_returns_within_a_lease_period_keeps_its_lease() {
@@ -118,4 +121,56 @@ async fn a_database_is_not_started_with_another_number_of_shards() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_database_on_disk_serves_as_well_as_the_memory() {
+    let folder = tempfile::tempdir().expect("a folder for the database");
+    let path = folder.path().join("bailiwick.db");
+    let open = || Arc::new(SqliteStore::open(&path).expect("it opens")) as Arc<dyn Store>;
+    let start = |store| Runtime::start(store, options(), Arc::new(SystemClock), Arc::new(SystemEntropy));
+
+    let (runtime, tasks) = start(open()).await.expect("an empty database starts");
+    let mut worker = connect(&runtime, Vec::new()).await;
+    worker.credit(4);
+    let mut ids = Vec::new();
+    for number in 0..8 {
+        let contract = keyed(&format!("k{number}"));
+        let submitted = in_time(runtime.submit(contract, 1, TraceContext::default())).await;
+        ids.push(submitted.expect("accepted").task);
+    }
+    let done = worker.do_one().await.task;
+    let held = [worker.work().await.lease, worker.work().await.lease, worker.work().await.lease];
+    let report = tasks.shutdown(std::time::Duration::from_secs(20)).await;
+    assert_eq!((report.clean, report.open_tasks), (true, 7));
+    // Every handle keeps the database open.
+    drop((runtime, worker));
+
+    let (runtime, tasks) = start(open()).await.expect("it starts again");
+    let mut worker = connect(&runtime, held.to_vec()).await;
+    let mut live = worker.opened.live.clone();
+    live.sort();
+    let mut expected = held;
+    expected.sort();
+    assert_eq!(live, expected);
+    for lease in held {
+        assert_eq!(worker.complete(lease, success()).await, Ok(false));
+    }
+    worker.credit(4);
+    for _ in 0..4 {
+        worker.do_one().await;
+    }
+    for id in ids {
+        let view = in_time(runtime.get(id)).await.expect("it is there");
+        assert_eq!((view.summary.state, view.summary.ledger.spent), (TaskState::Succeeded, 150));
+    }
+    let again = in_time(runtime.submit(keyed("k0"), 1, TraceContext::default())).await.expect("known");
+    assert!(again.existing);
+    let mut watch = runtime.watch(done, 0).await.expect("it is there");
+    let mut last = None;
+    while let Some(next) = in_time(watch.next()).await {
+        last = Some(next.expect("the journal reads").0);
+    }
+    assert_eq!(last.map(|record| record.event.kind()), Some("ended"));
+    assert!(tasks.shutdown(std::time::Duration::from_secs(20)).await.clean);
 }

@@ -40,6 +40,11 @@ impl Residents {
         self.tasks.contains_key(&id)
     }
 
+    /// Tasks that are open.
+    pub(super) fn open(&self) -> usize {
+        self.tasks.values().filter(|resident| !resident.task.is_ended()).count()
+    }
+
     pub(super) fn get(&self, id: TaskId) -> Option<&Resident> {
         self.tasks.get(&id)
     }

@@ -49,7 +49,10 @@ mod tests {
     #[test]
     fn schemas_pass_or_name_the_place() {
         let check = |schema: serde_json::Value, fault: Option<&str>| {
-            let found = super::check(&Payload::from_json(&schema)).err();
+            let payload = Payload::from_json(&schema);
+            let found = super::check(&payload).err();
+            let usable = crate::runtime::schema::compile(&payload).is_ok();
+            assert_eq!(usable, fault.is_none(), "what intake accepts, the gate can use: {schema}");
             match (&found, fault) {
                 (None, None) => {}
                 (Some(found), Some(part)) => assert!(found.contains(part), "{found}"),

@@ -31,6 +31,7 @@ fn every_fault() -> Vec<Fault> {
         Fault::InvalidMessage(faults),
         Fault::Undecodable("bad wire type".into()),
         Fault::TooLarge(4),
+        Fault::UnknownMethod,
         Fault::RegisterFirst,
         Fault::AlreadyRegistered,
         Fault::MessageId(3),
