@@ -112,6 +112,10 @@ pub async fn run(options: DemoOptions, terminal: &mut Terminal) -> Result<Exit, 
         ended = play(&options, stage, &place, &mut crew, &mut show) => ended,
         () = interrupted() => Err(Failure::new(Exit::Error, "interrupted; everything the demo started was ended")),
     };
+    if options.keep && ended.is_ok() {
+        show.progress("waiting for Ctrl-C");
+        interrupted().await;
+    }
     show.progress_done();
     take_down(crew, server).await;
     ended
@@ -179,7 +183,7 @@ async fn play(
         });
         show.terminal().line(report)?;
     }
-    afterwards(options, &stage, place, show).await?;
+    afterwards(options, &stage, place, show)?;
     Ok(if holds { Exit::Ok } else { Exit::Error })
 }
 
@@ -300,20 +304,12 @@ fn verdict(
     show.say(format!("      {} in all", text::span(millis)))
 }
 
-/// Where the record is; with `--keep`, the server stays until it is interrupted.
-async fn afterwards(
-    options: &DemoOptions,
-    stage: &Stage,
-    place: &Place,
-    show: &mut Show<'_>,
-) -> Result<(), Failure> {
+/// Where the record is, and where the server, if it stays.
+fn afterwards(options: &DemoOptions, stage: &Stage, place: &Place, show: &Show<'_>) -> Result<(), Failure> {
     let (me, data) = (&stage.me, place.data.display());
     if options.keep {
         show.heading("the server stays until Ctrl-C")?;
         show.say(format!("  {me} list --addr {}", stage.addr))?;
-        show.progress("waiting for Ctrl-C");
-        interrupted().await;
-        show.progress_done();
         return Ok(());
     }
     show.heading("afterwards")?;

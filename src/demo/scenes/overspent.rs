@@ -16,9 +16,9 @@ use crate::{
     pb,
 };
 
-/// Tokens of one report, and the pause between two in milliseconds: a fast model.
+/// Tokens of one report, and the pause between two in milliseconds: 5,000 tokens a second, faster than models write.
 const CHUNK: i64 = 100;
-const PAUSE: u64 = 2;
+const PAUSE: u64 = 20;
 /// Tokens the turn may use.
 const PER_TURN: i64 = 2_000;
 /// How long the worker may take to say what it measured.
@@ -66,7 +66,8 @@ fn conclude(scene: &mut Scene, done: &Done, measured: &Value) {
     if let (Some(micros), Some(allowance)) = (measured["micros"].as_u64(), measured["allowance"].as_i64()) {
         let beyond = spent - allowance;
         scene.tell(format!(
-            "allowed {} tokens; cancelled {}.{:03} ms after the report that crossed the line, {} tokens beyond it",
+            "allowed {} tokens, spending {CHUNK} every {PAUSE} ms; cancelled {}.{:03} ms after the report that crossed the line, \
+             {} tokens beyond it",
             number(allowance),
             micros / 1_000,
             micros % 1_000,
