@@ -8,12 +8,14 @@ mod net;
 mod report;
 mod server;
 mod stage;
+mod table;
 
 use std::time::{Duration, Instant};
 
 pub use cases::{CaseInfo, list};
 pub use report::{CaseReport, Report, print_case, print_list, print_summary};
 use stage::{Failure, Stage};
+pub use table::{Table, TableError};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How long a worker may take to its first session: it may have to be built first.

@@ -74,10 +74,16 @@ pub async fn crew(args: CrewArgs) -> Result<Exit, Failure> {
 /// # Errors
 /// When it could not be run.
 pub async fn conformance(args: ConformanceArgs, terminal: &mut Terminal) -> Result<Exit, Failure> {
-    let ConformanceArgs { json, junit, list, only, command } = args;
+    let ConformanceArgs { json, junit, list, only, table, command } = args;
     if list {
         cases::print_list();
         return Ok(Exit::Ok);
+    }
+    if !table.is_empty() {
+        let table =
+            cases::Table::read(&table).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+        terminal.line(table.render())?;
+        return Ok(if table.passed() { Exit::Ok } else { Exit::Error });
     }
     let on_case: Option<fn(&cases::CaseReport)> = if json { None } else { Some(cases::print_case) };
     let options = cases::Options { only, on_case, ..cases::Options::new(command) };

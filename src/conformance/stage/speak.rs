@@ -72,8 +72,11 @@ impl Stage {
 
     /// Refuses an answer; retryable where `retry` says when.
     pub(crate) fn refuse(&mut self, message_id: i64, lease: &str, reason: &str, retry: Option<Duration>) {
-        let code =
-            if retry.is_some() { tonic::Code::ResourceExhausted } else { tonic::Code::FailedPrecondition };
+        let code = match reason {
+            _ if retry.is_some() => tonic::Code::ResourceExhausted,
+            "INVALID_MESSAGE" => tonic::Code::InvalidArgument,
+            _ => tonic::Code::FailedPrecondition,
+        };
         let refusal = pb::Refusal {
             message_id,
             lease: lease.to_owned(),
