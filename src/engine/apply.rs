@@ -2,7 +2,7 @@
 //! live running are the same code. Never here: a decision.
 
 use super::{
-    event::{Event, InputFrom, PlanKind, Record, StepEnd, TurnKind},
+    event::{AttemptEnd, Event, InputFrom, PlanKind, Record, StepEnd, TurnKind},
     ledger::Pot,
     plan_run::PlanRun,
     task::{Best, Question, Task},
@@ -63,7 +63,7 @@ impl Task {
             Event::Progressed { turn, partial: Some(result), .. } => {
                 let is_step = self.turn(*turn).is_none_or(|t| t.step.is_some());
                 if !is_step {
-                    self.offer_best(0, Confidence::default(), result, &[]);
+                    self.offer_best(0, Confidence::default(), result, &self.unchecked());
                 }
             }
             Event::UsageRecorded { turn, attempt, usage } | Event::LateUsage { turn, attempt, usage } => {
@@ -187,7 +187,12 @@ impl Task {
         let Some(state) = self.turn_mut(*turn) else { return };
         state.started_at = Some(at);
         state.stage = Stage::Leased;
-        state.attempts.push(Attempt { lease: *lease, worker: worker.clone(), ended: String::new() });
+        state.attempts.push(Attempt {
+            lease: *lease,
+            worker: worker.clone(),
+            ended: String::new(),
+            retryable: false,
+        });
         let agent = state.agent.clone();
         let pot = match (state.kind, state.step) {
             (TurnKind::Decide, _) => Pot::Finalization,
@@ -199,7 +204,7 @@ impl Task {
     }
 
     fn on_attempt_ended(&mut self, event: &Event, at: Timestamp) {
-        let Event::AttemptEnded { turn, attempt, reason, usage, retry_at, .. } = event else { return };
+        let Event::AttemptEnded { turn, attempt, end, reason, usage, retry_at, .. } = event else { return };
         match usage {
             Some(usage) => self.ledger.settle((*turn, *attempt), *usage),
             None => self.ledger.abandon((*turn, *attempt)),
@@ -207,6 +212,7 @@ impl Task {
         let Some(state) = self.turn_mut(*turn) else { return };
         if let Some(last) = state.attempts.last_mut() {
             last.ended.clone_from(reason);
+            last.retryable = *end == AttemptEnd::Retryable;
         }
         // Without a retry the turn is closed by the next event of the same decision.
         state.stage = Stage::Ready { since: at, not_before: retry_at.unwrap_or(at) };
@@ -250,6 +256,12 @@ impl Task {
         };
         let rank = if findings.is_empty() { status + 3 } else { status };
         self.offer_best(rank, envelope.confidence.unwrap_or_default(), result, findings);
+    }
+
+    /// What stands against a result that came on the way: only answers are checked.
+    fn unchecked(&self) -> Vec<String> {
+        let unchecked = "it was reported on the way and has not been checked against the result_schema";
+        self.contract.result_schema.iter().map(|_| unchecked.to_owned()).collect()
     }
 
     fn offer_best(&mut self, rank: u8, confidence: Confidence, result: &Payload, findings: &[String]) {

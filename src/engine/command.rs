@@ -17,8 +17,8 @@ use crate::types::{
 pub trait Agents {
     /// Whether a worker has ever served it.
     fn is_known(&self, agent: &AgentName) -> bool;
-    /// Whether a worker serves it now.
-    fn is_served(&self, agent: &AgentName) -> bool;
+    /// Since when no worker serves it; `None` while one does.
+    fn away_since(&self, agent: &AgentName) -> Option<Timestamp>;
 }
 
 /// What comes in with every decision.

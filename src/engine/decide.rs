@@ -143,6 +143,11 @@ impl<'a> Txn<'a> {
         if opening.step.is_none()
             && let Err(short) = self.task.main_allowance(&opening.agent)
         {
+            if self.task.is_short_by_vanished(&opening.agent) {
+                let story = format!("no turn can be funded while vanished attempts stay charged: {short}");
+                let (state, cause) = (TaskState::DeadLettered, Cause::AttemptsExhausted);
+                return self.end(state, EndedBy::System, cause, None, story);
+            }
             return self.trip(Cause::Budget, short);
         }
         let Opening { agent, input, step, corrections, revision, replan, notes } = opening;

@@ -136,7 +136,9 @@ fn budget(draft: &ContractDraft, ceilings: &Ceilings, checks: &mut Checks<'_>) -
         return None;
     };
     let range = (fixed::MIN_TOKENS, ceilings.max_tokens);
-    let max_tokens = checks.required_tokens("budget.max_tokens", budget.max_tokens, range)?;
+    let given = checks.required_tokens("budget.max_tokens", budget.max_tokens, range);
+    // Without a sound total the other faults are named all the same, as far as any total would make them faults.
+    let max_tokens = given.unwrap_or(range.1.max(range.0));
     let default_reserve = (max_tokens / fixed::FINALIZATION_PART).max(fixed::MIN_FINALIZATION_TOKENS);
     let reserve = checks.tokens(
         "budget.finalization_reserve_tokens",
@@ -164,7 +166,7 @@ fn budget(draft: &ContractDraft, ceilings: &Ceilings, checks: &mut Checks<'_>) -
     }
     let (max_cost_nano_usd, dearest) = cost(budget.max_cost_nano_usd, ceilings, checks);
     Some(Budget {
-        max_tokens,
+        max_tokens: given?,
         max_cost_nano_usd,
         dearest_nano_usd_per_token: dearest,
         max_tokens_per_turn: per_turn,
@@ -271,18 +273,15 @@ fn times(
     checks: &mut Checks<'_>,
 ) -> Option<Limits> {
     let short = fixed::MIN_SHORT_SPAN;
-    let Some(deadline) = limits.deadline else {
+    if limits.deadline.is_none() {
         checks.fault(
             "limits.deadline",
             "is missing: write the wall-clock time of the whole task, such as \"600s\"",
         );
-        return None;
-    };
-    let range = (fixed::MIN_DEADLINE, ceilings.deadline);
-    let deadline = checks.span("limits.deadline", Some(deadline), Span::ZERO, range);
-    if deadline < fixed::MIN_DEADLINE {
-        return None;
     }
+    // Without a sound deadline the other faults are named all the same, as far as any deadline would make them faults.
+    let range = (fixed::MIN_DEADLINE, ceilings.deadline);
+    let deadline = checks.span("limits.deadline", limits.deadline, range.1.max(range.0), range);
     let reserve = checks.span(
         "limits.finalization_reserve",
         limits.finalization_reserve,
@@ -442,7 +441,14 @@ fn plan_is_funded(plan: &Plan, budget: &Budget, checks: &mut Checks<'_>) {
         );
     }
     let mut by_agent = BTreeMap::<&AgentName, u64>::new();
-    for s in &plan.steps {
+    for (index, s) in plan.steps.iter().enumerate() {
+        let least = budget.min_tokens_per_turn;
+        if step(s.max_tokens) < least {
+            checks.fault(
+                format!("plan.steps[{index}].max_tokens"),
+                format!("is less than budget.min_tokens_per_turn: write at least {least}"),
+            );
+        }
         let sum = by_agent.entry(&s.agent).or_default();
         *sum = sum.saturating_add(step(s.max_tokens));
     }

@@ -332,6 +332,16 @@ impl Ledger {
         self.unheard
     }
 
+    /// Tokens of work that vanished attempts stay charged with: those of one agent, or of all. Linear time.
+    pub fn vanished(&self, agent: Option<&AgentName>) -> u64 {
+        let counts = |account: &&Account| {
+            account.standing == Standing::Unheard
+                && account.pot != Pot::Finalization
+                && agent.is_none_or(|agent| account.agent == *agent)
+        };
+        self.attempts.values().filter(counts).map(Account::outstanding).sum()
+    }
+
     /// The ledger as people see it.
     pub fn view(&self) -> LedgerView {
         LedgerView {

@@ -52,6 +52,20 @@ pub(super) struct Attempt {
     pub(super) worker: WorkerId,
     /// Why it ended without an answer; empty while live or answered.
     pub(super) ended: String,
+    /// Whether it ended by an answer of its own that was marked retryable.
+    pub(super) retryable: bool,
+}
+
+impl Attempt {
+    /// Whether the answer is the technical failure that ended this attempt, sent again.
+    pub(super) fn is_repeated(&self, answer: &Answer) -> bool {
+        match answer {
+            Answer::Envelope(envelope) => {
+                self.retryable && envelope.retryable && envelope.reason == self.ended
+            }
+            Answer::Decision { .. } => false,
+        }
+    }
 }
 
 impl Turn {

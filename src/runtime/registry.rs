@@ -6,6 +6,7 @@ use std::{
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
+use super::clock::Now;
 use crate::{
     engine::command::Agents,
     store::record::AgentRow,
@@ -19,21 +20,24 @@ use crate::{
 const REFRESH: Span = Span::from_secs(60);
 
 /// The snapshot of the durable registry, with what is connected now.
-#[derive(Debug, Default)]
 pub(super) struct Registry {
     agents: RwLock<BTreeMap<AgentName, Entry>>,
+    now: Now,
 }
 
 #[derive(Debug)]
 struct Entry {
     row: AgentRow,
     sessions: u32,
+    /// Since when no session has served it, where none does. Not durable: after a restart workers get their time anew.
+    away_since: Timestamp,
 }
 
 impl Registry {
-    pub(super) fn new(rows: Vec<AgentRow>) -> Self {
-        let entries = rows.into_iter().map(|row| (row.name.clone(), Entry { row, sessions: 0 }));
-        Self { agents: RwLock::new(entries.collect()) }
+    pub(super) fn new(rows: Vec<AgentRow>, now: Now) -> Self {
+        let away_since = now.read();
+        let entry = |row: AgentRow| (row.name.clone(), Entry { row, sessions: 0, away_since });
+        Self { agents: RwLock::new(rows.into_iter().map(entry).collect()), now }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<AgentName, Entry>> {
@@ -60,12 +64,13 @@ impl Registry {
 
     /// Rows that are durable now.
     pub(super) fn learn(&self, rows: Vec<AgentRow>) {
+        let away_since = self.now.read();
         let mut agents = self.write();
         for row in rows {
             match agents.get_mut(&row.name) {
                 Some(entry) => entry.row = row,
                 None => {
-                    agents.insert(row.name.clone(), Entry { row, sessions: 0 });
+                    agents.insert(row.name.clone(), Entry { row, sessions: 0, away_since });
                 }
             }
         }
@@ -83,10 +88,12 @@ impl Registry {
 
     /// One session less serves these.
     pub(super) fn no_longer_served(&self, names: &[AgentName]) {
+        let now = self.now.read();
         let mut agents = self.write();
         for name in names {
             if let Some(entry) = agents.get_mut(name) {
                 entry.sessions = entry.sessions.saturating_sub(1);
+                entry.away_since = now;
             }
         }
     }
@@ -102,7 +109,11 @@ impl Agents for Registry {
         self.read().contains_key(agent)
     }
 
-    fn is_served(&self, agent: &AgentName) -> bool {
-        self.read().get(agent).is_some_and(|entry| entry.sessions > 0)
+    fn away_since(&self, agent: &AgentName) -> Option<Timestamp> {
+        match self.read().get(agent) {
+            Some(entry) if entry.sessions > 0 => None,
+            Some(entry) => Some(entry.away_since),
+            None => Some(Timestamp::default()),
+        }
     }
 }

@@ -99,7 +99,7 @@ fn launch(
     let Recovered { agents, tasks, count: _, latest: _ } = recovered;
     let bound = NonZeroUsize::MIN.saturating_add(usize::from(options.shards) * MAX_IN_FLIGHT);
     let (writer, thread) = Writer::start(Arc::clone(&store), bound)?;
-    let registry = Arc::new(Registry::new(agents));
+    let registry = Arc::new(Registry::new(agents, now.clone()));
     let (to_shards, orders): (Vec<_>, Vec<_>) = tasks.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let (mailboxes, inlets): (Vec<_>, Vec<_>) = tasks.iter().map(|_| mailbox(options.max_queue)).unzip();
     let dispatch = Arc::new(Dispatch::new(Arc::clone(&registry), to_shards, options.lease_time));

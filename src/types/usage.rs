@@ -64,6 +64,7 @@ impl Usage {
         self.output += other.output;
         self.cached += other.cached;
         self.reasoning += other.reasoning;
-        self.cost_nano_usd += other.cost_nano_usd;
+        // Tokens are bounded where they come in; what they cost hangs on an operator's prices.
+        self.cost_nano_usd = self.cost_nano_usd.saturating_add(other.cost_nano_usd);
     }
 }

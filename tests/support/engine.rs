@@ -28,6 +28,8 @@ pub const AGENTS: [&str; 5] = ["owner", "planner", "alpha", "beta", "gamma"];
 
 pub struct Known {
     pub served: bool,
+    /// Since when not, where it is not.
+    pub since: Timestamp,
 }
 
 impl Agents for Known {
@@ -35,8 +37,8 @@ impl Agents for Known {
         AGENTS.contains(&agent.as_str())
     }
 
-    fn is_served(&self, agent: &AgentName) -> bool {
-        self.served && self.is_known(agent)
+    fn away_since(&self, agent: &AgentName) -> Option<Timestamp> {
+        (!self.served || !self.is_known(agent)).then_some(self.since)
     }
 }
 
@@ -65,8 +67,10 @@ pub fn draft() -> ContractDraft {
 }
 
 pub fn contract(draft: &ContractDraft) -> Contract {
-    let known = Known { served: true };
-    intake::complete(draft, &Ceilings::default(), &|a| known.is_known(a)).expect("a valid contract")
+    let known = Known { served: true, since: Timestamp(0) };
+    // A price of one nano-USD a token: it matters where a contract limits money.
+    let ceilings = Ceilings { dearest_nano_usd_per_token: Some(1), ..Ceilings::default() };
+    intake::complete(draft, &ceilings, &|a| known.is_known(a)).expect("a valid contract")
 }
 
 pub fn usage(tokens: u64) -> Usage {
@@ -126,7 +130,7 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(draft: &ContractDraft) -> Self {
-        let known = Known { served: true };
+        let known = Known { served: true, since: Timestamp(0) };
         let now = Timestamp(1_000_000_000);
         let id = TaskId::from_key("test", 1);
         let contract = Arc::new(contract(draft));

@@ -48,7 +48,9 @@ impl Txn<'_> {
     /// A turn that waited cannot be paid for any more. If what is missing hangs on attempts that vanished, the cause is
     /// technical, not BUDGET.
     fn unfunded(&mut self, turn: TurnNumber, short: &str) {
-        let technical = self.task.turn(turn).is_some_and(|t| !t.attempts.is_empty());
+        let technical = self.task.turn(turn).is_some_and(|t| {
+            !t.attempts.is_empty() || (t.step.is_none() && self.task.is_short_by_vanished(&t.agent))
+        });
         if technical || self.task.open_decide().is_some() {
             let reason =
                 format!("no further attempt can be funded while vanished ones stay charged: {short}");

@@ -48,12 +48,9 @@ impl Txn<'_> {
             charged,
             findings,
         });
-        let overrun = self.task.ledger.overrun() - overrun_before;
-        if overrun > 0 && kind == TurnKind::Work {
-            let evidence = format!("turn {} was answered {overrun} tokens beyond the grant", lease.turn);
-            self.trip(Cause::Budget, evidence);
-        } else {
-            self.route(lease.turn, kind);
+        match self.beyond_budget(lease.turn, overrun_before) {
+            Some(evidence) if kind == TurnKind::Work => self.trip(Cause::Budget, evidence),
+            Some(_) | None => self.route(lease.turn, kind),
         }
         Ok(Reply::Completed { repeated: false })
     }
@@ -74,8 +71,12 @@ impl Txn<'_> {
             }
             return Err(Rejection::AlreadyAnswered);
         }
+        let known = turn.attempts.iter().any(|attempt| attempt.lease == lease && attempt.is_repeated(answer));
         if let Some(usage) = answer.usage() {
             self.late_usage(lease, usage);
+        }
+        if known {
+            return Ok(Reply::Completed { repeated: true });
         }
         Ok(Reply::Refused(rejection))
     }

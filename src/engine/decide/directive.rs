@@ -102,7 +102,7 @@ impl Txn<'_> {
         }
         // Fan-out admission: whole or not at all.
         if let Err(reasons) = self.task.plan_sum(&plan, true) {
-            return self.refuse(turn, reasons);
+            return self.refuse_for(Cause::Budget, turn, reasons);
         }
         let kind = if is_replan { PlanKind::Replan } else { PlanKind::Round };
         self.start_plan(turn, Arc::new(plan), kind);
@@ -128,8 +128,12 @@ impl Txn<'_> {
         self.escalate(turn, question, None, None, None, Vec::new());
     }
 
-    /// Refuses a directive: a correction turn, or, when those are used up, the owner (or the planner).
     pub(super) fn refuse(&mut self, turn: TurnNumber, reasons: Vec<String>) {
+        self.refuse_for(Cause::Role, turn, reasons);
+    }
+
+    /// Refuses a directive: a correction turn, or, when those are used up, the owner (or the planner), with this cause.
+    fn refuse_for(&mut self, cause: Cause, turn: TurnNumber, reasons: Vec<String>) {
         self.emit(Event::DirectiveRefused { turn, reasons: reasons.clone() });
         let Some(state) = self.task.turn(turn) else { return };
         let (agent, step, corrections) = (state.agent.clone(), state.step, state.corrections);
@@ -148,7 +152,7 @@ impl Txn<'_> {
         );
         match step {
             Some(step) => self.step_failed(step.step, evidence),
-            None => self.trip(Cause::Role, evidence),
+            None => self.trip(cause, evidence),
         }
     }
 }

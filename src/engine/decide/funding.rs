@@ -30,6 +30,16 @@ impl Task {
         ))
     }
 
+    /// Whether a work turn outside plans could be funded if attempts that vanished were not charged in full: then what is
+    /// short is a technical matter, not the budget.
+    pub(super) fn is_short_by_vanished(&self, agent: &AgentName) -> bool {
+        let budget = &self.contract.budget;
+        let free = self.ledger.main_free().saturating_add(self.ledger.vanished(None));
+        let own = self.ledger.agent_free(agent).saturating_add(self.ledger.vanished(Some(agent)));
+        let least = budget.min_tokens_per_turn;
+        self.main_allowance(agent).is_err() && budget.max_tokens_per_turn.min(free).min(own) >= least
+    }
+
     /// Funding for the next attempt of a ready turn, or what is short.
     pub(super) fn funding(&self, turn: &Turn) -> Result<Funding, String> {
         use crate::engine::event::TurnKind;
@@ -96,11 +106,18 @@ impl Task {
     /// Whether a plan can be held whole: its steps and one planner turn. The sum, or every reason against it.
     pub(super) fn plan_sum(&self, plan: &Plan, has_planner: bool) -> Result<u64, Vec<String>> {
         let per_turn = self.contract.budget.max_tokens_per_turn;
+        let least = self.contract.budget.min_tokens_per_turn;
         let mut reasons = Vec::new();
         let mut by_agent = std::collections::BTreeMap::<&AgentName, u64>::new();
         let mut steps = 0_u64;
         for step in &plan.steps {
             let tokens = step.max_tokens.unwrap_or(per_turn);
+            if tokens < least {
+                reasons.push(format!(
+                    "step {} may use {tokens} tokens, and {least} are the least that a turn is given",
+                    step.id
+                ));
+            }
             steps = steps.saturating_add(tokens);
             let sum = by_agent.entry(&step.agent).or_default();
             *sum = sum.saturating_add(tokens);

@@ -41,6 +41,7 @@ impl Txn<'_> {
             < usize::try_from(self.task.contract.limits.max_attempts).unwrap_or(usize::MAX);
         let retry_at = tries_left.then(|| self.retry_at(state));
         let tries = state.attempts.len();
+        let overrun_before = self.task.ledger.overrun();
         self.emit(Event::AttemptEnded {
             turn: lease.turn,
             attempt: lease.attempt,
@@ -50,6 +51,11 @@ impl Txn<'_> {
             usage,
             retry_at,
         });
+        // A failure that overspent is no longer a technical matter.
+        let beyond = usage.and_then(|_| self.beyond_budget(lease.turn, overrun_before));
+        if let Some(evidence) = beyond {
+            return self.trip(Cause::Budget, evidence);
+        }
         if retry_at.is_none() {
             let story = format!("{tries} attempts failed, the last one: {reason}");
             return self.give_up(lease.turn, Cause::AttemptsExhausted, story);

@@ -8,7 +8,13 @@ use crate::{
         ledger::Pot,
         turn::Turn,
     },
-    types::{envelope::WorkStep, ids::Lease, outcome::Cause, payload::Payload, usage::Usage},
+    types::{
+        envelope::WorkStep,
+        ids::{Lease, TurnNumber},
+        outcome::Cause,
+        payload::Payload,
+        usage::Usage,
+    },
 };
 
 impl Txn<'_> {
@@ -100,6 +106,16 @@ impl Txn<'_> {
             return Some(format!("turn {} of {agent} used a model without a price", lease.turn));
         }
         None
+    }
+
+    /// Why the guard must trip now that an attempt has been settled, if it must. `overrun_before` is the overrun before that.
+    pub(super) fn beyond_budget(&self, turn: TurnNumber, overrun_before: u64) -> Option<String> {
+        let ledger = &self.task.ledger;
+        let overrun = ledger.overrun() - overrun_before;
+        if overrun > 0 {
+            return Some(format!("turn {turn} was answered {overrun} tokens beyond the grant"));
+        }
+        ledger.is_cost_exceeded().then(|| "the task has cost more than max_cost_nano_usd".to_owned())
     }
 
     pub(super) fn request_budget(&mut self, lease: Lease, tokens: u64) -> Result<Reply, Rejection> {

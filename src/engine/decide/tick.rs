@@ -8,7 +8,11 @@ use crate::{
         task::Task,
         turn::{Stage, Turn},
     },
-    types::{ids::TurnNumber, outcome::Cause, time::Timestamp},
+    types::{
+        ids::TurnNumber,
+        outcome::Cause,
+        time::{Span, Timestamp},
+    },
 };
 
 /// What can fall due, in the order in which simultaneous ones fire.
@@ -22,7 +26,7 @@ enum Timer {
     Decide,
     /// The time for work. What is left of the deadline then is the owner's.
     WorkDeadline,
-    /// A ready turn has waited for a worker as long as it may.
+    /// A ready turn has waited, without any worker to serve it, as long as it may.
     WorkerWait(TurnNumber),
 }
 
@@ -68,21 +72,22 @@ impl Txn<'_> {
 impl Task {
     /// The first timer that is due, in order of time, then kind.
     fn due(&self, env: crate::engine::command::Env<'_>) -> Option<(Timestamp, Timer)> {
-        self.timers(env.now, &|turn| !env.agents.is_served(&turn.agent))
+        self.timers(env.now, &|turn| env.agents.away_since(&turn.agent))
             .filter(|(at, _)| *at <= env.now)
             .min()
     }
 
     /// The earliest time at which a `Tick` may change something. A time not after `after` means: now. `None`: never.
     ///
-    /// A turn that waits for a busy worker is looked at again every `worker_wait`.
+    /// Whether workers were there meanwhile is not known here: a turn that has waited for long is looked at again four times
+    /// in every `worker_wait`.
     pub fn next_timer(&self, after: Timestamp) -> Option<Timestamp> {
-        let wait = self.contract.limits.worker_wait;
-        self.timers(after, &|_| true)
+        let often = self.contract.limits.worker_wait.part(4).max(Span(1));
+        self.timers(after, &|_| Some(Timestamp(0)))
             .map(|(at, timer)| match timer {
                 Timer::WorkerWait(_) if at <= after => {
-                    let periods = after.since(at).0 / wait.0.max(1) + 1;
-                    at.plus(wait.times(periods))
+                    let periods = after.since(at).0 / often.0 + 1;
+                    at.plus(often.times(periods))
                 }
                 _ => at,
             })
@@ -92,7 +97,7 @@ impl Task {
     fn timers<'a>(
         &'a self,
         now: Timestamp,
-        counts_waiting: &'a dyn Fn(&Turn) -> bool,
+        away_since: &'a dyn Fn(&Turn) -> Option<Timestamp>,
     ) -> impl Iterator<Item = (Timestamp, Timer)> + 'a {
         let running = self.outcome.is_none();
         let life = running.then(|| (self.lifetime_end(), Timer::Lifetime));
@@ -105,8 +110,11 @@ impl Task {
         let waiting = self.open.iter().filter_map(move |&number| {
             let turn = self.turn(number)?;
             let Stage::Ready { since, .. } = turn.stage else { return None };
-            let is_due = turn.kind == TurnKind::Work && counts_waiting(turn);
-            is_due.then(|| (since.plus(self.contract.limits.worker_wait), Timer::WorkerWait(number)))
+            if turn.kind != TurnKind::Work {
+                return None;
+            }
+            let waits_since = since.max(away_since(turn)?);
+            Some((waits_since.plus(self.contract.limits.worker_wait), Timer::WorkerWait(number)))
         });
         life.into_iter().chain(questions).chain(clock).chain(waiting)
     }
