@@ -116,7 +116,7 @@ async fn every_task_is_one_whole_trace_over_a_kill_and_a_restart() {
     let held = hand.next().await;
     world.restart().await;
     let (mut hand, live) = world.hand("w", &AGENTS, &[&held.lease]).await;
-    assert_eq!(live, [held.lease.clone()], "an attempt goes on over the restart");
+    assert_eq!(live, [held.lease.as_str()], "an attempt goes on over the restart");
     finish(&mut hand, &sink, 4, &held).await;
     work(&mut hand, &sink, 5..ASSIGNMENTS).await;
     approve_the_question(&world).await;

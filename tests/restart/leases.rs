@@ -17,7 +17,7 @@ async fn a_worker_that_comes_back_in_time_keeps_its_lease_and_its_answer_counts(
     let assignment = hand.next().await;
     world.restart().await;
     let (mut hand, live) = world.hand("w", &["solo", "boss"], &[&assignment.lease]).await;
-    assert_eq!(live, [assignment.lease.clone()]);
+    assert_eq!(live, [assignment.lease.as_str()]);
     let first = hand.answer(&assignment.lease, success(10)).await.expect("it counts");
     assert!(!first.repeated_answer);
     let task = world.ended(&id).await;

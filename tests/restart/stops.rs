@@ -100,7 +100,7 @@ async fn a_second_signal_exits_at_once_and_the_next_start_recovers() {
     assert_eq!(server.exit_code().await, Some(1), "cut short, and said so");
     world.start().await;
     let (mut hand, live) = world.hand("w", &["solo", "boss"], &[&running.lease]).await;
-    assert_eq!(live, [running.lease.clone()]);
+    assert_eq!(live, [running.lease.as_str()]);
     hand.answer(&running.lease, success(10)).await.expect("acknowledged");
     let state = world.ended(&id).await.summary.map(|summary| summary.state());
     assert_eq!(state, Some(TaskState::Succeeded));
