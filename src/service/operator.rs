@@ -89,11 +89,11 @@ impl pb::operator_service_server::OperatorService for Operator {
         let scope = Scope::of("escalations", &bare);
         let after = scope.escalation(page_token)?;
         let rows = self.runtime.escalations(wanted, of, after, size + 1).await.map_err(Fault::from)?;
-        let (rows, next_page_token) = page::cut(rows, size, |last: &EscalationView| {
-            let id = EscalationId { task: last.task, number: last.asked.number };
-            scope.after_escalation(last.asked_at, id)
-        });
-        let escalations = rows.iter().map(escalation_out).collect();
+        let (escalations, next_page_token) =
+            page::cut(&rows, size, escalation_out, |last: &EscalationView| {
+                let id = EscalationId { task: last.task, number: last.asked.number };
+                scope.after_escalation(last.asked_at, id)
+            });
         Ok(Response::new(pb::ListEscalationsResponse { escalations, next_page_token }))
     }
 

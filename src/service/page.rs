@@ -16,6 +16,8 @@ use super::{convert::faults::Faults, status::Fault};
 
 /// The largest page.
 const MAX_PAGE: i32 = 1_000;
+/// Bytes of a page, but for a single row that is larger: gRPC clients receive 4 MiB unless told otherwise.
+const MAX_PAGE_BYTES: usize = 3 << 20;
 /// The UUID namespace of filters.
 const FILTERS: Uuid = Uuid::from_u128(0x6261_696c_6977_4963_8b00_0000_0000_0004);
 
@@ -117,20 +119,46 @@ pub(crate) fn size(asked: i32, default: usize, faults: &mut Faults) -> usize {
     }
 }
 
-/// Cuts the page that was read with one row to spare; with a row to spare, there is a next page after the last shown.
-pub(crate) fn cut<T>(mut rows: Vec<T>, size: usize, token: impl FnOnce(&T) -> String) -> (Vec<T>, String) {
-    if rows.len() <= size {
-        return (rows, String::new());
+/// Cuts the page that was read with one row to spare, at `size` rows or at what a client can receive; what is left over
+/// comes on the next page, after the last shown.
+pub(crate) fn cut<T, M: Message>(
+    rows: &[T],
+    size: usize,
+    out: impl Fn(&T) -> M,
+    token: impl FnOnce(&T) -> String,
+) -> (Vec<M>, String) {
+    let (mut page, mut bytes, mut last) = (Vec::new(), 0, None);
+    for row in rows.iter().take(size) {
+        let message = out(row);
+        bytes += message.encoded_len();
+        if bytes > MAX_PAGE_BYTES && !page.is_empty() {
+            break;
+        }
+        page.push(message);
+        last = Some(row);
     }
-    rows.truncate(size);
-    let token = rows.last().map(token).unwrap_or_default();
-    (rows, token)
+    let token = last.filter(|_| page.len() < rows.len()).map(token).unwrap_or_default();
+    (page, token)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::pb;
+
+    #[test]
+    fn a_page_is_cut_at_its_size_or_at_what_a_client_can_receive() {
+        let cut = |bytes: usize, size| {
+            let rows = ["a", "b", "c", "d", "e"];
+            let out = |_: &&str| pb::Escalation { question: "x".repeat(bytes), ..Default::default() };
+            let (page, token) = cut(&rows, size, out, |last| (*last).to_owned());
+            (page.len(), token)
+        };
+        assert_eq!(cut(10, 5), (5, String::new()));
+        assert_eq!(cut(10, 2), (2, "b".to_owned()));
+        assert_eq!(cut(1 << 20, 5), (2, "b".to_owned()));
+        assert_eq!(cut(4 << 20, 5), (1, "a".to_owned()), "at least one");
+    }
 
     fn scope(agent: &str) -> Scope {
         Scope::of("tasks", &pb::ListTasksRequest { agent: agent.into(), ..Default::default() })
@@ -161,9 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_ends_where_it_was_asked_to() {
-        assert_eq!(cut(vec![1, 2, 3], 2, ToString::to_string), (vec![1, 2], "2".to_owned()));
-        assert_eq!(cut(vec![1, 2], 2, ToString::to_string), (vec![1, 2], String::new()));
+    fn the_size_of_a_page_has_a_default_and_bounds() {
         let mut faults = Faults::default();
         assert_eq!((size(0, 50, &mut faults), size(7, 50, &mut faults)), (50, 7));
         assert!(faults.sorted().is_empty());

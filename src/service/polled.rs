@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use prost::Message as _;
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at},
@@ -27,6 +28,8 @@ use super::{
 pub(crate) const MAX_WAIT: Span = Span::from_secs(30);
 /// Messages one poll brings.
 const MAX_MESSAGES: usize = 100;
+/// Bytes one poll brings, but for a single message that is larger: gRPC clients receive 4 MiB unless told otherwise.
+const MAX_BYTES: usize = 1 << 20;
 
 /// What waits for one worker.
 #[derive(Clone)]
@@ -40,6 +43,8 @@ struct Mailbox {
 
 struct Letters {
     downs: mpsc::Receiver<Down>,
+    /// What did not fit into the last response.
+    held: Option<Down>,
     /// How many responses carried messages.
     batch: u64,
     /// What the last of them carried, kept until the worker says that it has it.
@@ -79,7 +84,7 @@ impl Polled {
             return Err(full(self.max));
         }
         let (opened, downs) = self.context.runtime.open_session(registration).await?;
-        let letters = Letters { downs, batch: 0, last: Vec::new() };
+        let letters = Letters { downs, held: None, batch: 0, last: Vec::new() };
         let mailbox = Mailbox {
             letters: Arc::new(tokio::sync::Mutex::new(letters)),
             lease_time: opened.lease_time,
@@ -109,7 +114,7 @@ impl Polled {
             if poll.credit > 0 {
                 self.context.runtime.credit(poll.session, poll.credit, None)?;
             }
-            letters.last = self.next(poll.session, &mut letters.downs, &mailbox, until).await?;
+            letters.last = self.next(poll.session, &mut letters, &mailbox, until).await?;
             letters.batch += u64::from(!letters.last.is_empty());
         }
         let messages = letters.last.iter().map(|told| down_out(told, self.context.drain_grace)).collect();
@@ -120,20 +125,21 @@ impl Polled {
     async fn next(
         &self,
         session: SessionId,
-        downs: &mut mpsc::Receiver<Down>,
+        letters: &mut Letters,
         mailbox: &Mailbox,
         until: Instant,
     ) -> Result<Vec<Down>, Fault> {
-        let mut told = take(downs);
+        let mut told = Vec::new();
+        letters.take(&mut told, self.context.drain_grace);
         let mut beat = interval(mailbox.heartbeat_interval.as_duration());
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while told.is_empty() {
             tokio::select! {
                 biased;
-                first = downs.recv() => match first {
+                first = letters.downs.recv() => match first {
                     Some(first) => {
                         told.push(first);
-                        told.extend(take(downs));
+                        letters.take(&mut told, self.context.drain_grace);
                     }
                     None => return Err(self.gone(session)),
                 },
@@ -175,13 +181,24 @@ impl Polled {
 
 impl Letters {
     fn has_ended(&self) -> bool {
-        self.downs.is_closed() && self.downs.is_empty() && self.last.is_empty()
+        self.downs.is_closed() && self.downs.is_empty() && self.held.is_none() && self.last.is_empty()
     }
-}
 
-/// What is there already.
-fn take(downs: &mut mpsc::Receiver<Down>) -> Vec<Down> {
-    std::iter::from_fn(|| downs.try_recv().ok()).take(MAX_MESSAGES - 1).collect()
+    /// Adds what is there already, as far as it goes into one response.
+    fn take(&mut self, told: &mut Vec<Down>, drain_grace: Span) {
+        let size = |down: &Down| down_out(down, drain_grace).encoded_len();
+        let mut bytes: usize = told.iter().map(size).sum();
+        while told.len() < MAX_MESSAGES
+            && let Some(next) = self.held.take().or_else(|| self.downs.try_recv().ok())
+        {
+            bytes += size(&next);
+            if bytes > MAX_BYTES && !told.is_empty() {
+                self.held = Some(next);
+                return;
+            }
+            told.push(next);
+        }
+    }
 }
 
 fn full(max: usize) -> Fault {

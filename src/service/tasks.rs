@@ -176,10 +176,9 @@ impl pb::task_service_server::TaskService for Tasks {
         let scope = Scope::of("tasks", &bare);
         let after = scope.task(&page_token)?;
         let rows = self.runtime.list(filter, after, size + 1).await.map_err(Fault::from)?;
-        let (rows, next_page_token) = page::cut(rows, size, |last| {
+        let (tasks, next_page_token) = page::cut(&rows, size, summary_out, |last| {
             scope.after_task(PageAfter { created_at: last.created_at, task: last.task })
         });
-        let tasks = rows.iter().map(summary_out).collect();
         Ok(Response::new(pb::ListTasksResponse { tasks, next_page_token }))
     }
 

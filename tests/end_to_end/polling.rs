@@ -139,3 +139,24 @@ async fn a_lost_response_is_delivered_again() {
     assert_eq!((lost.messages.len(), lost.batch), (1, 1));
     assert_eq!(poll(0).await, lost);
 }
+
+#[tokio::test]
+async fn a_poll_brings_no_more_at_once_than_a_client_can_receive() {
+    let stage = Stage::new().await;
+    let mut register = register("w1", &["solver"], Vec::new());
+    register.max_concurrency = 5;
+    let request = pb::RegisterRequest { register: Some(register) };
+    let session = stage.workers().register(request).await.expect("it opens").into_inner();
+    let session = session.registered.expect("it is sent").session_id;
+    for _ in 0..5 {
+        let input = Some(crate::harness::text(&"x".repeat(1_000_000)));
+        stage.submit(pb::Contract { input, ..contract("solver") }).await;
+    }
+    let mut credit = 5;
+    let mut assigned = 0;
+    while assigned < 5 {
+        let told = poll(&stage, &session, credit, 20).await.expect("it fits into what a client receives");
+        credit = 0;
+        assigned += told.len();
+    }
+}
