@@ -2,7 +2,12 @@
 
 #![allow(dead_code, unreachable_pub)] // Each test file uses its own part of this module.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{
+    path::Path,
+    process::Stdio,
+    sync::atomic::{AtomicU16, Ordering},
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -11,6 +16,19 @@ use tokio::{
 
 /// How long a server may take to start or stop before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A free port that stays free while the server is down. Those that the system hands out for port 0 do not: a client that
+/// knocks meanwhile may be given that very port for its own end, and then holds it.
+fn lasting_port() -> u16 {
+    // Tests of one process run side by side: each looks at other ports.
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 14_000).unwrap_or(0);
+    std::iter::repeat_with(|| NEXT.fetch_add(61, Ordering::Relaxed))
+        .take(200)
+        .map(|step| 15_000 + first.wrapping_add(step) % 15_000)
+        .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("one of 200 ports is free")
+}
 
 pub struct Server {
     child: Child,
@@ -24,7 +42,7 @@ impl Server {
     }
 
     pub async fn start_with(folder: &Path, port: Option<u16>, environment: &[(&str, &str)]) -> Self {
-        let mut child = command(folder, port.unwrap_or(0))
+        let mut child = command(folder, port.unwrap_or_else(lasting_port))
             .envs(environment.iter().copied())
             .stderr(Stdio::inherit())
             .spawn()
