@@ -84,6 +84,8 @@ enum Command {
     Agents(agents::AgentsArgs),
     /// Run a crew of agents over a folder, end to end, without a model or a network.
     Demo(demo::DemoArgs),
+    #[command(hide = true)]
+    Crew(demo::CrewArgs),
     /// Drive a worker, in any language, through the cases of the protocol.
     Conformance(conformance::ConformanceArgs),
     /// Print completions for a shell.
@@ -94,7 +96,7 @@ impl Command {
     /// Whether errors are for a script, too.
     fn json(&self) -> bool {
         match self {
-            Self::Serve(_) | Self::Completions(_) => false,
+            Self::Serve(_) | Self::Crew(_) | Self::Completions(_) => false,
             Self::Submit(args) => args.remote.json,
             Self::Check(args) => args.remote.json,
             Self::Watch(args) => args.remote.json,
@@ -125,6 +127,7 @@ impl Command {
             Self::Workers(args) => workers::run(args, terminal).await,
             Self::Agents(args) => agents::run(args, terminal).await,
             Self::Demo(args) => run::demo(args, terminal).await,
+            Self::Crew(args) => run::crew(args).await,
             Self::Conformance(args) => run::conformance(args, terminal).await,
             Self::Completions(args) => completions::run(args, terminal),
         }

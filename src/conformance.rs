@@ -8,12 +8,14 @@ mod net;
 mod report;
 mod server;
 mod stage;
+mod table;
 
 use std::time::{Duration, Instant};
 
 pub use cases::{CaseInfo, list};
 pub use report::{CaseReport, Report, print_case, print_list, print_summary};
 use stage::{Failure, Stage};
+pub use table::{Table, TableError};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How long a worker may take to its first session: it may have to be built first.
@@ -88,6 +90,7 @@ pub async fn run(options: Options) -> Result<Report, Error> {
     Ok(Report { command, cases: reports })
 }
 
+#[expect(clippy::disallowed_methods, reason = "how long a case took is told to a person")]
 async fn play(case: &cases::Case, stage: &mut Stage) -> CaseReport {
     let started = Instant::now();
     let verdict = match if case.fresh { stage.restart() } else { stage.ready().await } {

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod conformance;
 pub mod console;
+pub mod demo;
 pub mod engine;
 pub mod runtime;
 pub mod service;

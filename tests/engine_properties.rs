@@ -236,8 +236,13 @@ fn drafts() -> impl Strategy<Value = ContractDraft> {
     )
 }
 
+/// Interleavings that are played: 400, or as many as PROPTEST_CASES says.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(400)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, max_shrink_iters: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 2_000, ..ProptestConfig::default() })]
 
     #[test]
     fn every_interleaving_keeps_the_books_and_ends(

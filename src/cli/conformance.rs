@@ -19,7 +19,10 @@ pub struct ConformanceArgs {
     /// Only this case; may be written several times.
     #[arg(long, value_name = "CASE")]
     pub only: Vec<String>,
+    /// Only print a table of reports that --json wrote, a column each; an empty file is a worker that was not run.
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["json", "junit", "list", "only", "command"])]
+    pub table: Vec<PathBuf>,
     /// The worker's command, behind `--`. It is told where to connect by BAILIWICK_ADDR.
-    #[arg(last = true, value_name = "COMMAND", required_unless_present = "list")]
+    #[arg(last = true, value_name = "COMMAND", required_unless_present_any = ["list", "table"])]
     pub command: Vec<String>,
 }

@@ -1,11 +1,17 @@
 //! The three commands that are more than a client: where the command line meets the server, the demo and the conformance
 //! run. Only arguments are translated here.
 
-use super::{Exit, Failure, compose, conformance::ConformanceArgs, demo::DemoArgs, terminal::Terminal};
+use super::{
+    Exit, Failure, compose,
+    conformance::ConformanceArgs,
+    demo::{CrewArgs, DemoArgs},
+    terminal::Terminal,
+};
 use crate::{
     app::{self, AppError, Ended},
     config::Settings,
     conformance as cases,
+    demo::{self, DemoOptions},
     telemetry::logging,
 };
 
@@ -43,12 +49,24 @@ fn not_started(error: &AppError) -> Failure {
 /// Runs the demo.
 ///
 /// # Errors
-/// When it could not be run; what its tasks came to is no error.
-#[allow(clippy::unused_async)]
+/// When it could not be run, or was interrupted.
 pub async fn demo(args: DemoArgs, terminal: &mut Terminal) -> Result<Exit, Failure> {
-    let DemoArgs { dir, audit_only, json } = args;
-    let _ = (dir, audit_only, json, terminal);
-    Err(Failure::new(Exit::Error, "`bailiwick demo` is not linked into this build yet"))
+    let DemoArgs { dir, audit_only, json, yes, keep, languages, workers, setup_limit } = args;
+    let options = DemoOptions { dir, scenes: !audit_only, json, yes, keep, languages, workers, setup_limit };
+    demo::run(options, terminal).await
+}
+
+/// Is a process of the demo's crew.
+///
+/// # Errors
+/// When the worker cannot be set up or fails.
+pub async fn crew(args: CrewArgs) -> Result<Exit, Failure> {
+    let CrewArgs { role, guard } = args;
+    match (role, guard) {
+        (Some(role), _) => demo::crew::serve(role).await,
+        (None, Some(script)) => demo::guard::run(&script).await,
+        (None, None) => Err(Failure::new(Exit::Usage, "name a role or a script to guard")),
+    }
 }
 
 /// Drives a worker through the cases of the protocol.
@@ -56,10 +74,16 @@ pub async fn demo(args: DemoArgs, terminal: &mut Terminal) -> Result<Exit, Failu
 /// # Errors
 /// When it could not be run.
 pub async fn conformance(args: ConformanceArgs, terminal: &mut Terminal) -> Result<Exit, Failure> {
-    let ConformanceArgs { json, junit, list, only, command } = args;
+    let ConformanceArgs { json, junit, list, only, table, command } = args;
     if list {
         cases::print_list();
         return Ok(Exit::Ok);
+    }
+    if !table.is_empty() {
+        let table =
+            cases::Table::read(&table).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+        terminal.line(table.render())?;
+        return Ok(if table.passed() { Exit::Ok } else { Exit::Error });
     }
     let on_case: Option<fn(&cases::CaseReport)> = if json { None } else { Some(cases::print_case) };
     let options = cases::Options { only, on_case, ..cases::Options::new(command) };

@@ -98,6 +98,9 @@ pub(super) const ALL: &[Case] = &[
     case("refusal-final", "drops an answer that is refused for good", |s| {
         Box::pin(delivery::refusal_final(s))
     }),
+    case("refusal-invalid", "answers FAILED, once, in place of an answer that the server cannot take", |s| {
+        Box::pin(delivery::refusal_invalid(s))
+    }),
     case("resend", "keeps an answer until its Ack: claims its lease and sends it again after a cut", |s| {
         Box::pin(delivery::resend(s))
     }),
@@ -115,6 +118,9 @@ pub(super) const ALL: &[Case] = &[
     }),
     case("backoff", "tries again with growing waits when the server refuses sessions", |s| {
         Box::pin(session::backoff(s))
+    }),
+    case("backoff-restart", "begins again with short waits after a session that lasted", |s| {
+        Box::pin(session::backoff_restart(s))
     }),
     case("server-drain", "gives no credit once the server drains, finishes, and comes back", |s| {
         Box::pin(session::server_drain(s))

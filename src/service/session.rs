@@ -29,7 +29,7 @@ use super::{
     frame::Frame,
     lanes::Lanes,
     status::Fault,
-    work::{self, Call, Refused, Reply},
+    work::{self, Refused, Reply, Said},
 };
 
 /// Messages of one session that may be under way at once.
@@ -112,8 +112,8 @@ where
     })
 }
 
-/// A job done: its message, its lease, what came of it.
-type Done = (i64, Lease, Result<Reply, Fault>);
+/// A job done: its messages, its lease, what came of it.
+type Done = (Vec<i64>, Lease, Result<Reply, Fault>);
 
 struct Session {
     id: SessionId,
@@ -122,7 +122,7 @@ struct Session {
     last_message_id: i64,
     /// `None` once the runtime has closed it: superseded, silent for too long, or shut down.
     downs: Option<mpsc::Receiver<Down>>,
-    lanes: Lanes<(i64, Call)>,
+    lanes: Lanes<Said>,
     running: JoinSet<Done>,
     acks: Vec<i64>,
     outbox: VecDeque<DownMessage>,
@@ -284,8 +284,8 @@ impl Session {
             Some(Up::BudgetRequest(wire)) => work::budget(wire)?,
             Some(Up::Complete(wire)) => work::complete(wire)?,
         };
-        if let Some((id, call)) = self.lanes.enter(call.lease, (message_id, call)) {
-            self.start(id, call);
+        if let Some(said) = self.lanes.enter(call.lease, Said { ids: vec![message_id], call }) {
+            self.start(said);
         }
         Ok(())
     }
@@ -310,24 +310,31 @@ impl Session {
         Ok(self.context.runtime.credit(self.id, slots, agent)?)
     }
 
-    fn start(&mut self, message_id: i64, call: Call) {
+    fn start(&mut self, said: Said) {
         let runtime = self.context.runtime.clone();
+        let Said { ids, call } = said;
         self.running.spawn(async move {
             let lease = call.lease;
-            (message_id, lease, call.run(&runtime).await)
+            (ids, lease, call.run(&runtime).await)
         });
     }
 
-    fn done(&mut self, (message_id, lease, result): Done) {
+    fn done(&mut self, (ids, lease, result): Done) {
         match result {
-            Ok(Reply::Progressed | Reply::Usage(_) | Reply::Completed { .. }) => self.acks.push(message_id),
+            Ok(Reply::Progressed | Reply::Usage(_) | Reply::Completed { .. }) => self.acks.extend(ids),
             Ok(Reply::Budget(grant)) => {
-                self.outbox.push_back(DownMessage::BudgetGrant(grant_out(&lease, grant, message_id)));
+                for id in ids {
+                    self.outbox.push_back(DownMessage::BudgetGrant(grant_out(&lease, grant, id)));
+                }
             }
-            Err(fault) => self.refuse(message_id, (Some(lease), fault)),
+            Err(fault) => {
+                for id in ids {
+                    self.refuse(id, (Some(lease), fault.clone()));
+                }
+            }
         }
-        if let Some((id, call)) = self.lanes.leave(lease) {
-            self.start(id, call);
+        if let Some(said) = self.lanes.leave(lease) {
+            self.start(said);
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     types::{
         envelope::{Answer, WorkStep},
         ids::Lease,
+        limits::fixed::MAX_WORK_STEPS,
         payload::Payload,
         usage::{MAX_REPORTED_TOKENS, Usage},
     },
@@ -13,6 +14,7 @@ use crate::{
 
 use super::{
     convert::{answer, faults::Faults},
+    lanes::Absorb,
     status::Fault,
 };
 
@@ -33,6 +35,54 @@ enum Job {
     Usage { usage: Usage, model: String },
     Budget { tokens: u64, reason: String },
     Complete { answer: Box<Answer>, model: String },
+}
+
+/// A call with the messages that it answers.
+#[derive(Debug)]
+pub(crate) struct Said {
+    /// Their ids, in order.
+    pub(crate) ids: Vec<i64>,
+    /// The call.
+    pub(crate) call: Call,
+}
+
+/// Messages that one call may stand for: bounds what a flood can pile up behind a commit.
+const MAX_MERGED: usize = 256;
+
+impl Absorb for Said {
+    /// Usage is cumulative, so the greater figures stand for both; steps of progress follow each other.
+    fn absorb(&mut self, later: Self) -> Result<(), Self> {
+        if self.ids.len() >= MAX_MERGED {
+            return Err(later);
+        }
+        let merged = match (&mut self.call.job, &later.call.job) {
+            (Job::Usage { usage, model }, Job::Usage { usage: more, model: same }) if model == same => {
+                *usage = usage.max(*more);
+                true
+            }
+            (Job::Progress { steps, partial }, Job::Progress { steps: more, partial: newer })
+                if steps.len() + more.len() <= MAX_WORK_STEPS =>
+            {
+                steps.extend_from_slice(more);
+                if newer.is_some() {
+                    partial.clone_from(newer);
+                }
+                true
+            }
+            _ => false,
+        };
+        if !merged {
+            return Err(later);
+        }
+        self.ids.extend(later.ids);
+        Ok(())
+    }
+
+    /// Usage and progress say nothing about each other. An answer and a wish for budget keep their place.
+    fn may_be_passed_by(&self, later: &Self) -> bool {
+        let is_report = |job: &Job| matches!(job, Job::Usage { .. } | Job::Progress { .. });
+        is_report(&self.call.job) && is_report(&later.call.job)
+    }
 }
 
 /// What came of it. Durable.

@@ -76,9 +76,10 @@ impl MemoryStore {
 impl Inner {
     /// Refuses what cannot be committed whole, before anything is touched.
     fn check(&self, appends: &[Append]) -> Result<(), StoreError> {
+        // What is malformed is named before what conflicts, as in the other store.
+        appends.iter().try_for_each(Append::check)?;
         let mut seqs: HashMap<TaskId, u64> = HashMap::new();
         for append in appends {
-            append.check()?;
             let stored = || self.tasks.get(&append.task).map_or(0, |task| task.summary.seq);
             let seq = seqs.entry(append.task).or_insert_with(stored);
             if *seq != append.expected_seq {

@@ -165,10 +165,12 @@ async fn what_is_said_under_one_lease_keeps_its_order() {
         .events(&task_id, 0)
         .await
         .into_iter()
-        .filter_map(|event| match event.event {
-            Some(pb::task_event::Event::Progressed(said)) => Some(said.steps[0].content.clone()),
-            _ => None,
+        .flat_map(|event| match event.event {
+            // Reports that waited together may stand in one event; their steps keep their order.
+            Some(pb::task_event::Event::Progressed(said)) => said.steps,
+            _ => Vec::new(),
         })
+        .map(|step| step.content)
         .collect();
     assert_eq!(said, (0..20).map(|n| format!("step {n}")).collect::<Vec<_>>());
     assert_eq!(stage.outcome(&task_id).await.state, SUCCEEDED);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bailiwick::pb::{
-    Budget, Contract, Limits, SubmitTaskRequest, Termination, contract,
+    Budget, Contract, Limits, RetryPolicy, SubmitTaskRequest, Termination, contract,
     task_service_client::TaskServiceClient,
 };
 use tonic::{Code, transport::Channel};
@@ -101,6 +101,11 @@ fn contract(key: &str) -> Contract {
             deadline: Some(prost_types::Duration { seconds: 600, nanos: 0 }),
             max_attempts: 20,
             ..Limits::default()
+        }),
+        // An attempt lost to a kill is tried again soon: the waits between are not what is tested.
+        retry: Some(RetryPolicy {
+            initial_backoff: Some(prost_types::Duration { seconds: 0, nanos: 50_000_000 }),
+            max_backoff: Some(prost_types::Duration { seconds: 0, nanos: 200_000_000 }),
         }),
         termination: Some(Termination {
             result_schema: Some(prost_types::Struct { fields: schema }),

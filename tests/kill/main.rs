@@ -5,9 +5,11 @@
 //! - open tasks go on after each restart, and a worker that comes back in time keeps its lease.
 //!
 //! How: one server process on one port and one database, restarted after each kill; clients that submit under idempotency
-//! keys until they are acknowledged; workers that answer until they are acknowledged and keep their own books.
+//! keys until they are acknowledged; workers that answer until they are acknowledged and keep their own books; one more
+//! that dies with its leases again and again, and is heard of late or never.
 
 mod audit;
+mod forgetful;
 mod load;
 #[allow(clippy::duplicate_mod)]
 #[path = "../support/server.rs"]
@@ -50,29 +52,38 @@ async fn nothing_is_lost_and_nothing_is_charged_twice_when_the_server_is_killed(
     let crew: Vec<_> = (0..3).map(|n| tokio::spawn(worker::run(uri.clone(), n, books.clone()))).collect();
     books.wait_until_registered(3).await;
     let load = load::Load::start(&uri, 6);
+    let forgetful = forgetful::Forgetful::start(&uri, books.clone());
 
     let mut dice = Dice::from_time();
     for _ in 0..KILLS {
         // Real time, on purpose: a real process is killed at a random point of its real work.
         tokio::time::sleep(Duration::from_millis(60 + dice.up_to(500))).await;
-        server.kill();
-        server = Server::start(folder.path(), Some(server.port())).await;
+        let port = server.port();
+        // Waited for: its port and its lock are free only when it is gone.
+        server.kill_and_wait().await;
+        server = Server::start(folder.path(), Some(port)).await;
     }
-    let submitted = load.finish().await;
-    let ended = audit::wait_until_ended(&uri, &submitted).await;
+    let silent = forgetful.fall_silent().await;
+    let submitted = Arc::new(load.finish().await);
+    audit::wait_until_ended(&uri, &submitted).await;
     books.finish().await;
+    let silenced = silent.speak(&books).await;
     for worker in crew {
         worker.abort();
     }
-    let found = audit::audit(&uri, &submitted, &ended, &books).await;
+    let found = audit::audit(&uri, &submitted, Arc::new(books.entries())).await;
     println!(
-        "{KILLS} kills, {} tasks, {} attempts ({} vanished before a worker heard of them), {} leases kept over a restart",
+        "{KILLS} kills, {} tasks, {} attempts ({} vanished, {} answers refused, {} usages after the end), {} leases kept over a restart",
         submitted.len(),
         found.attempts,
         found.vanished,
+        found.refused,
+        found.late,
         books.claimed()
     );
     assert!(submitted.len() > 100, "there was load: {} tasks", submitted.len());
+    assert!(silenced > 0 && found.late > 0, "usage came after the end of its task");
+    assert!(found.vanished > 0 && found.refused > 0, "attempts vanished and answers came too late");
     assert!(books.claimed() > 0, "workers that came back in time kept leases");
     server.stop().await;
 }

@@ -22,7 +22,11 @@ const CONCURRENCY: i32 = 16;
 #[derive(Clone)]
 pub(crate) struct Entry {
     pub(crate) task: String,
+    /// The turn's number and the attempt's.
+    pub(crate) place: (i32, i32),
     pub(crate) tokens: i64,
+    /// Whether the server has acknowledged, or refused with the answer, what was used.
+    pub(crate) heard: bool,
     /// Whether the answer was accepted; `None` while it is under way.
     pub(crate) accepted: Option<bool>,
 }
@@ -38,6 +42,26 @@ pub(crate) struct Books {
 impl Books {
     pub(crate) fn entries(&self) -> BTreeMap<String, Entry> {
         self.leases.lock().expect("no worker panics").clone()
+    }
+
+    /// Notes a lease that was assigned.
+    pub(crate) fn take(&self, assignment: &Assignment, accepted: Option<bool>) {
+        let entry = Entry {
+            task: assignment.task_id.clone(),
+            place: (assignment.turn, assignment.attempt),
+            tokens: tokens_of(assignment),
+            heard: false,
+            accepted,
+        };
+        let before = self.leases.lock().expect("no worker panics").insert(assignment.lease.clone(), entry);
+        assert!(before.is_none(), "no lease is assigned twice");
+    }
+
+    /// Notes that the server knows what was used under a lease, and whether it took the answer.
+    pub(crate) fn heard(&self, lease: &str, accepted: bool) {
+        if let Some(entry) = self.leases.lock().expect("no worker panics").get_mut(lease) {
+            (entry.heard, entry.accepted) = (true, Some(accepted));
+        }
     }
 
     pub(crate) fn claimed(&self) -> u32 {
@@ -63,8 +87,10 @@ pub(crate) async fn run(uri: String, number: usize, books: Arc<Books>) {
     let endpoint = tonic::transport::Endpoint::from_shared(uri).expect("a URI");
     let client = WorkerServiceClient::new(endpoint.connect_lazy());
     let held = Arc::new(Mutex::new(BTreeSet::new()));
+    // One for all sessions: what was begun in an earlier one makes room in this one.
+    let mut done = mpsc::unbounded_channel();
     loop {
-        if let Err(status) = session(client.clone(), number, &books, &held).await {
+        if let Err(status) = session(client.clone(), number, &books, &held, &mut done).await {
             assert_ne!(status.code(), Code::InvalidArgument, "{status:?}");
         }
         tokio::time::sleep(Duration::from_millis(30)).await;
@@ -78,6 +104,7 @@ async fn session(
     number: usize,
     books: &Arc<Books>,
     held: &Held,
+    (done, finished): &mut (mpsc::UnboundedSender<()>, mpsc::UnboundedReceiver<()>),
 ) -> Result<(), tonic::Status> {
     let (up, requests) = mpsc::unbounded_channel();
     let mut id = 0;
@@ -85,6 +112,8 @@ async fn session(
         id += 1;
         let _ = up.send(SessionRequest { message_id: id, message: Some(message) });
     };
+    // What ended between the sessions is counted as free below.
+    while finished.try_recv().is_ok() {}
     let holds: Vec<_> = held.lock().expect("no worker panics").iter().cloned().collect();
     let agents = ["relay", "finish"].map(|name| AgentSpec { name: name.to_owned(), ..AgentSpec::default() });
     say(session_request::Message::Register(Register {
@@ -99,7 +128,6 @@ async fn session(
         say(session_request::Message::Credit(Credit { slots: free, agent: String::new() }));
     }
     let mut down = client.session(UnboundedReceiverStream::new(requests)).await?.into_inner();
-    let (done, mut finished) = mpsc::unbounded_channel();
     let mut beat = tokio::time::interval(Duration::from_millis(400));
     loop {
         tokio::select! {
@@ -134,27 +162,31 @@ fn begin(
     done: mpsc::UnboundedSender<()>,
 ) {
     let lease = assignment.lease.clone();
-    let tokens = i64::from(assignment.turn) * 100 + i64::from(assignment.attempt);
-    let entry = Entry { task: assignment.task_id.clone(), tokens, accepted: None };
-    let before = books.leases.lock().expect("no worker panics").insert(lease.clone(), entry);
-    assert!(before.is_none(), "no lease is assigned twice");
+    books.take(&assignment, None);
     held.lock().expect("no worker panics").insert(lease.clone());
     let (books, held) = (books.clone(), held.clone());
     tokio::spawn(async move {
         // Most turns are short; some outlive a restart.
-        let millis = if assignment.task_id.ends_with(['0', '1', '2']) { 900 } else { 15 };
+        let millis = if assignment.task_id.ends_with('0') { 900 } else { 15 };
         tokio::time::sleep(Duration::from_millis(millis)).await;
-        let accepted = answer(client, &assignment, tokens).await;
-        if let Some(entry) = books.leases.lock().expect("no worker panics").get_mut(&lease) {
-            entry.accepted = Some(accepted);
-        }
+        let accepted = answer(client, &assignment, tokens_of(&assignment)).await;
+        books.heard(&lease, accepted);
         held.lock().expect("no worker panics").remove(&lease);
         let _ = done.send(());
     });
 }
 
+/// What an attempt uses: a figure that tells it from every other of its task.
+pub(crate) fn tokens_of(assignment: &Assignment) -> i64 {
+    i64::from(assignment.turn) * 100 + i64::from(assignment.attempt)
+}
+
 /// Answers until the answer is acknowledged (true) or refused for good (false).
-async fn answer(mut client: WorkerServiceClient<Channel>, assignment: &Assignment, tokens: i64) -> bool {
+pub(crate) async fn answer(
+    mut client: WorkerServiceClient<Channel>,
+    assignment: &Assignment,
+    tokens: i64,
+) -> bool {
     loop {
         let complete = Complete {
             lease: assignment.lease.clone(),

@@ -162,10 +162,15 @@ impl Drop for OtlpSink {
 /// attempt's.
 pub async fn send_as_worker(endpoint: &str, task: TaskId, attempt: (u32, u32), start_nanos: u64) {
     let carried = trace_ids::attempt_traceparent(task, &TraceContext::default(), attempt.0, attempt.1);
-    let carried = trace_ids::parse_traceparent(&carried).expect("well formed");
+    send_under(endpoint, &carried, 0x00c0_ffee, start_nanos).await;
+}
+
+/// Sends one span of a worker, below what this traceparent names.
+pub async fn send_under(endpoint: &str, traceparent: &str, span_id: u64, start_nanos: u64) {
+    let carried = trace_ids::parse_traceparent(traceparent).expect("well formed");
     let span = Span {
         trace_id: carried.trace_id.to_be_bytes().to_vec(),
-        span_id: 0x00c0_ffee_u64.to_be_bytes().to_vec(),
+        span_id: span_id.to_be_bytes().to_vec(),
         parent_span_id: carried.parent_id.to_be_bytes().to_vec(),
         name: "chat example-model".to_owned(),
         start_time_unix_nano: start_nanos,

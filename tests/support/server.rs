@@ -24,19 +24,9 @@ impl Server {
     }
 
     pub async fn start_with(folder: &Path, port: Option<u16>, environment: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_bailiwick"))
-            .arg("serve")
-            .arg("--listen")
-            .arg(format!("127.0.0.1:{}", port.unwrap_or(0)))
-            .arg("--data")
-            .arg(folder.join("test.db"))
-            .args(["--lease-time", "2s", "--log", "warn"])
+        let mut child = command(folder, port.unwrap_or(0))
             .envs(environment.iter().copied())
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
-            .kill_on_drop(true)
             .spawn()
             .expect("the binary starts");
         let stdout = child.stdout.take().expect("stdout is piped");
@@ -48,6 +38,15 @@ impl Server {
             .expect("the server says where it listens");
         let port = line.rsplit(':').next().and_then(|port| port.trim().parse().ok());
         Self { child, port: port.unwrap_or_else(|| panic!("no port in {line:?}")) }
+    }
+
+    /// Tries to start one that must refuse: its exit code and what it says.
+    pub async fn refused(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+        let mut command = command(folder, 0);
+        let child = command.args(arguments).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+        let output = output.expect("it refuses in time").expect("its output is read");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
     pub fn port(&self) -> u16 {
@@ -74,11 +73,36 @@ impl Server {
     }
 
     /// SIGTERM, and waits for a clean exit.
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
+        self.terminate().await;
+        assert_eq!(self.exit_code().await, Some(0), "the server stops cleanly");
+    }
+
+    /// SIGTERM.
+    pub async fn terminate(&self) {
         let term = Command::new("kill").arg(self.id().to_string()).status().await;
         assert!(term.is_ok_and(|status| status.success()), "the server can be told to stop");
-        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
-        let status = status.expect("the server stops in time").expect("its status is known");
-        assert!(status.success(), "the server stops cleanly: {status}");
     }
+
+    /// Waits until the process has ended by itself; its exit code.
+    pub async fn exit_code(mut self) -> Option<i32> {
+        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        status.expect("the server stops in time").expect("its status is known").code()
+    }
+}
+
+fn command(folder: &Path, port: u16) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bailiwick"));
+    command
+        .arg("serve")
+        .arg("--listen")
+        .arg(format!("127.0.0.1:{port}"))
+        .arg("--data")
+        .arg(folder.join("test.db"))
+        .args(["--lease-time", "2s", "--log", "warn"])
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true);
+    command
 }

@@ -17,6 +17,7 @@ from bailiwick_wire import (
     CALL_TIMEOUT, CHANNEL_OPTIONS, REGISTER_TIMEOUT, SERVICE, Attempt, Stream, backoff, next_failures, pb, say, seconds)
 
 LEASE_GONE = ("LEASE_NOT_LIVE", "LEASE_UNKNOWN")
+SETTLED = LEASE_GONE + ("ALREADY_ANSWERED",)  # refusals after which the turn waits for no answer of ours
 UNREACHABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 
 
@@ -298,10 +299,10 @@ class Session:
         else:
             if refusal.reason in LEASE_GONE and len(key) > 1 and key[1] in self._attempts:
                 self._stop(self._attempts[key[1]], "the lease is no longer live")
-            if key[0] == "complete" and refusal.reason == "LEASE_NOT_LIVE":
+            if key[0] == "complete" and refusal.reason in ("LEASE_NOT_LIVE", "ALREADY_ANSWERED"):
                 self._withdraw(key[1])
             self._forget(key)
-            if key[0] == "complete" and refusal.reason not in LEASE_GONE:
+            if key[0] == "complete" and refusal.reason not in SETTLED:
                 self._replace(message.complete, refusal)
             self._top_up()
 

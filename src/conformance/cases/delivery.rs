@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{
-    conformance::stage::{Event, Failure, PATIENCE, RETURN, Stage, Verdict, require},
+    conformance::stage::{Event, Failure, PATIENCE, RETURN, Seen, Stage, Verdict, kind, require},
     pb::{self, session_response::Message as Down},
 };
 
@@ -83,6 +83,8 @@ pub(super) async fn unknown_message(stage: &mut Stage) -> Verdict {
     foreign.agent = "agent-it-never-registered".into();
     let foreign_lease = foreign.lease.clone();
     stage.send(foreign);
+    // Whether it counts as taken is anybody's guess.
+    stage.settle_lease(&foreign_lease);
     let assignment = stage.assign(json!({"actions": [], "answer": {"status": "success", "result": 1}}));
     let mut done = false;
     let on_same_session = stage
@@ -111,7 +113,6 @@ pub(super) async fn unknown_message(stage: &mut Stage) -> Verdict {
         })
         .await?;
     require(!worked, || "it worked for an agent that it never registered".into())?;
-    stage.settle_lease(&foreign_lease);
     // Whether the foreign assignment used up a credit is anybody's guess: begin anew.
     stage.net().cut();
     stage.register(RETURN).await?;
@@ -142,17 +143,64 @@ pub(super) async fn refusal_retryable(stage: &mut Stage) -> Verdict {
 
 pub(super) async fn refusal_final(stage: &mut Stage) -> Verdict {
     stage.policy.ack_answers = false;
-    let lease = stage.assign(json!({"actions": [], "answer": {"status": "success", "result": 1}}));
-    let (id, _) = stage.answer(&lease).await?;
-    stage.settle_lease(&lease);
-    stage.refuse(id, &lease, "LEASE_NOT_LIVE", None);
-    no_more(stage, &lease, "although it was refused for good").await?;
+    let script = json!({"actions": [], "answer": {"status": "success", "result": 1}});
+    let leases = [stage.assign(script.clone()), stage.assign(script)];
+    for (lease, reason) in leases.iter().zip(["LEASE_NOT_LIVE", "ALREADY_ANSWERED"]) {
+        let (id, _) = stage.answer(lease).await?;
+        stage.settle_lease(lease);
+        stage.refuse(id, lease, reason, None);
+    }
+    let again = |seen: &Seen| {
+        matches!(&seen.event, Event::Complete(_, c) if leases.contains(&c.lease))
+            .then(|| "an answer came although it was refused for good".into())
+    };
+    stage.watch(WATCH, again).await?;
     stage.net().cut();
     let held = stage.register(RETURN).await?.held_leases;
-    require(held.is_empty(), || format!("after the refusal it still holds {held:?}"))?;
-    no_more(stage, &lease, "after a reconnect, although it was refused for good").await?;
+    require(held.is_empty(), || format!("after the refusals it still holds {held:?}"))?;
+    stage.watch(WATCH, again).await?;
     stage.settle().await?;
-    Ok("dropped: not sent again, not even after a reconnect, and the slot is free".into())
+    Ok("two dropped: not sent again, not even after a reconnect, and their slots are free".into())
+}
+
+/// The lease lives on, and heartbeats would keep it alive for ever: the worker must answer something else, but not for ever.
+pub(super) async fn refusal_invalid(stage: &mut Stage) -> Verdict {
+    stage.policy.ack_answers = false;
+    let script = json!({"actions": [{"usage": {"input_tokens": 6, "output_tokens": 1}}],
+                        "answer": {"status": "success", "result": {"too": "much"}}});
+    let lease = stage.assign(script.clone());
+    let id = replaced(stage, &lease).await?;
+    stage.ack_answer(id, &lease);
+    no_more(stage, &lease, "after the Ack of the one in its place").await?;
+    stage.settle().await?;
+    let lease = stage.assign(script);
+    let id = replaced(stage, &lease).await?;
+    stage.settle_lease(&lease);
+    stage.refuse(id, &lease, "INVALID_MESSAGE", None);
+    no_more(stage, &lease, "although the one in its place was refused as well").await?;
+    stage.settle().await?;
+    Ok("FAILED with the reason and the usage in its place; that one refused as well: given up, the slot is free".into())
+}
+
+/// Refuses the answer under the lease as invalid and waits for the one in its place; gives that one's message id.
+async fn replaced(stage: &mut Stage, lease: &str) -> Result<i64, Failure> {
+    let (first, _) = stage.answer(lease).await?;
+    stage.refuse(first, lease, "INVALID_MESSAGE", None);
+    let (id, complete) = stage.answer(lease).await?;
+    let Some(pb::complete::Answer::Envelope(envelope)) = complete.answer else {
+        return Err(Failure(format!("in its place came {}", kind(complete.answer.as_ref()))));
+    };
+    let reason = &envelope.reason;
+    require(envelope.status() == pb::Status::Failed && !envelope.retryable, || {
+        format!("in its place came {:?}, retryable {}", envelope.status(), envelope.retryable)
+    })?;
+    require(
+        reason.starts_with("the server refused the answer: ") && reason.contains("INVALID_MESSAGE"),
+        || format!("the reason in its place is {reason:?}"),
+    )?;
+    let used = envelope.usage.as_ref().map(|u| (u.input_tokens, u.output_tokens));
+    require(used == Some((6, 1)), || format!("the usage in its place is {used:?}, not (6, 1)"))?;
+    Ok(id)
 }
 
 pub(super) async fn resend(stage: &mut Stage) -> Verdict {

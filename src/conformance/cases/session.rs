@@ -21,6 +21,8 @@ const WORK: Duration = Duration::from_millis(2_400);
 const REFUSING: Duration = Duration::from_secs(2);
 /// The most tries in that time: 0.1 s doubling makes five, full jitter some more; a loop without backoff makes dozens.
 const MOST_TRIES: usize = 12;
+/// Within this time a worker that begins again at 0.1 s is back, on a slow machine as well.
+const SOON: Duration = Duration::from_millis(1_200);
 
 pub(super) async fn register(stage: &mut Stage) -> Verdict {
     stage.policy.answer_register = false;
@@ -141,6 +143,34 @@ pub(super) async fn backoff(stage: &mut Stage) -> Verdict {
     stage.register(RETURN).await?;
     let waits: Vec<u128> = tries.windows(2).map(|w| (w[1] - w[0]).as_millis()).collect();
     Ok(format!("{} refused tries with waits of {waits:?} ms, then a session", tries.len()))
+}
+
+/// Lets the waits grow, gives one session that lasts, and looks at how soon the worker is back after it.
+pub(super) async fn backoff_restart(stage: &mut Stage) -> Verdict {
+    stage.calm().await?;
+    stage.policy.refuse_sessions = true;
+    stage.end_session(tonic::Status::unavailable("the server restarts"));
+    stage.watch(REFUSING, |_| None).await?;
+    stage.policy.refuse_sessions = false;
+    stage.register(RETURN).await?;
+    let mut waits = Vec::new();
+    for _ in 0..2 {
+        stage.calm().await?;
+        stage.end_session(tonic::Status::unavailable("the server restarts"));
+        let ended = Instant::now();
+        let back = stage
+            .wait("come back", RETURN, |seen| matches!(seen.event, Event::Opened).then_some(seen.at))
+            .await?;
+        waits.push((back - ended).as_millis());
+        stage.register(RETURN).await?;
+    }
+    require(waits.iter().all(|w| *w <= SOON.as_millis()), || {
+        format!(
+            "after sessions that lasted it came back after {waits:?} ms: the waits did not begin again at 0.1 s"
+        )
+    })?;
+    stage.settle().await?;
+    Ok(format!("back {waits:?} ms after the ends of two sessions that lasted"))
 }
 
 pub(super) async fn server_drain(stage: &mut Stage) -> Verdict {

@@ -129,11 +129,16 @@ impl Stage {
         let Some(session) = &mut self.session else { return Event::Credit(slots) };
         session.credit = session.credit.saturating_add(slots.clamp(0, CONCURRENCY));
         let (drained, total) = (session.drained, session.credit);
+        let open = i32::try_from(self.leases.values().filter(|l| !l.settled).count()).unwrap_or(i32::MAX);
         if drained {
             self.breach("credit was given after Drain".into());
         }
         if total > CONCURRENCY {
             self.breach(format!("credit added up to {total}, above max_concurrency ({CONCURRENCY})"));
+        } else if total.saturating_add(open) > CONCURRENCY {
+            self.breach(format!(
+                "credit for {total} with {open} attempts open, above max_concurrency ({CONCURRENCY}): a slot is free at the Ack"
+            ));
         }
         Event::Credit(slots)
     }

@@ -72,8 +72,11 @@ impl Stage {
 
     /// Refuses an answer; retryable where `retry` says when.
     pub(crate) fn refuse(&mut self, message_id: i64, lease: &str, reason: &str, retry: Option<Duration>) {
-        let code =
-            if retry.is_some() { tonic::Code::ResourceExhausted } else { tonic::Code::FailedPrecondition };
+        let code = match reason {
+            _ if retry.is_some() => tonic::Code::ResourceExhausted,
+            "INVALID_MESSAGE" => tonic::Code::InvalidArgument,
+            _ => tonic::Code::FailedPrecondition,
+        };
         let refusal = pb::Refusal {
             message_id,
             lease: lease.to_owned(),
@@ -87,6 +90,10 @@ impl Stage {
     }
 
     /// An assignment of the `conformance` agent with this script, not sent yet. Its lease is granted.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the run plays a server in real time, against a real process"
+    )]
     pub(crate) fn assignment(&mut self, script: Value) -> pb::Assignment {
         self.next_lease += 1;
         let n = self.next_lease;

@@ -3,12 +3,16 @@ package worker
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	pb "bailiwick.example/go/gen/bailiwick/v1"
 )
 
-const retryLeast = 200 * time.Millisecond // where a Refusal names no wait
+const (
+	retryLeast   = 200 * time.Millisecond // where a Refusal names no wait
+	refusedStart = "the server refused the answer: "
+)
 
 // receive needs worker.mu, as all of this file does except askBudget.
 func (s *session) receive(message *pb.SessionResponse) {
@@ -43,7 +47,7 @@ func (s *session) receive(message *pb.SessionResponse) {
 func (s *session) assigned(assignment *pb.Assignment) {
 	w := s.worker
 	lease := assignment.GetLease()
-	if lease != "" && w.running[lease] != nil {
+	if lease != "" && (w.running[lease] != nil || w.answers[lease] != nil) {
 		w.log("assignment under a lease already held ignored")
 		return
 	}
@@ -77,6 +81,7 @@ func (s *session) acknowledged(id int64) {
 	switch what.kind {
 	case kindAnswer:
 		delete(s.worker.answers, what.lease)
+		s.topUp()
 	case kindReport:
 		delete(s.worker.reports, what.lease)
 	case kindBudget:
@@ -97,14 +102,15 @@ func (s *session) refused(r *pb.Refusal) {
 		s.credit = max(s.credit-s.offer.slots, 0)
 		s.later(again, s.topUp)
 	}
+	if a := w.running[r.GetLease()]; lost && a != nil && !a.revoked {
+		a.revoke(errLost)
+	}
 	switch what.kind {
 	case kindAnswer:
 		if retry {
 			s.later(again, func() { s.sendAnswer(what.lease) })
-		} else if answer := w.answers[what.lease]; answer != nil {
-			delete(w.answers, what.lease)
-			// The answer is lost, what it cost is not.
-			w.keepReport(what.lease, usageOf(answer))
+		} else {
+			s.refusedForGood(what.lease, r)
 		}
 	case kindReport:
 		if retry {
@@ -126,6 +132,32 @@ func (s *session) refused(r *pb.Refusal) {
 		}
 		what.reply <- budgetReply{again: again}
 	}
+}
+
+// refusedForGood drops an answer. Where its lease lives on, the turn would hang on our heartbeats: a FAILED answer that
+// says why takes its place, once.
+func (s *session) refusedForGood(lease string, r *pb.Refusal) {
+	w := s.worker
+	answer := w.answers[lease]
+	if answer == nil {
+		return
+	}
+	delete(w.answers, lease)
+	usage := usageOf(answer)
+	switch r.GetReason() {
+	case "LEASE_UNKNOWN":
+	case "LEASE_NOT_LIVE", "ALREADY_ANSWERED":
+		w.keepReport(lease, usage) // the answer is lost, what it cost is not
+	default:
+		if strings.HasPrefix(answer.GetEnvelope().GetReason(), refusedStart) {
+			break
+		}
+		failed := Failed(refusedStart + r.GetReason() + ": " + firstRunes(r.GetMessage(), maxErrorRunes)).Envelope
+		failed.Usage = usage
+		w.answers[lease] = &pb.Complete{Lease: lease, Answer: &pb.Complete_Envelope{Envelope: failed}}
+		s.sendAnswer(lease)
+	}
+	s.topUp()
 }
 
 func usageOf(answer *pb.Complete) *pb.Usage {

@@ -330,9 +330,10 @@ func (s *session) sendDrain(grace time.Duration) {
 	s.send(&pb.SessionRequest{Message: &pb.SessionRequest_Drain{Drain: drain}}, sentMessage{})
 }
 
-// topUp gives credit for every slot that is neither running nor on offer.
+// topUp gives credit for every slot that is neither in use nor on offer. An answer on its way uses its slot until it is
+// acknowledged or refused for good: so long the server counts the attempt as running.
 func (s *session) topUp() {
-	free := s.slots - len(s.worker.running) - s.credit
+	free := s.slots - len(s.worker.running) - len(s.worker.answers) - s.credit
 	if free <= 0 || s.worker.draining || s.leaving {
 		return
 	}

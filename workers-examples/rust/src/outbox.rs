@@ -100,17 +100,18 @@ impl Outbox {
     }
 
     /// The server refused it: with `again` it is sent anew at that time, otherwise it is dropped. Dropping a budget
-    /// request drops its reply, which reads as a denial.
-    pub(crate) fn refused(&mut self, message_id: i64, again: Option<Instant>) {
-        let Some((key, entry)) = self.entries.iter_mut().find(|(_, e)| e.sent_as == Some(message_id)) else {
-            return;
-        };
+    /// request drops its reply, which reads as a denial. Gives the answer that was dropped, if it was one.
+    pub(crate) fn refused(&mut self, message_id: i64, again: Option<Instant>) -> Option<pb::Complete> {
+        let (key, entry) = self.entries.iter_mut().find(|(_, e)| e.sent_as == Some(message_id))?;
         if again.is_some() {
             entry.sent_as = None;
             entry.not_before = again;
-        } else {
-            let key = *key;
-            self.entries.remove(&key);
+            return None;
+        }
+        let key = *key;
+        match self.entries.remove(&key)?.letter {
+            Letter::Answer(complete) => Some(complete),
+            Letter::LastUsage(_) | Letter::Budget(..) => None,
         }
     }
 
@@ -139,9 +140,14 @@ impl Outbox {
         let is_it = |e: &Entry| matches!(&e.letter, Letter::Answer(m) if m.lease == lease);
         let key = self.entries.iter().find(|(_, e)| is_it(e)).map(|(key, _)| *key)?;
         let Letter::Answer(complete) = self.entries.remove(&key)?.letter else { return None };
-        match complete.answer? {
-            pb::complete::Answer::Envelope(envelope) => envelope.usage,
-            pb::complete::Answer::Decision(decision) => decision.usage,
-        }
+        usage_of(complete)
+    }
+}
+
+/// The usage that an answer carries.
+pub(crate) fn usage_of(complete: pb::Complete) -> Option<pb::Usage> {
+    match complete.answer? {
+        pb::complete::Answer::Envelope(envelope) => envelope.usage,
+        pb::complete::Answer::Decision(decision) => decision.usage,
     }
 }

@@ -143,6 +143,7 @@ impl Worker {
             // Fails only when the worker has ended by itself.
             let _ = stop.send(());
             either(&mut term, &mut int).await;
+            #[expect(clippy::disallowed_methods, reason = "a second signal means: at once")]
             process::exit(EXIT_FORCED);
         });
         let result = self.run_until(async { drop(stopped.await) }).await;

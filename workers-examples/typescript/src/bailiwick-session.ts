@@ -336,9 +336,10 @@ export class Session {
     const attempt = this.attempts.get(sent.lease);
     if (gone && attempt) this.stop(attempt, "the lease is no longer live");
     if (sent.message.$case === "complete") {
-      if (refusal.reason === "LEASE_NOT_LIVE") this.withdraw(sent.lease);
+      const answered = refusal.reason === "ALREADY_ANSWERED";
+      if (answered || refusal.reason === "LEASE_NOT_LIVE") this.withdraw(sent.lease);
       this.forget(sent.key);
-      if (!gone) this.replace(sent.message.value, refusal);
+      if (!gone && !answered) this.replace(sent.message.value, refusal);
     } else {
       this.budgets.get(sent.key)?.resolve(0);
       this.forget(sent.key);

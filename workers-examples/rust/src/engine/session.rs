@@ -6,7 +6,9 @@ use tokio::time::Instant;
 
 use super::{Engine, LEASE_TIME, log};
 use crate::{
+    answer::Answer,
     link::{self, Inbound, Link},
+    outbox::{Letter, usage_of},
     pb::{self, session_request::Message as Up, session_response::Message as Down},
     trace::random,
     worker::RunError,
@@ -20,6 +22,10 @@ const GOOD_SESSION: Duration = Duration::from_secs(1);
 const HEARTBEAT_MIN: Duration = Duration::from_millis(10);
 /// Wait before a retryable refusal is tried again, where the server names none.
 const RETRY: Duration = Duration::from_millis(500);
+/// How the answer begins that takes the place of a refused one.
+const REFUSED: &str = "the server refused the answer: ";
+/// Characters of a refusal's message that it repeats.
+const MAX_WHY: usize = 1_000;
 
 impl Engine {
     pub(super) fn open(&mut self) -> Result<(), RunError> {
@@ -112,10 +118,33 @@ impl Engine {
         let retry = if refusal.retryable { "will be sent again" } else { "dropped" };
         log(format_args!("refused ({}): {}; {retry}", refusal.reason, refusal.message));
         let again = refusal.retryable.then(|| Instant::now() + span(refusal.retry_after).unwrap_or(RETRY));
-        self.outbox.refused(refusal.message_id, again);
+        if let Some(dropped) = self.outbox.refused(refusal.message_id, again) {
+            self.refused_for_good(dropped, refusal);
+        }
         let gone = matches!(refusal.reason.as_str(), "LEASE_NOT_LIVE" | "LEASE_UNKNOWN");
         if gone && again.is_none() && self.holds(&refusal.lease) {
             self.stop(&refusal.lease, "its lease is no longer live");
+        }
+    }
+
+    /// An answer was dropped. Where its lease lives on, the turn would hang on our heartbeats: a FAILED answer that says why
+    /// takes its place, once.
+    fn refused_for_good(&mut self, dropped: pb::Complete, refusal: &pb::Refusal) {
+        let lease = dropped.lease.clone();
+        let replaced = matches!(&dropped.answer, Some(pb::complete::Answer::Envelope(e)) if e.reason.starts_with(REFUSED));
+        let usage = usage_of(dropped).unwrap_or_default();
+        match refusal.reason.as_str() {
+            "LEASE_UNKNOWN" => {}
+            // The answer is lost, what it cost is not.
+            "LEASE_NOT_LIVE" | "ALREADY_ANSWERED" => {
+                self.outbox.put(Letter::LastUsage(pb::UsageReport { lease, usage: Some(usage) }));
+            }
+            _ if replaced => {}
+            reason => {
+                let why: String = refusal.message.chars().take(MAX_WHY).collect();
+                let failed = Answer::failed(format!("{REFUSED}{reason}: {why}"));
+                self.outbox.put(Letter::Answer(failed.complete(lease, usage)));
+            }
         }
     }
 
@@ -151,13 +180,14 @@ impl Engine {
         }
     }
 
-    /// Asks for as much work as there are free slots that no credit covers yet.
+    /// Asks for as much work as there are free slots that no credit covers yet. An answer on its way uses its slot until it
+    /// is acknowledged or refused for good: so long the server counts the attempt as running.
     pub(super) fn give_credit(&mut self) {
         if self.drain_until.is_some() || self.server_drains {
             return;
         }
-        // Called after `flush`: an answer goes up before the credit that it makes free.
-        let taken = self.running.len() + self.waiting.len() + self.credit;
+        let answers = self.outbox.answered_leases().count();
+        let taken = self.running.len() + self.waiting.len() + answers + self.credit;
         let free = self.terms.slots.saturating_sub(taken);
         let Some(link) = self.link.as_mut().filter(|l| l.registered && l.has_room() && free > 0) else {
             return;

@@ -16,6 +16,7 @@ import java.util.concurrent.TimeUnit;
  */
 final class Inbox {
     private static final long RETRY_LEAST = 200; // ms, where a Refusal names no wait
+    private static final String REFUSED = "the server refused the answer: ";
     private static final Set<String> LOST = Set.of("LEASE_NOT_LIVE", "LEASE_UNKNOWN");
 
     private final Session session;
@@ -44,7 +45,7 @@ final class Inbox {
 
     private void assigned(Assignment assignment) {
         String lease = assignment.getLease();
-        if (worker.running.containsKey(lease)) {
+        if (worker.running.containsKey(lease) || worker.answers.containsKey(lease)) {
             Worker.log("assignment under a lease already held ignored");
             return;
         }
@@ -93,6 +94,7 @@ final class Inbox {
         session.sent.remove(id);
         if (what.kind() == Session.Kind.ANSWER) {
             worker.answers.remove(what.lease());
+            session.topUp();
         } else if (what.kind() == Session.Kind.REPORT) {
             worker.reports.remove(what.lease());
         }
@@ -101,11 +103,16 @@ final class Inbox {
     private void refused(Refusal refusal) {
         long id = refusal.getMessageId();
         Worker.log("message %d refused: %s: %s", id, refusal.getReason(), refusal.getMessage());
-        boolean retry = refusal.getRetryable() && !LOST.contains(refusal.getReason());
+        boolean lost = LOST.contains(refusal.getReason());
+        boolean retry = refusal.getRetryable() && !lost;
         long again = Math.max(Session.millis(refusal.getRetryAfter()), RETRY_LEAST);
         if (id != 0 && id == session.offerId) {
             session.credit = Math.max(session.credit - session.offerSlots, 0);
             later(again, session::topUp);
+        }
+        Attempt attempt = worker.running.get(refusal.getLease());
+        if (lost && attempt != null && !attempt.revoked) {
+            attempt.revoke();
         }
         Session.Sent what = session.sent.remove(id);
         if (what == null) {
@@ -118,7 +125,7 @@ final class Inbox {
                 if (retry) {
                     later(again, () -> session.sendAnswer(lease));
                 } else {
-                    drop(lease);
+                    refusedForGood(lease, refusal);
                 }
             }
             case REPORT -> {
@@ -136,13 +143,28 @@ final class Inbox {
         }
     }
 
-    /** The answer is lost, what it cost is not. */
-    private void drop(String lease) {
+    /**
+     * Drops an answer. Where its lease lives on, the turn would hang on our heartbeats: a FAILED answer that says why
+     * takes its place, once.
+     */
+    private void refusedForGood(String lease, Refusal refusal) {
         Complete answer = worker.answers.remove(lease);
-        if (answer != null) {
-            worker.keepReport(lease,
-                    answer.hasDecision() ? answer.getDecision().getUsage() : answer.getEnvelope().getUsage());
+        if (answer == null) {
+            return;
         }
+        Usage usage = answer.hasDecision() ? answer.getDecision().getUsage() : answer.getEnvelope().getUsage();
+        switch (refusal.getReason()) {
+            case "LEASE_UNKNOWN" -> { }
+            case "LEASE_NOT_LIVE", "ALREADY_ANSWERED" -> worker.keepReport(lease, usage); // what it cost is not lost
+            default -> {
+                if (!answer.getEnvelope().getReason().startsWith(REFUSED)) {
+                    String why = REFUSED + refusal.getReason() + ": " + refusal.getMessage();
+                    worker.answers.put(lease, Answer.failed(why).complete(lease, usage, session.limit));
+                    session.sendAnswer(lease);
+                }
+            }
+        }
+        session.topUp();
     }
 
     private void resendUsage(String lease) {

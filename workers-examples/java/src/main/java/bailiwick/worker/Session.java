@@ -317,9 +317,12 @@ final class Session implements ClientResponseObserver<SessionRequest, SessionRes
         return reply;
     }
 
-    /** Gives credit for every slot that is neither running nor on offer. */
+    /**
+     * Gives credit for every slot that is neither in use nor on offer. An answer on its way uses its slot until it is
+     * acknowledged or refused for good: so long the server counts the attempt as running.
+     */
     void topUp() {
-        int free = slots - worker.running.size() - credit;
+        int free = slots - worker.running.size() - worker.answers.size() - credit;
         if (free > 0 && !worker.draining && !leaving) {
             credit += free;
             offerSlots = free;
