@@ -287,11 +287,18 @@ fn what_is_spent_beyond_the_grant_is_kept_as_overrun_and_the_reserve_stays_untou
 fn a_worker_may_ask_for_more_and_a_denial_says_what_remains() {
     let mut bench = Bench::new(&draft());
     let assignment = bench.next();
-    let ask = |tokens| Command::RequestBudget { lease: assignment.lease, tokens };
+    let ask = |tokens| Command::RequestBudget {
+        lease: assignment.lease,
+        tokens,
+        reason: "one more page".to_owned(),
+    };
     let granted = bench.send(ask(10_000));
     assert_eq!(granted, Ok(Reply::Budget { granted: 10_000, allowance: 32_500, left: 57_500 }));
     let denied = bench.send(ask(57_501));
     assert_eq!(denied, Ok(Reply::Budget { granted: 0, allowance: 32_500, left: 57_500 }));
+    let said =
+        |event: &Event| matches!(event, Event::BudgetAnswered { reason, .. } if reason == "one more page");
+    assert!(bench.records.iter().any(|record| said(&record.event)), "what it was for stays in the journal");
 }
 
 #[test]

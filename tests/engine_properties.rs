@@ -153,7 +153,7 @@ fn play(bench: &mut Bench, seen: &mut Vec<Lease>, step: Move) {
         }
         Move::Budget { pick, tokens } => {
             let Some(lease) = nth(&live, pick) else { return };
-            let _ = bench.send(Command::RequestBudget { lease, tokens });
+            let _ = bench.send(Command::RequestBudget { lease, tokens, reason: String::new() });
         }
         Move::Progress { pick } => {
             let Some(lease) = nth(&live, pick) else { return };

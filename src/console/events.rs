@@ -320,7 +320,7 @@ mod tests {
             agent: agent.into(),
             kind: pb::TurnKind::Work as i32,
             step_id: step.into(),
-            notes: Vec::new(),
+            ..Default::default()
         })
     }
 
@@ -386,8 +386,8 @@ mod tests {
                 turn: 1,
                 attempt: 2,
                 end: pb::AttemptEnd::LeaseExpired as i32,
-                reason: String::new(),
                 retries: true,
+                ..Default::default()
             })],
             "turn 1 attempt 2 ends: lease expired, another attempt follows",
         );

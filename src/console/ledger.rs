@@ -21,6 +21,7 @@ pub fn lines(ledger: &pb::Ledger) -> Vec<String> {
         cached_tokens,
         reasoning_tokens,
         by_agent,
+        cost_nano_usd,
     } = ledger;
     let mut lines = vec![
         format!(
@@ -45,6 +46,9 @@ pub fn lines(ledger: &pb::Ledger) -> Vec<String> {
     }
     if *unheard_tokens > 0 {
         lines.push(format!("{} held for attempts that vanished", plural(*unheard_tokens, "token")));
+    }
+    if *cost_nano_usd > 0 {
+        lines.push(format!("cost {} nano-USD", number(*cost_nano_usd)));
     }
     if !by_agent.is_empty() {
         let parts: Vec<String> =

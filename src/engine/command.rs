@@ -64,6 +64,8 @@ pub enum Command {
         lease: Lease,
         /// Tokens beyond the present allowance.
         tokens: u64,
+        /// What for; may be empty.
+        reason: String,
     },
     /// Answer the turn.
     Complete {

@@ -58,7 +58,7 @@ pub(super) fn decide(task: &mut Task, command: Command, env: Env<'_>) -> Result<
         Command::Assign { lease, worker } => txn.assign(lease, worker),
         Command::Progress { lease, steps, partial } => txn.progress(lease, steps, partial),
         Command::Usage { lease, usage, priced } => txn.usage(lease, usage, priced),
-        Command::RequestBudget { lease, tokens } => txn.request_budget(lease, tokens),
+        Command::RequestBudget { lease, tokens, reason } => txn.request_budget(lease, tokens, reason),
         Command::Complete { lease, answer, findings } => txn.complete(lease, answer, findings),
         Command::EndLease { lease, end, reason } => txn.end_lease(lease, end, reason),
         Command::Cancel { reason } => Ok(txn.cancel(&reason)),

@@ -92,6 +92,9 @@ pub enum Event {
         granted: u64,
         allowance: u64,
         left: u64,
+        /// What for, as the worker said.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
     },
     TurnAnswered {
         turn: TurnNumber,

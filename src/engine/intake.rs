@@ -138,7 +138,7 @@ fn budget(draft: &ContractDraft, ceilings: &Ceilings, checks: &mut Checks<'_>) -
     let range = (fixed::MIN_TOKENS, ceilings.max_tokens);
     let given = checks.required_tokens("budget.max_tokens", budget.max_tokens, range);
     // Without a sound total the other faults are named all the same, as far as any total would make them faults.
-    let max_tokens = given.unwrap_or(range.1.max(range.0));
+    let max_tokens = given.unwrap_or_else(|| range.1.max(range.0));
     let default_reserve = (max_tokens / fixed::FINALIZATION_PART).max(fixed::MIN_FINALIZATION_TOKENS);
     let reserve = checks.tokens(
         "budget.finalization_reserve_tokens",

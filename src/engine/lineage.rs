@@ -9,7 +9,7 @@ use super::{
 use crate::types::ids::{Lease, TurnNumber};
 
 impl Task {
-    /// The whole lineage that a live lease may read, oldest first.
+    /// The whole lineage that a live lease may read: dependencies first, then all others, oldest first within each.
     pub fn lineage(&self, lease: &Lease) -> Result<Vec<LineageEntry>, Rejection> {
         let turn = self.turn(lease.turn).ok_or(Rejection::LeaseUnknown)?;
         match turn.live() {

@@ -33,7 +33,7 @@ pub(crate) struct Call {
 enum Job {
     Progress { steps: Vec<WorkStep>, partial: Option<Payload> },
     Usage { usage: Usage, model: String },
-    Budget { tokens: u64 },
+    Budget { tokens: u64, reason: String },
     Complete { answer: Box<Answer>, model: String },
 }
 
@@ -142,7 +142,7 @@ pub(crate) fn budget(wire: pb::BudgetRequest) -> Result<Call, Refused> {
         let bounds = format!("is {tokens}: write a number from 1 to {MAX_REPORTED_TOKENS}");
         faults.add("budget_request.tokens", bounds);
     }
-    finish(lease, faults, Job::Budget { tokens: asked })
+    finish(lease, faults, Job::Budget { tokens: asked, reason })
 }
 
 /// Parses an answer.
@@ -169,7 +169,9 @@ impl Call {
                 runtime.progress(lease, steps, partial).await.map(|()| Reply::Progressed)
             }
             Job::Usage { usage, model } => runtime.usage(lease, usage, model).await.map(Reply::Usage),
-            Job::Budget { tokens } => runtime.request_budget(lease, tokens).await.map(Reply::Budget),
+            Job::Budget { tokens, reason } => {
+                runtime.request_budget(lease, tokens, reason).await.map(Reply::Budget)
+            }
             Job::Complete { answer, model } => {
                 let repeated = runtime.complete(lease, *answer, model).await;
                 repeated.map(|repeated| Reply::Completed { repeated })

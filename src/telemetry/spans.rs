@@ -157,7 +157,7 @@ impl Projector {
             Event::UsageRecorded { turn, attempt, usage } | Event::LateUsage { turn, attempt, usage } => {
                 self.hear_usage(record, *turn, *attempt, *usage);
             }
-            Event::BudgetAnswered { turn, attempt, asked, granted, allowance, left } => {
+            Event::BudgetAnswered { turn, attempt, asked, granted, allowance, left, reason: _ } => {
                 let attributes = Attributes::new()
                     .number(semconv::BUDGET_ASKED, *asked)
                     .number(semconv::BUDGET_GRANTED, *granted)

@@ -146,7 +146,9 @@ fn a_lost_worker_a_refused_directive_and_a_cancel_in_the_middle() {
     bench.pass(SECOND);
     bench.turn(hand_off("nobody"));
     let running = bench.next();
-    bench.send(Command::RequestBudget { lease: running.lease, tokens: 10 }).expect("answered");
+    bench
+        .send(Command::RequestBudget { lease: running.lease, tokens: 10, reason: String::new() })
+        .expect("answered");
     bench.pass(SECOND);
     bench.send(Command::Cancel { reason: "not needed".to_owned() }).expect("cancelled");
     bench.pass(SECOND);

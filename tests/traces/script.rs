@@ -91,8 +91,15 @@ fn planning(task: TaskId) -> Vec<Commit> {
         usage: None,
         retry_at: Some(START),
     };
-    let budget =
-        Event::BudgetAnswered { turn: 1, attempt: 2, asked: 500, granted: 500, allowance: 1_500, left: 100 };
+    let budget = Event::BudgetAnswered {
+        turn: 1,
+        attempt: 2,
+        asked: 500,
+        granted: 500,
+        allowance: 1_500,
+        left: 100,
+        reason: String::new(),
+    };
     let delegates = answer(Status::Partial, 0.5, Some(Directive::Delegate(plan())));
     let plan_started = Event::PlanStarted {
         number: 1,

@@ -118,7 +118,12 @@ impl Txn<'_> {
         ledger.is_cost_exceeded().then(|| "the task has cost more than max_cost_nano_usd".to_owned())
     }
 
-    pub(super) fn request_budget(&mut self, lease: Lease, tokens: u64) -> Result<Reply, Rejection> {
+    pub(super) fn request_budget(
+        &mut self,
+        lease: Lease,
+        tokens: u64,
+        reason: String,
+    ) -> Result<Reply, Rejection> {
         let agent = self.live_turn(lease)?.agent.clone();
         let key = (lease.turn, lease.attempt);
         let ledger = &self.task.ledger;
@@ -131,7 +136,7 @@ impl Txn<'_> {
         let allowance = ledger.allowance(key) + granted;
         let left = left - granted;
         let (turn, attempt) = key;
-        self.emit(Event::BudgetAnswered { turn, attempt, asked: tokens, granted, allowance, left });
+        self.emit(Event::BudgetAnswered { turn, attempt, asked: tokens, granted, allowance, left, reason });
         Ok(Reply::Budget { granted, allowance, left })
     }
 }

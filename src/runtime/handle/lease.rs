@@ -53,12 +53,17 @@ impl Runtime {
         }
     }
 
-    /// Asks for a greater allowance, in tokens.
+    /// Asks for a greater allowance, in tokens, and says what for (may be empty).
     ///
     /// # Errors
     /// See [`CommandError`].
-    pub async fn request_budget(&self, lease: Lease, tokens: u64) -> Result<Grant, CommandError> {
-        match self.under(lease, Command::RequestBudget { lease, tokens }).await? {
+    pub async fn request_budget(
+        &self,
+        lease: Lease,
+        tokens: u64,
+        reason: String,
+    ) -> Result<Grant, CommandError> {
+        match self.under(lease, Command::RequestBudget { lease, tokens, reason }).await? {
             Reply::Budget { granted, allowance, left } => Ok(Grant { granted, allowance, left }),
             _ => Ok(Grant { granted: 0, allowance: 0, left: 0 }),
         }
@@ -98,7 +103,7 @@ impl Runtime {
         Err(Overloaded::new(QUEUE_RETRY, "the answer could not be checked in time").into())
     }
 
-    /// The whole lineage that a live lease may read, oldest first.
+    /// The whole lineage that a live lease may read: dependencies first, then all others, oldest first within each.
     ///
     /// # Errors
     /// See [`CommandError`].

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     engine::{
-        event::{AttemptEnd, Escalated, Event, PlanKind, Record, StepRef, Trip},
+        event::{Escalated, Event, PlanKind, Record, StepRef, Trip},
         view::GOAL_CHARS,
     },
     pb,
@@ -92,10 +92,10 @@ impl Reader {
         match event {
             Event::Submitted { contract, fingerprint: _, trace } =>
                 submitted(contract, trace.traceparent.as_deref()),
-            Event::TurnOpened { turn, agent, kind, input: _, step, corrections: _, revision: _, replan: _, notes } =>
+            Event::TurnOpened { turn, agent, kind, input: _, step, corrections: _, revision, replan, notes } =>
                 Wire::TurnOpened(pb::TurnOpened {
                     turn: int32(*turn), agent: agent.to_string(), kind: enums::turn_kind(*kind) as i32,
-                    step_id: self.step_id(*step), notes: notes.clone() }),
+                    step_id: self.step_id(*step), notes: notes.clone(), replan: *replan, revision: *revision }),
             Event::AttemptStarted { turn, attempt, lease: _, worker, allowance, hold_raised: _ } =>
                 Wire::AttemptStarted(pb::AttemptStarted {
                     turn: int32(*turn), attempt: int32(*attempt), worker_id: worker.to_string(),
@@ -104,14 +104,17 @@ impl Reader {
             Event::UsageRecorded { turn, attempt, usage } =>
                 Wire::UsageRecorded(pb::UsageRecorded {
                     turn: int32(*turn), attempt: int32(*attempt), usage: Some(usage_out(*usage)) }),
-            Event::BudgetAnswered { turn, attempt, asked, granted, allowance, left } =>
+            Event::BudgetAnswered { turn, attempt, asked, granted, allowance, left, reason } =>
                 Wire::BudgetAnswered(pb::BudgetAnswered {
                     turn: int32(*turn), attempt: int32(*attempt), asked_tokens: int64(*asked),
-                    granted_tokens: int64(*granted), allowance_tokens: int64(*allowance), left_tokens: int64(*left) }),
+                    granted_tokens: int64(*granted), allowance_tokens: int64(*allowance), left_tokens: int64(*left),
+                    reason: reason.clone() }),
             Event::TurnAnswered { turn, attempt, answer, charged, findings: _ } => // GateJudged says what was found.
                 answered(*turn, *attempt, answer, *charged),
-            Event::AttemptEnded { turn, attempt, end, reason, cause: _, usage: _, retry_at } =>
-                attempt_ended(*turn, *attempt, *end, reason, retry_at.is_some()),
+            Event::AttemptEnded { turn, attempt, end, reason, cause, usage: _, retry_at } =>
+                Wire::AttemptEnded(pb::AttemptEnded {
+                    turn: int32(*turn), attempt: int32(*attempt), end: enums::attempt_end(*end) as i32,
+                    reason: reason.clone(), retries: retry_at.is_some(), cause: enums::maybe_cause(*cause) }),
             Event::TurnClosed { turn, cause, reason } =>
                 Wire::TurnClosed(pb::TurnClosed {
                     turn: int32(*turn), cause: enums::cause(*cause) as i32, reason: reason.clone() }),
@@ -183,16 +186,6 @@ fn answered(turn: u32, attempt: u32, answer: &Answer, charged: Usage) -> Wire {
         envelope,
         decision,
         charged_tokens: int64(charged.tokens()),
-    })
-}
-
-fn attempt_ended(turn: u32, attempt: u32, end: AttemptEnd, reason: &str, retries: bool) -> Wire {
-    Wire::AttemptEnded(pb::AttemptEnded {
-        turn: int32(turn),
-        attempt: int32(attempt),
-        end: enums::attempt_end(end) as i32,
-        reason: reason.to_owned(),
-        retries,
     })
 }
 

@@ -100,6 +100,7 @@ pub(crate) fn ledger_out(ledger: &LedgerView) -> pb::Ledger {
         cached_tokens: int64(usage.cached),
         reasoning_tokens: int64(usage.reasoning),
         by_agent: by_agent.iter().map(|(agent, tokens)| (agent.to_string(), int64(*tokens))).collect(),
+        cost_nano_usd: int64(usage.cost_nano_usd),
     }
 }
 
