@@ -143,6 +143,10 @@ impl Worker {
             // Fails only when the worker has ended by itself.
             let _ = stop.send(());
             either(&mut term, &mut int).await;
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "who signals twice wants no destructors to be waited for"
+            )]
             process::exit(EXIT_FORCED);
         });
         let result = self.run_until(async { drop(stopped.await) }).await;
