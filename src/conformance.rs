@@ -10,13 +10,16 @@ mod server;
 mod stage;
 mod table;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use cases::{CaseInfo, list};
 pub use report::{CaseReport, Report, print_case, print_list, print_summary};
 use stage::{Failure, Stage};
 pub use table::{Table, TableError};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::Instant,
+};
 
 /// How long a worker may take to its first session: it may have to be built first.
 const START_LIMIT: Duration = Duration::from_secs(120);

@@ -81,9 +81,11 @@ async fn a_worker_that_does_only_the_plain_turn_fails_whatever_asks_for_more() {
         "error",
         "retryable-error",
         "duplicate-assignment",
+        "refusal-invalid",
         "reconnect",
         "superseded",
         "backoff",
+        "backoff-restart",
         "sigterm",
     ];
     let report = run("deaf", &more).await;
@@ -104,6 +106,14 @@ async fn a_worker_that_asks_for_more_than_it_may_is_told_so() {
     let report = run("greedy", &["register"]).await;
     let register = case(&report, "register");
     assert!(!register.passed && register.saw.contains("credit of 4 slots"), "{register:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_gives_a_slot_back_with_its_answer_is_told_when() {
+    let report = run("deaf", &["progress", "credit"]).await;
+    assert!(case(&report, "progress").passed, "{report:#?}");
+    let credit = case(&report, "credit");
+    assert!(!credit.passed && credit.saw.contains("a slot is free at the Ack"), "{credit:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

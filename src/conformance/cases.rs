@@ -47,9 +47,11 @@ pub(super) const ALL: &[Case] = &[
     fresh("register", "registers first, validly, and says nothing more before Registered", |s| {
         Box::pin(session::register(s))
     }),
-    case("credit", "asks for max_concurrency assignments, never for more, and again as attempts end", |s| {
-        Box::pin(session::credit(s))
-    }),
+    case(
+        "credit",
+        "asks for max_concurrency assignments, never for more, and again as answers are acknowledged",
+        |s| Box::pin(session::credit(s)),
+    ),
     case("concurrency", "runs no more than max_concurrency attempts at once, even if it is sent more", |s| {
         Box::pin(session::concurrency(s))
     }),

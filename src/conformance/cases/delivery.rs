@@ -144,8 +144,10 @@ pub(super) async fn refusal_retryable(stage: &mut Stage) -> Verdict {
 pub(super) async fn refusal_final(stage: &mut Stage) -> Verdict {
     stage.policy.ack_answers = false;
     let script = json!({"actions": [], "answer": {"status": "success", "result": 1}});
-    let leases = [stage.assign(script.clone()), stage.assign(script)];
-    for (lease, reason) in leases.iter().zip(["LEASE_NOT_LIVE", "ALREADY_ANSWERED"]) {
+    let mut leases = Vec::new();
+    for reason in ["LEASE_NOT_LIVE", "ALREADY_ANSWERED"] {
+        let lease = &stage.assign(script.clone());
+        leases.push(lease.clone());
         let (id, _) = stage.answer(lease).await?;
         stage.settle_lease(lease);
         stage.refuse(id, lease, reason, None);

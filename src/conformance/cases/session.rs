@@ -44,24 +44,34 @@ pub(super) async fn register(stage: &mut Stage) -> Verdict {
 }
 
 pub(super) async fn credit(stage: &mut Stage) -> Verdict {
+    stage.policy.ack_answers = false;
     let script = json!({"actions": [{"sleep_ms": 300}]});
     let leases: Vec<String> = (0..CONCURRENCY).map(|_| stage.assign(script.clone())).collect();
-    let mut open = leases.len();
+    let mut answers = Vec::new();
     let mut early = 0;
     stage
         .wait("answer all assignments", PATIENCE, |seen| {
             match &seen.event {
-                Event::Credit(slots) if open == leases.len() => early += slots,
-                Event::Complete(_, complete) if leases.contains(&complete.lease) => open -= 1,
+                Event::Credit(slots) => early += slots,
+                Event::Complete(id, complete) => answers.push((*id, complete.lease.clone())),
                 _ => {}
             }
-            (open == 0).then_some(())
+            leases.iter().all(|lease| answers.iter().any(|(_, l)| l == lease)).then_some(())
         })
         .await?;
-    require(early == 0, || format!("{early} slots were given while every slot was in use"))?;
+    require(early == 0, || format!("{early} slots were given before any answer was acknowledged"))?;
+    stage
+        .watch(HEARTBEAT, |seen| {
+            matches!(seen.event, Event::Credit(_))
+                .then(|| "credit was given before the Ack of the answers".into())
+        })
+        .await?;
+    for (id, lease) in answers {
+        stage.ack_answer(id, &lease);
+    }
     stage.settle().await?;
     Ok(format!(
-        "{CONCURRENCY} slots at first, none while {CONCURRENCY} attempts ran, {CONCURRENCY} afterwards"
+        "{CONCURRENCY} slots at first, none until the Acks of {CONCURRENCY} answers, {CONCURRENCY} afterwards"
     ))
 }
 

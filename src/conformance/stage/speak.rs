@@ -111,7 +111,7 @@ impl Stage {
             input: Some(from_json(script)),
             termination: Some(pb::TerminationTerms::default()),
             allowance_tokens: ALLOWANCE,
-            deadline: Some(prost_types::Timestamp::from(SystemTime::now() + DEADLINE)),
+            deadline: Some(deadline()),
             idempotency_key: format!("key-{n}"),
             traceparent: format!("00-{trace:032x}-{span:016x}-01"),
             ..Default::default()
@@ -170,6 +170,15 @@ impl Stage {
         })
         .await
     }
+}
+
+/// A deadline far enough from now, by the clock that a worker in another process reads as well.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "no test pauses this time: it is shared with the worker's process"
+)]
+fn deadline() -> prost_types::Timestamp {
+    prost_types::Timestamp::from(SystemTime::now() + DEADLINE)
 }
 
 /// What kind of answer it is.
