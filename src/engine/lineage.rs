@@ -1,5 +1,7 @@
 //! Lineage: the envelopes so far. History is the server's, never an agent's.
 
+use std::collections::BTreeSet;
+
 use super::{
     command::{LineageEntry, Rejection},
     event::TurnKind,
@@ -23,13 +25,15 @@ impl Task {
     /// how many there are in all.
     pub(super) fn lineage_for(&self, turn: &Turn, recent: usize) -> (Vec<LineageEntry>, usize) {
         let dependencies = self.dependencies(turn);
-        let is_dependency = |number: TurnNumber| dependencies.iter().any(|d| d.turn == number);
-        let total = dependencies.len() + self.history.iter().filter(|&&n| !is_dependency(n)).count();
+        // A dependency that had a turn stands in the history too, once: it is not walked to be counted, for it grows with
+        // the task and this is asked at every assignment.
+        let shown: BTreeSet<TurnNumber> = dependencies.iter().map(|d| d.turn).filter(|&n| n != 0).collect();
+        let total = dependencies.len() + self.history.len() - shown.len();
         let mut others: Vec<_> = self
             .history
             .iter()
             .rev()
-            .filter(|&&number| !is_dependency(number))
+            .filter(|number| !shown.contains(number))
             .take(recent)
             .filter_map(|&number| self.entry(number))
             .collect();

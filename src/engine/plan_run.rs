@@ -25,8 +25,17 @@ pub(super) struct PlanRun {
     ready: BTreeSet<usize>,
     /// Steps that have not been opened and have not ended.
     unopened: BTreeSet<usize>,
+    /// What those ask for, added up.
+    unopened_sum: Asked,
     running: BTreeSet<usize>,
     failed: Vec<usize>,
+}
+
+/// What steps ask for: tokens, and how many do not say.
+#[derive(Debug, Clone, Copy, Default)]
+struct Asked {
+    tokens: u64,
+    unsaid: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -51,6 +60,11 @@ impl PlanRun {
             .collect();
         let ready = (0..steps.len()).filter(|&i| steps[i].missing == 0).collect();
         let unopened = (0..steps.len()).collect();
+        let said = plan.steps.iter().filter_map(|step| step.max_tokens);
+        let unopened_sum = Asked {
+            tokens: said.fold(0, u64::saturating_add),
+            unsaid: plan.steps.iter().filter(|step| step.max_tokens.is_none()).count() as u64,
+        };
         Self {
             number,
             plan,
@@ -60,6 +74,7 @@ impl PlanRun {
             dependents,
             ready,
             unopened,
+            unopened_sum,
             running: BTreeSet::new(),
             failed: Vec::new(),
         }
@@ -67,14 +82,14 @@ impl PlanRun {
 
     pub(super) fn open_step(&mut self, step: usize, turn: TurnNumber) {
         self.ready.remove(&step);
-        self.unopened.remove(&step);
+        self.leave_unopened(step);
         self.running.insert(step);
         self.steps[step].turn = turn;
     }
 
     pub(super) fn end_step(&mut self, step: usize, end: StepEnd, reason: String) {
         self.ready.remove(&step);
-        self.unopened.remove(&step);
+        self.leave_unopened(step);
         self.running.remove(&step);
         if end == StepEnd::Failed {
             self.failed.push(step);
@@ -89,6 +104,16 @@ impl PlanRun {
             if waiting.missing == 0 && self.unopened.contains(&dependent) {
                 self.ready.insert(dependent);
             }
+        }
+    }
+
+    fn leave_unopened(&mut self, step: usize) {
+        if !self.unopened.remove(&step) {
+            return;
+        }
+        match self.plan.steps[step].max_tokens {
+            Some(tokens) => self.unopened_sum.tokens = self.unopened_sum.tokens.saturating_sub(tokens),
+            None => self.unopened_sum.unsaid -= 1,
         }
     }
 
@@ -136,8 +161,9 @@ impl PlanRun {
     }
 
     /// Tokens that steps without a turn will still need, with `per_turn` for those that do not say.
-    pub(super) fn committed(&self, per_turn: u64) -> u64 {
-        self.unopened.iter().map(|&i| self.plan.steps[i].max_tokens.unwrap_or(per_turn)).sum()
+    pub(super) const fn committed(&self, per_turn: u64) -> u64 {
+        let Asked { tokens, unsaid } = self.unopened_sum;
+        tokens + unsaid * per_turn
     }
 
     /// The failures, in a sentence.

@@ -1,5 +1,7 @@
 //! Between the engine's values and the store's rows. Never here: a decision, or a change to either side's meaning.
 
+use std::cell::RefCell;
+
 use crate::{
     engine::{
         event::{EscalationEnd, Event, Record, VERSION},
@@ -13,6 +15,8 @@ use crate::{
     types::ids::{EscalationId, TaskId},
 };
 
+/// What each thread keeps to write JSON into, in bytes.
+const MAX_SCRATCH: usize = 64 * 1_024;
 /// Events read at once while a task is rebuilt.
 const PAGE: usize = 512;
 
@@ -91,7 +95,18 @@ const fn escalation_state(end: Option<EscalationEnd>) -> &'static str {
 }
 
 fn json<T: serde::Serialize>(value: &T) -> String {
-    serde_json::to_string(value).expect("the engine's values have text keys and finite numbers only")
+    thread_local! {
+        /// Written here, then copied out once: a text that grows as it is written is moved several times.
+        static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.clear();
+        serde_json::to_writer(&mut *scratch, value)
+            .expect("the engine's values have text keys and finite numbers only");
+        let text = std::str::from_utf8(scratch).expect("JSON is written as UTF-8").to_owned();
+        scratch.shrink_to(MAX_SCRATCH);
+        text
+    })
 }
 
 /// A task rebuilt from the journal; `None` where it has no events. Blocks.

@@ -64,8 +64,9 @@ pub(super) fn writer(path: &Path) -> Result<Connection, StoreError> {
     durable(&connection)?;
     // Checkpoints are made beside the commits, not by them.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    // 64 MiB of pages: the inner pages and the newest leaves of every index.
-    connection.pragma_update(None, "cache_size", -65_536)?;
+    // 16 MiB of pages: the inner pages and the newest leaves of every index. Not more: after a commit that splits a page, the
+    // library walks every page it has cached.
+    connection.pragma_update(None, "cache_size", -16_384)?;
     Ok(connection)
 }
 
