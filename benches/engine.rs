@@ -139,7 +139,7 @@ fn hand_on(turn: TurnNumber, n: i32) -> Envelope {
     if turn == n.unsigned_abs() {
         return success();
     }
-    let to = if turn % 2 == 0 { "ping" } else { "pong" };
+    let to = if turn.is_multiple_of(2) { "ping" } else { "pong" };
     let hand_off = HandOff { agent: to.parse().expect("a valid name"), input: Some(payload("1")) };
     Envelope { result: None, directive: Some(Directive::HandOff(hand_off)), ..success() }
 }
