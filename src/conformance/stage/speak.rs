@@ -21,6 +21,7 @@ impl Stage {
     /// Sends whatever it is given.
     pub(crate) fn say_raw(&mut self, response: pb::SessionResponse) {
         if let Some(session) = &self.session {
+            self.transcript.down(&response);
             // A full queue means a worker that does not read; the case will miss its answer and say so.
             let _ = session.down.try_send(Ok(response));
         }
@@ -29,6 +30,7 @@ impl Stage {
     /// Ends the present session with a status.
     pub(crate) fn end_session(&mut self, status: tonic::Status) {
         if let Some(session) = self.session.take() {
+            self.transcript.happened(&format!("the server ends the session: {:?}", status.code()));
             // As above.
             let _ = session.down.try_send(Err(status));
         }
