@@ -42,8 +42,8 @@ impl Agents for Anyone {
         true
     }
 
-    fn is_served(&self, _: &AgentName) -> bool {
-        true
+    fn away_since(&self, _: &AgentName) -> Option<Timestamp> {
+        None
     }
 }
 

@@ -76,7 +76,7 @@ pub async fn run(options: Options) -> Result<Report, Error> {
     }
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let mut stage = Stage::new(command.clone(), start_limit).await?;
+    let mut stage = Stage::new(command.clone(), start_limit, on_case.is_some()).await?;
     let mut reports = Vec::new();
     for case in cases::ALL.iter().filter(|c| only.is_empty() || only.iter().any(|n| n == c.info.name)) {
         let report = tokio::select! {
@@ -93,9 +93,9 @@ pub async fn run(options: Options) -> Result<Report, Error> {
     Ok(Report { command, cases: reports })
 }
 
-#[expect(clippy::disallowed_methods, reason = "how long a case took is told to a person")]
 async fn play(case: &cases::Case, stage: &mut Stage) -> CaseReport {
     let started = Instant::now();
+    stage.begin();
     let verdict = match if case.fresh { stage.restart() } else { stage.ready().await } {
         Ok(()) => (case.play)(stage).await,
         Err(failure) => Err(failure),
@@ -107,10 +107,11 @@ async fn play(case: &cases::Case, stage: &mut Stage) -> CaseReport {
         Err(Failure(what)) if breaches.is_empty() => (false, what),
         Err(Failure(what)) => (false, format!("{what}; also: {}", breaches.join("; "))),
     };
+    let transcript = if passed { Vec::new() } else { stage.transcript() };
     if !passed {
         // The next case shall not suffer for this one.
         stage.stop();
     }
     let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    CaseReport { name: case.info.name, what: case.info.what, passed, saw, millis }
+    CaseReport { name: case.info.name, what: case.info.what, passed, saw, transcript, millis }
 }

@@ -66,6 +66,9 @@ async fn a_worker_that_ignores_cancel_fails_that_case_only() {
     assert!(case(&report, "heartbeat").passed, "{report:#?}");
     let cancel = case(&report, "cancel");
     assert!(!cancel.passed && cancel.saw.contains("after Cancel"), "{cancel:#?}");
+    assert!(cancel.saw.contains("neither the usage nor the slot"), "{cancel:#?}");
+    assert!(cancel.transcript.iter().any(|line| line.contains("<- Cancel lease-")), "{cancel:#?}");
+    assert!(case(&report, "progress").transcript.is_empty(), "{report:#?}");
     assert_eq!(report.failed(), 1);
 }
 
@@ -126,7 +129,8 @@ async fn a_command_that_cannot_be_started_fails_its_cases_with_the_reason() {
     let mut leaving = options("sound", &["answer"]);
     leaving.command = ["sh", "-c", "echo no toolchain here >&2; exit 69"].map(str::to_owned).to_vec();
     let report = conformance::run(leaving).await.unwrap();
-    assert!(case(&report, "answer").saw.contains("no toolchain here"), "{report:#?}");
+    let answer = case(&report, "answer");
+    assert!(answer.saw.contains("no toolchain here") && answer.saw.contains("exit code 69"), "{report:#?}");
 }
 
 #[tokio::test]

@@ -2,7 +2,9 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     net::SocketAddr,
+    os::unix::process::ExitStatusExt as _,
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -23,6 +25,35 @@ const LINE: usize = 200;
 pub(crate) const WORKER_ID: &str = "conformance-worker";
 /// See [`WORKER_ID`].
 pub(crate) const CONCURRENCY: i32 = 3;
+
+/// How a worker's process ended. Reads as the end of "it ended with ...".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Exit(ExitStatus);
+
+impl Exit {
+    /// Whether it exited with code 0.
+    pub(crate) fn is_clean(self) -> bool {
+        self.0.success()
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(code) = self.0.code() {
+            return write!(f, "exit code {code}");
+        }
+        let signal = self.0.signal().unwrap_or_default();
+        match Signal::from_named_raw(signal) {
+            Some(Signal::TERM) => f.write_str(
+                "SIGTERM: it does not handle it, or COMMAND is a shell script that starts the worker without `exec`",
+            ),
+            Some(Signal::ABORT) => f.write_str("signal 6 (SIGABRT)"),
+            Some(Signal::KILL) => f.write_str("signal 9 (SIGKILL)"),
+            Some(Signal::SEGV) => f.write_str("signal 11 (SIGSEGV)"),
+            _ => write!(f, "signal {signal}"),
+        }
+    }
+}
 
 /// A running worker. Dropping it kills its process group.
 pub(crate) struct WorkerProcess {
@@ -74,8 +105,8 @@ impl WorkerProcess {
         Ok(kill_process(pid, Signal::TERM)?)
     }
 
-    pub(crate) async fn exited(&mut self) -> std::io::Result<ExitStatus> {
-        self.child.wait().await
+    pub(crate) async fn exited(&mut self) -> std::io::Result<Exit> {
+        self.child.wait().await.map(Exit)
     }
 
     /// Whether it still runs.
@@ -102,5 +133,19 @@ async fn keep(stream: impl AsyncRead + Unpin, output: Arc<Mutex<VecDeque<String>
         if kept.len() > LINES {
             kept.pop_front();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_told_in_words() {
+        let told = |raw| Exit(ExitStatus::from_raw(raw)).to_string();
+        assert_eq!(told(3 << 8), "exit code 3");
+        assert_eq!(told(6), "signal 6 (SIGABRT)");
+        assert!(told(15).contains("without `exec`"));
+        assert!(Exit(ExitStatus::from_raw(0)).is_clean());
     }
 }

@@ -1,8 +1,11 @@
 //! What a run found, for people, for scripts (JSON) and for CI (JUnit XML). Never runs anything.
 
-use std::{fmt::Write as _, io::Write as _};
+use std::{fmt::Write as _, io::Write as _, time::Duration};
 
 use serde::Serialize;
+
+/// How often a person is told that nothing has come yet.
+const EVERY: Duration = Duration::from_secs(10);
 
 /// One case's end.
 #[derive(Clone, Debug, Serialize)]
@@ -15,6 +18,9 @@ pub struct CaseReport {
     pub passed: bool,
     /// What was seen, in a sentence.
     pub saw: String,
+    /// The last messages of a case that failed, oldest first, as lines for people; empty where it passed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub transcript: Vec<String>,
     /// How long it took, in milliseconds.
     pub millis: u64,
 }
@@ -63,8 +69,11 @@ impl Report {
             let _ = write!(out, r#"  <testcase classname="conformance" name="{name}" time="{time:.3}">"#);
             let _ = if case.passed {
                 write!(out, "<system-out>{saw}</system-out>")
-            } else {
+            } else if case.transcript.is_empty() {
                 write!(out, r#"<failure message="{saw}"/>"#)
+            } else {
+                let lines: Vec<String> = case.transcript.iter().map(|line| xml(line)).collect();
+                write!(out, "<failure message=\"{saw}\">{}</failure>", lines.join("\n"))
             };
             out.push_str("</testcase>\n");
         }
@@ -80,6 +89,22 @@ pub fn print_case(case: &CaseReport) {
     let _ = writeln!(out, "{mark}  {:<22} {}", case.name, case.saw);
     if !case.passed {
         let _ = writeln!(out, "      {:<22} asked: {}", "", case.what);
+        let _ =
+            writeln!(out, "      {:<22} again: `--only {}`; docs/conformance.md has the case", "", case.name);
+        for line in &case.transcript {
+            let _ = writeln!(out, "        {line}");
+        }
+    }
+}
+
+/// Says on stderr, every ten seconds until `limit`, that the worker's first session is waited for.
+pub(super) async fn tell_wait(limit: Duration) {
+    let mut waited = Duration::ZERO;
+    while waited + EVERY < limit {
+        tokio::time::sleep(EVERY).await;
+        waited += EVERY;
+        let (waited, limit) = (waited.as_secs(), limit.as_secs());
+        let _ = writeln!(std::io::stderr(), "waiting for the worker's first session: {waited} of {limit} s");
     }
 }
 
@@ -121,10 +146,20 @@ mod tests {
 
     #[test]
     fn junit_escapes_what_a_worker_wrote() {
-        let case = CaseReport { name: "a", what: "w", passed: false, saw: "<\"&\u{1}".into(), millis: 1_500 };
+        let case = CaseReport {
+            name: "a",
+            what: "w",
+            passed: false,
+            saw: "<\"&\u{1}".into(),
+            transcript: vec!["-> a & b".into()],
+            millis: 1_500,
+        };
         let report = Report { command: vec!["run".into()], cases: vec![case] };
         let xml = report.to_junit();
-        assert!(xml.contains("<failure message=\"&lt;&quot;&amp;\u{fffd}\"/>"), "{xml}");
+        assert!(
+            xml.contains("<failure message=\"&lt;&quot;&amp;\u{fffd}\">-&gt; a &amp; b</failure>"),
+            "{xml}"
+        );
         assert!(xml.contains(r#"tests="1" failures="1" time="1.500""#), "{xml}");
         assert!(!report.passed());
     }

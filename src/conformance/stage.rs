@@ -4,15 +4,21 @@
 
 mod check;
 mod speak;
+mod transcript;
 
 use std::{collections::BTreeMap, time::Duration};
 
 pub(crate) use speak::kind;
-use tokio::time::{Instant, timeout};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+use transcript::Transcript;
 
 use super::{
-    child::WorkerProcess,
+    child::{Exit, WorkerProcess},
     net::Net,
+    report,
     server::{Down, FakeServer, Incoming, LineageBook},
 };
 use crate::pb;
@@ -96,8 +102,8 @@ pub(crate) enum Event {
         lease: String,
         traceparent: String,
     },
-    /// The process ended with this code; none after a signal.
-    Exited(Option<i32>),
+    /// The process ended.
+    Exited(Exit),
 }
 
 /// An event and when it came.
@@ -141,11 +147,22 @@ pub(crate) struct Stage {
     leases: BTreeMap<String, Lease>,
     breaches: Vec<String>,
     next_lease: i32,
+    /// How the process of this case ended.
+    ended: Option<Exit>,
+    transcript: Transcript,
+    /// Whether a person is told of long waits.
+    tells_waits: bool,
+    /// Tells of the wait for the first session, until it is aborted.
+    waiting: JoinSet<()>,
     pub(crate) policy: Policy,
 }
 
 impl Stage {
-    pub(crate) async fn new(command: Vec<String>, start_limit: Duration) -> std::io::Result<Self> {
+    pub(crate) async fn new(
+        command: Vec<String>,
+        start_limit: Duration,
+        tells_waits: bool,
+    ) -> std::io::Result<Self> {
         let server = FakeServer::start().await?;
         let net = Net::start(server.address).await?;
         Ok(Self {
@@ -158,6 +175,10 @@ impl Stage {
             leases: BTreeMap::new(),
             breaches: Vec::new(),
             next_lease: 0,
+            ended: None,
+            transcript: Transcript::new(),
+            tells_waits,
+            waiting: JoinSet::new(),
             policy: Policy::default(),
         })
     }
@@ -169,12 +190,27 @@ impl Stage {
         let started = WorkerProcess::start(&self.command, self.net.address);
         let failed = |e| Failure(format!("`{}` cannot be started: {e}", self.command.join(" ")));
         self.worker = Some(started.map_err(failed)?);
+        if self.tells_waits {
+            self.waiting.spawn(report::tell_wait(self.start_limit));
+        }
         Ok(())
+    }
+
+    /// A case begins: what was said before it is not its matter.
+    pub(crate) fn begin(&mut self) {
+        self.transcript = Transcript::new();
+    }
+
+    /// What was said last in this case.
+    pub(crate) fn transcript(&self) -> Vec<String> {
+        self.transcript.lines()
     }
 
     /// Ends the worker process and forgets everything about it.
     pub(crate) fn stop(&mut self) {
         self.worker = None;
+        self.ended = None;
+        self.waiting.abort_all();
         self.session = None;
         self.leases.clear();
         self.breaches.clear();
@@ -255,8 +291,14 @@ impl Stage {
         &self.net
     }
 
+    /// Whether the worker's process is gone.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.worker.is_none()
+    }
+
     /// SIGTERM to the worker.
-    pub(crate) fn terminate(&self) -> Result<(), Failure> {
+    pub(crate) fn terminate(&mut self) -> Result<(), Failure> {
+        self.transcript.happened("SIGTERM is sent to the worker");
         match &self.worker {
             Some(worker) => Ok(worker.terminate()?),
             None => Err(Failure("there is no worker process".into())),
@@ -268,7 +310,8 @@ impl Stage {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let Some(worker) = self.worker.as_mut() else {
-                return Err(Failure("the worker has ended".into()));
+                let how = self.ended.map_or_else(String::new, |exit| format!(" with {exit}"));
+                return Err(Failure(format!("the worker has ended{how}")));
             };
             let incoming = &mut self.server.incoming;
             // What came before the end of the process is looked at before it.
@@ -283,15 +326,18 @@ impl Stage {
                 Err(_) => return Ok(None),
                 Ok(Ok(incoming)) => self.digest(incoming),
                 Ok(Err(status)) => {
-                    let code = status?.code();
+                    let exit = status?;
                     // Its connection may end a moment later than it does; what it sent is still on its way.
                     if let Ok(Some(incoming)) = timeout(HEARTBEAT, self.server.incoming.recv()).await {
                         self.digest(incoming)
                     } else {
                         let words = self.last_words();
                         self.worker = None;
-                        self.breaches.extend(code.is_none_or(|c| c != 0).then_some(words));
-                        Some(Event::Exited(code))
+                        self.ended = Some(exit);
+                        self.waiting.abort_all();
+                        self.transcript.happened(&format!("the worker ended with {exit}"));
+                        self.breaches.extend((!exit.is_clean()).then_some(words));
+                        Some(Event::Exited(exit))
                     }
                 }
             };
@@ -313,8 +359,8 @@ impl Stage {
             if let Some(found) = pick(&seen) {
                 return Ok(found);
             }
-            if let Event::Exited(code) = seen.event {
-                return Err(Failure(format!("the worker did not {what}: it ended with exit code {code:?}")));
+            if let Event::Exited(exit) = seen.event {
+                return Err(Failure(format!("the worker did not {what}: it ended with {exit}")));
             }
         }
         Err(Failure(format!("the worker did not {what} within {:.1} s", limit.as_secs_f64())))
@@ -338,6 +384,8 @@ impl Stage {
     fn digest(&mut self, incoming: Incoming) -> Option<Event> {
         match incoming {
             Incoming::Opened { session, down } => {
+                self.waiting.abort_all();
+                self.transcript.happened("a session was opened");
                 if self.policy.refuse_sessions {
                     // The worker may be gone again already.
                     let _ = down.try_send(Err(tonic::Status::unavailable("the server is starting")));
@@ -360,8 +408,12 @@ impl Stage {
             {
                 None
             }
-            Incoming::Message { request, .. } => self.on_message(*request),
+            Incoming::Message { request, .. } => {
+                self.transcript.up(&request);
+                self.on_message(*request)
+            }
             Incoming::Ended { .. } => {
+                self.transcript.happened("the session ended");
                 self.session = None;
                 Some(Event::Ended)
             }

@@ -145,12 +145,13 @@ pub(super) async fn refusal_final(stage: &mut Stage) -> Verdict {
     stage.policy.ack_answers = false;
     let script = json!({"actions": [], "answer": {"status": "success", "result": 1}});
     let mut leases = Vec::new();
+    // One after the other: two at once may be answered in either order.
     for reason in ["LEASE_NOT_LIVE", "ALREADY_ANSWERED"] {
-        let lease = &stage.assign(script.clone());
-        leases.push(lease.clone());
-        let (id, _) = stage.answer(lease).await?;
-        stage.settle_lease(lease);
-        stage.refuse(id, lease, reason, None);
+        let lease = stage.assign(script.clone());
+        let (id, _) = stage.answer(&lease).await?;
+        stage.settle_lease(&lease);
+        stage.refuse(id, &lease, reason, None);
+        leases.push(lease);
     }
     let again = |seen: &Seen| {
         matches!(&seen.event, Event::Complete(_, c) if leases.contains(&c.lease))

@@ -5,10 +5,15 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::conformance::stage::{Event, Failure, LEASE_TIME, PATIENCE, RETURN, Stage, Verdict, require};
+use crate::{
+    conformance::stage::{Event, Failure, LEASE_TIME, PATIENCE, RETURN, Stage, Verdict, kind, require},
+    pb::complete::Answer,
+};
 
 /// How long after a Cancel the worker's last word may come.
 const PROMPT: Duration = Duration::from_secs(2);
+/// Milliseconds within which a worker that comes back still finds its handler in the first half of its turn.
+const IN_FIRST_HALF: u128 = 600;
 /// How long an answer that must not come is watched for.
 const WATCH: Duration = Duration::from_millis(800);
 
@@ -35,13 +40,34 @@ pub(super) async fn cancel(stage: &mut Stage) -> Verdict {
             }
             usage.zip(credit).map(Ok)
         })
-        .await?;
+        .await
+        .map_err(|Failure(what)| {
+            let missing = match (usage, credit) {
+                (None, None) => "neither the usage nor the slot (a Credit) came",
+                (None, Some(_)) => "the slot came back, the last usage (a UsageReport) did not come",
+                (Some(_), _) => "the last usage came, the slot (a Credit) did not come back",
+            };
+            Failure(format!("{what}: {missing}"))
+        })?;
     let ((_, last), slot) =
         outcome.map_err(|what| Failure(format!("{what} although the turn was cancelled")))?;
     require(last == Some((5, 6)), || format!("the last usage is {last:?}, not (5, 6)"))?;
     no_answer(stage, &lease, WATCH).await?;
     let millis = slot.saturating_duration_since(at).as_millis();
     Ok(format!("usage (5, 6) and the slot back {millis} ms after Cancel, no answer"))
+}
+
+/// The usage of a turn that was stopped without a Cancel must come in the next session.
+async fn last_usage(stage: &mut Stage, lease: &str) -> Result<(), Failure> {
+    let input = stage
+        .wait("send the last usage of the turn it had to stop", PATIENCE, |seen| match &seen.event {
+            Event::Usage(report) if report.lease == lease => {
+                Some(report.usage.as_ref().map(|u| u.input_tokens))
+            }
+            _ => None,
+        })
+        .await?;
+    require(input == Some(3), || format!("the last usage is {input:?}, not 3"))
 }
 
 async fn no_answer(stage: &mut Stage, lease: &str, span: Duration) -> Result<(), Failure> {
@@ -71,9 +97,26 @@ async fn claims_and_finishes(stage: &mut Stage, lease: &str) -> Result<(u128, us
     require(held.iter().any(|l| l == lease), || {
         format!("held_leases {held:?} does not claim the lease of the running turn")
     })?;
-    let envelope = stage.envelope(lease).await?;
-    let used = envelope.usage.map(|u| u.input_tokens);
+    let mut reports = Vec::new();
+    let complete = stage
+        .wait("send Complete", PATIENCE, |seen| match &seen.event {
+            Event::Usage(report) if report.lease == lease => {
+                reports.extend(report.usage.as_ref().map(|u| u.input_tokens));
+                None
+            }
+            Event::Complete(_, complete) if complete.lease == lease => Some(complete.clone()),
+            _ => None,
+        })
+        .await?;
+    let used = match complete.answer {
+        Some(Answer::Envelope(envelope)) => envelope.usage.map(|u| u.input_tokens),
+        other => return Err(Failure(format!("a work turn wants an envelope, not {}", kind(other.as_ref())))),
+    };
     require(used == Some(9), || format!("the usage over both sessions is {used:?}, not 9"))?;
+    // A worker that was back late has used more by then.
+    require(millis > IN_FIRST_HALF || reports.contains(&4), || {
+        format!("after Registered it reported the usage {reports:?}: that so far (4) must be sent again")
+    })?;
     Ok((millis, opened))
 }
 
@@ -109,31 +152,38 @@ pub(super) async fn superseded(stage: &mut Stage) -> Verdict {
     Ok(format!("back {millis} ms after ABORTED with the lease in held_leases; the turn was answered"))
 }
 
+fn stopped_after(sleep_ms: u32) -> serde_json::Value {
+    json!({"actions": [
+        {"usage": {"input_tokens": 3, "output_tokens": 0}},
+        {"progress": {"text": "started"}},
+        {"sleep_ms": sleep_ms},
+    ]})
+}
+
 pub(super) async fn not_live(stage: &mut Stage) -> Verdict {
     stage.calm().await?;
-    let lease = stage.assign(json!({"actions": [{"progress": {"text": "started"}}, {"sleep_ms": 2_000}]}));
+    let lease = stage.assign(stopped_after(2_000));
     stage.progress(&lease, "started").await?;
     stage.policy.leases_live = false;
     stage.revoke(&lease);
     stage.net().cut();
     let at = Instant::now();
     stage.register(RETURN).await?;
+    last_usage(stage, &lease).await?;
     stage.settle().await?;
     let slot = at.elapsed();
     no_answer(stage, &lease, Duration::from_millis(2_800).saturating_sub(slot)).await?;
-    Ok(format!("every slot free {} ms after the cut, and no answer came", slot.as_millis()))
+    Ok(format!("last usage sent, every slot free {} ms after the cut, and no answer came", slot.as_millis()))
 }
 
 pub(super) async fn lapsed(stage: &mut Stage) -> Verdict {
-    let lease = stage.assign(json!({"actions": [{"progress": {"text": "started"}}, {"sleep_ms": 30_000}]}));
+    let lease = stage.assign(stopped_after(30_000));
     stage.progress(&lease, "started").await?;
     stage.net().close();
     let outage = LEASE_TIME + Duration::from_millis(1_200);
     stage
         .watch(outage, |seen| match seen.event {
-            Event::Exited(code) => {
-                Some(format!("the worker ended with exit code {code:?} when it lost the network"))
-            }
+            Event::Exited(exit) => Some(format!("the worker ended with {exit} when it lost the network")),
             _ => None,
         })
         .await?;
@@ -147,6 +197,7 @@ pub(super) async fn lapsed(stage: &mut Stage) -> Verdict {
             outage.as_secs_f64()
         )
     })?;
+    last_usage(stage, &lease).await?;
     stage.settle().await?;
     no_answer(stage, &lease, WATCH).await?;
     let limit = PATIENCE.min(WATCH);

@@ -21,6 +21,8 @@ const WORK: Duration = Duration::from_millis(2_400);
 const REFUSING: Duration = Duration::from_secs(2);
 /// The most tries in that time: 0.1 s doubling makes five, full jitter some more; a loop without backoff makes dozens.
 const MOST_TRIES: usize = 12;
+/// How much longer than the shortest the longest wait must be at least; 0.1 s doubling makes it 8 times.
+const GROWTH: u128 = 2;
 /// Within this time a worker that begins again at 0.1 s is back, on a slow machine as well.
 const SOON: Duration = Duration::from_millis(1_200);
 
@@ -109,7 +111,8 @@ fn turned_away(complete: &pb::Complete) -> bool {
 pub(super) async fn heartbeat(stage: &mut Stage) -> Verdict {
     let lease = stage.assign(json!({"actions": [{"sleep_ms": WORK.as_millis() as u64}]}));
     let (mut last, mut longest, mut beats) = (Instant::now(), Duration::ZERO, 0_u32);
-    stage
+    let began = last;
+    let answered = stage
         .wait("send Complete", PATIENCE, |seen| {
             longest = longest.max(seen.at - last);
             last = seen.at;
@@ -120,12 +123,32 @@ pub(super) async fn heartbeat(stage: &mut Stage) -> Verdict {
             }
             None
         })
-        .await?;
+        .await;
+    if stage.has_ended() {
+        answered?;
+        return Err(Failure("the worker ended".into()));
+    }
+    // Silence comes first: a worker without heartbeats loses its lease, and an answer is not to be had from it either.
+    let longest = longest.max(last.elapsed());
+    let so = |what: String| match &answered {
+        Ok(()) => what,
+        Err(Failure(missing)) => format!("{what}; also: {missing}"),
+    };
     let due = WORK.as_millis() / HEARTBEAT.as_millis();
     require(u128::from(beats) >= due / 2, || {
-        format!("{beats} heartbeats in {:.1} s of work, about {due} were due", WORK.as_secs_f64())
+        let span = began.elapsed().as_secs_f64();
+        so(format!(
+            "{beats} heartbeats in {span:.1} s, about {due} were due in {:.1} s of work",
+            WORK.as_secs_f64()
+        ))
     })?;
-    require(longest < LEASE_TIME, || format!("nothing came for {longest:?}: longer than the lease time"))?;
+    require(longest < LEASE_TIME, || {
+        so(format!(
+            "nothing came for {:.1} s: longer than the lease time ({LEASE_TIME:?})",
+            longest.as_secs_f64()
+        ))
+    })?;
+    answered?;
     Ok(format!(
         "{beats} heartbeats in {:.1} s of work (every {HEARTBEAT:?} was asked), longest silence {} ms",
         WORK.as_secs_f64(),
@@ -137,6 +160,7 @@ pub(super) async fn backoff(stage: &mut Stage) -> Verdict {
     stage.calm().await?;
     stage.policy.refuse_sessions = true;
     stage.end_session(tonic::Status::unavailable("the server restarts"));
+    let ended = Instant::now();
     let mut tries = Vec::new();
     let opened = |seen: &Seen| {
         if matches!(seen.event, Event::Opened) {
@@ -149,9 +173,17 @@ pub(super) async fn backoff(stage: &mut Stage) -> Verdict {
     require(tries.len() <= MOST_TRIES, || {
         format!("{} tries within {REFUSING:?}: that is no exponential backoff from 0.1 s", tries.len())
     })?;
+    // The first wait is short, the later ones double: the longest is a multiple of the shortest, however they are spread.
+    let points: Vec<Instant> = std::iter::once(ended).chain(tries.iter().copied()).collect();
+    let waits: Vec<u128> = points.windows(2).map(|w| (w[1] - w[0]).as_millis()).collect();
+    let under_way = points.last().map_or(0, |last| last.elapsed().as_millis());
+    let shortest = waits.iter().copied().min().unwrap_or(0);
+    let longest = waits.iter().copied().max().unwrap_or(0).max(under_way);
+    require(longest >= GROWTH * shortest, || {
+        format!("waits of {waits:?} ms, and then {under_way} ms: they do not grow")
+    })?;
     stage.policy.refuse_sessions = false;
     stage.register(RETURN).await?;
-    let waits: Vec<u128> = tries.windows(2).map(|w| (w[1] - w[0]).as_millis()).collect();
     Ok(format!("{} refused tries with waits of {waits:?} ms, then a session", tries.len()))
 }
 
@@ -228,12 +260,12 @@ pub(super) async fn sigterm(stage: &mut Stage) -> Verdict {
         })
         .await?;
     stage.ack_answer(id, &lease);
-    let code = stage
+    let exit = stage
         .wait("exit", PATIENCE, |seen| match seen.event {
-            Event::Exited(code) => Some(code),
+            Event::Exited(exit) => Some(exit),
             _ => None,
         })
         .await?;
-    require(code == Some(0), || format!("exit code {code:?} (None: by a signal), not 0"))?;
+    require(exit.is_clean(), || format!("it ended with {exit}, not with exit code 0"))?;
     Ok("Drain at once, the turn finished, still there until the Ack, then exit code 0".into())
 }

@@ -302,6 +302,14 @@ pub(super) async fn error(stage: &mut Stage) -> Verdict {
     let lease = stage.assign(json!({"actions": [{"fail": "long ".repeat(1_000)}]}));
     let long = stage.envelope(&lease).await?.reason.chars().count();
     require(long <= 1_000, || format!("a reason of {long} characters: 1,000 at most"))?;
+    // Two bytes each: a worker that cuts at bytes keeps half of them.
+    let lease = stage.assign(json!({"actions": [{"fail": "é".repeat(5_000)}]}));
+    let wide = stage.envelope(&lease).await?.reason.chars().count();
+    require((900..=1_000).contains(&wide), || {
+        format!(
+            "a long reason of non-ASCII letters was cut to {wide} characters: 1,000 characters, not bytes, may stay"
+        )
+    })?;
     Ok(format!("FAILED, reason {reason:?}, usage 4 + 1; a long reason cut to {long} characters"))
 }
 

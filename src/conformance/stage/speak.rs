@@ -21,6 +21,7 @@ impl Stage {
     /// Sends whatever it is given.
     pub(crate) fn say_raw(&mut self, response: pb::SessionResponse) {
         if let Some(session) = &self.session {
+            self.transcript.down(&response);
             // A full queue means a worker that does not read; the case will miss its answer and say so.
             let _ = session.down.try_send(Ok(response));
         }
@@ -29,6 +30,7 @@ impl Stage {
     /// Ends the present session with a status.
     pub(crate) fn end_session(&mut self, status: tonic::Status) {
         if let Some(session) = self.session.take() {
+            self.transcript.happened(&format!("the server ends the session: {:?}", status.code()));
             // As above.
             let _ = session.down.try_send(Err(status));
         }
@@ -90,10 +92,6 @@ impl Stage {
     }
 
     /// An assignment of the `conformance` agent with this script, not sent yet. Its lease is granted.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the run plays a server in real time, against a real process"
-    )]
     pub(crate) fn assignment(&mut self, script: Value) -> pb::Assignment {
         self.next_lease += 1;
         let n = self.next_lease;
