@@ -1,4 +1,4 @@
-//! The ten-point readiness list (DESIGN section 9), for one contract. Honest: what is not there yet says so.
+//! The ten-point readiness list of the README, for one contract. Honest: what is not there yet says so.
 
 use Readiness::{Absent, Enforced, Weak};
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Where a task is in its life. The last five are ends, reached exactly once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-#[allow(missing_docs)] // The words are DESIGN's, explained in proto/bailiwick/v1/task.proto.
+#[allow(missing_docs)] // Explained word by word in proto/bailiwick/v1/task.proto.
 pub enum TaskState {
     Queued,
     Running,
