@@ -10,6 +10,9 @@ use tonic_types::StatusExt;
 use super::{contract_file::Fault, exit::Exit};
 use crate::console::text::{clean, clip};
 
+/// What the server's ErrorInfo says for clients that act on it: the exit code and `try again` say it to people.
+const FOR_MACHINES: [&str; 2] = ["retryable", "free_of_side_effects"];
+
 /// One thing that is wrong with what was given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Violation {
@@ -90,6 +93,12 @@ impl Failure {
             failure
                 .violations
                 .extend(bad.field_violations.iter().map(|v| violation(&v.field, &v.description)));
+            // The message names the first of them, or all; each has a line of its own below.
+            if let Some((sum, rest)) = failure.message.split_once(": ")
+                && failure.violations.iter().any(|v| rest.contains(&v.description))
+            {
+                failure.message = sum.to_owned();
+            }
         }
         if let Some(precondition) = details.precondition_failure() {
             failure
@@ -98,7 +107,8 @@ impl Failure {
         }
         if let Some(info) = details.error_info() {
             failure.reason = clip(&info.reason, 64);
-            let mut known: Vec<_> = info.metadata.iter().collect();
+            let mut known: Vec<_> =
+                info.metadata.iter().filter(|(name, _)| !FOR_MACHINES.contains(&name.as_str())).collect();
             known.sort();
             failure
                 .hints

@@ -35,6 +35,11 @@ pub async fn run(args: GetArgs, terminal: &Terminal) -> Result<Exit, Failure> {
         terminal.line(json::line("Task", &found)?)?;
     } else {
         terminal.lines(task::full(terminal.look(), &found))?;
+        if found.summary.is_some_and(|summary| summary.state() == pb::TaskState::AwaitingHuman) {
+            terminal.note(
+                "it waits for a person, and its clock stands still: `bailiwick inbox` shows the question",
+            );
+        }
     }
     Ok(Exit::Ok)
 }

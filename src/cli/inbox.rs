@@ -109,11 +109,15 @@ pub async fn abort(args: AnswerArgs, terminal: &Terminal) -> Result<Exit, Failur
     answer(args, pb::Answer::Abort, terminal).await
 }
 
+/// Who this is where USER does not say, as in containers and in cron.
+fn login() -> String {
+    let name = std::env::var("LOGNAME").ok().filter(|name| !name.is_empty());
+    name.unwrap_or_else(|| format!("uid-{}", rustix::process::getuid().as_raw()))
+}
+
 async fn answer(args: AnswerArgs, answer: pb::Answer, terminal: &Terminal) -> Result<Exit, Failure> {
     let AnswerArgs { id, answered_by, note, remote } = args;
-    let answered_by = answered_by
-        .filter(|name| !name.is_empty())
-        .ok_or_else(|| Failure::new(Exit::Usage, "nobody is answering: USER is not set. Write --as NAME"))?;
+    let answered_by = answered_by.filter(|name| !name.is_empty()).unwrap_or_else(login);
     let client = Client::connect(&remote, terminal).await?;
     let escalation_id = question_id(&client, terminal, id).await?;
     let request = pb::AnswerEscalationRequest { escalation_id, answer: answer as i32, answered_by, note };
