@@ -24,13 +24,17 @@ const MAX_FINDING_CHARS: usize = 400;
 /// matched in linear time: a schema cannot hold the server up. References to other documents are refused.
 ///
 /// # Errors
-/// What is wrong with the schema, in a sentence.
+/// The place in the schema and what is wrong there.
 pub fn compile(schema: &Payload) -> Result<Validator, String> {
     jsonschema::options()
         .offline()
         .with_pattern_options(PatternOptions::regex())
         .build(&schema.to_json())
-        .map_err(|error| clipped(&error.to_string()))
+        .map_err(|error| {
+            let path = error.instance_path().to_string();
+            let place = if path.is_empty() { "its top".to_owned() } else { path };
+            clipped(&format!("at {place}: {error}"))
+        })
 }
 
 /// Schemas that are compiled already.

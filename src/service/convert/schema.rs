@@ -6,7 +6,7 @@ use std::{
     sync::{LazyLock, Mutex, PoisonError},
 };
 
-use crate::types::payload::Payload;
+use crate::{runtime::schema::compile, types::payload::Payload};
 
 /// Schemas remembered as good. Beyond it, memory starts afresh: a schema is at most 64 KiB.
 const REMEMBERED: usize = 256;
@@ -20,24 +20,15 @@ pub(crate) fn check(schema: &Payload) -> Result<(), String> {
     if GOOD.lock().unwrap_or_else(PoisonError::into_inner).contains(text) {
         return Ok(());
     }
-    compile(&schema.to_json())?;
+    compile(schema).map_err(|fault| {
+        format!("is no JSON Schema: {fault}. Remote references and look-around are not available")
+    })?;
     let mut good = GOOD.lock().unwrap_or_else(PoisonError::into_inner);
     if good.len() >= REMEMBERED {
         good.clear();
     }
     good.insert(text.to_owned());
     Ok(())
-}
-
-fn compile(schema: &serde_json::Value) -> Result<(), String> {
-    // The linear-time engine: a schema comes from outside, and its patterns run on the server.
-    let patterns = jsonschema::PatternOptions::regex();
-    let built = jsonschema::options().offline().with_pattern_options(patterns).build(schema);
-    built.map(drop).map_err(|error| {
-        let place = error.instance_path().to_string();
-        let place = if place.is_empty() { "its top".to_owned() } else { place };
-        format!("is no JSON Schema: at {place}: {error}. Remote references and look-around are not available")
-    })
 }
 
 #[cfg(test)]
