@@ -1,6 +1,7 @@
 //! Bailiwick: a control plane in which every task has an owner, a budget and an end. The code map is ARCHITECTURE.md.
 
 pub mod app;
+pub mod backtest;
 pub mod cli;
 pub mod config;
 pub mod conformance;
