@@ -192,6 +192,7 @@ impl Task {
             worker: worker.clone(),
             ended: String::new(),
             retryable: false,
+            undelivered: false,
         });
         let agent = state.agent.clone();
         let pot = match (state.kind, state.step) {
@@ -213,6 +214,7 @@ impl Task {
         if let Some(last) = state.attempts.last_mut() {
             last.ended.clone_from(reason);
             last.retryable = *end == AttemptEnd::Retryable;
+            last.undelivered = *end == AttemptEnd::Undelivered;
         }
         // Without a retry the turn is closed by the next event of the same decision.
         state.stage = Stage::Ready { since: at, not_before: retry_at.unwrap_or(at) };

@@ -80,7 +80,7 @@ pub enum Command {
     EndLease {
         /// The lease.
         lease: Lease,
-        /// `LeaseExpired` or `Released`.
+        /// `LeaseExpired`, `Released` or `Undelivered`.
         end: AttemptEnd,
         /// In a sentence.
         reason: String,

@@ -293,6 +293,8 @@ pub enum AttemptEnd {
     Retryable,
     /// The server revoked it.
     Revoked,
+    /// Its worker went away before the work could be sent: nobody ever had it, so it costs nothing and is no try.
+    Undelivered,
 }
 
 /// How a step ended.

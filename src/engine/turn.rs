@@ -54,6 +54,8 @@ pub(super) struct Attempt {
     pub(super) ended: String,
     /// Whether it ended by an answer of its own that was marked retryable.
     pub(super) retryable: bool,
+    /// Whether no worker ever had it: then it is no try.
+    pub(super) undelivered: bool,
 }
 
 impl Attempt {
@@ -84,6 +86,11 @@ impl Turn {
     /// The number the next attempt would have.
     pub(super) fn next_attempt(&self) -> AttemptNumber {
         u32::try_from(self.attempts.len()).unwrap_or(u32::MAX - 1) + 1
+    }
+
+    /// How often a worker has really had it.
+    pub(super) fn tries(&self) -> usize {
+        self.attempts.iter().filter(|attempt| !attempt.undelivered).count()
     }
 
     /// The key of the last attempt in the ledger.

@@ -24,7 +24,9 @@ impl Txn<'_> {
         reason: String,
     ) -> Result<Reply, Rejection> {
         self.live_turn(lease)?;
-        self.end_attempt(lease, end, reason, None);
+        // What never reached a worker was not used.
+        let usage = (end == AttemptEnd::Undelivered).then(Usage::default);
+        self.end_attempt(lease, end, reason, usage);
         Ok(Reply::Done)
     }
 
@@ -37,10 +39,10 @@ impl Txn<'_> {
         usage: Option<Usage>,
     ) {
         let Some(state) = self.task.turn(lease.turn) else { return };
-        let tries_left = state.attempts.len()
-            < usize::try_from(self.task.contract.limits.max_attempts).unwrap_or(usize::MAX);
+        let tries = state.tries() - usize::from(end == AttemptEnd::Undelivered);
+        let tries_left =
+            tries < usize::try_from(self.task.contract.limits.max_attempts).unwrap_or(usize::MAX);
         let retry_at = tries_left.then(|| self.retry_at(state));
-        let tries = state.attempts.len();
         let overrun_before = self.task.ledger.overrun();
         self.emit(Event::AttemptEnded {
             turn: lease.turn,

@@ -192,6 +192,7 @@ pub(crate) const fn attempt_end(end: AttemptEnd) -> pb::AttemptEnd {
     match end {
         AttemptEnd::LeaseExpired => pb::AttemptEnd::LeaseExpired,
         AttemptEnd::Released => pb::AttemptEnd::Released,
+        AttemptEnd::Undelivered => pb::AttemptEnd::Undelivered,
         AttemptEnd::Retryable => pb::AttemptEnd::Retryable,
         AttemptEnd::Revoked => pb::AttemptEnd::Revoked,
     }
