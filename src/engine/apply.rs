@@ -2,7 +2,7 @@
 //! live running are the same code. Never here: a decision.
 
 use super::{
-    event::{AttemptEnd, Event, InputFrom, PlanKind, Record, StepEnd, TurnKind},
+    event::{AttemptEnd, Event, InputFrom, PlanKind, Record, TurnKind},
     ledger::Pot,
     plan_run::PlanRun,
     task::{Best, Question, Task},
@@ -94,7 +94,11 @@ impl Task {
                 self.ledger.hold_plan(*number, *held);
                 self.plan = Some(PlanRun::new(*number, plan.clone(), *planner_turn));
             }
-            Event::StepEnded { step, end, reason, .. } => self.on_step_ended(*step, *end, reason),
+            Event::StepEnded { step, end, reason, optional, .. } => {
+                if let Some(plan) = &mut self.plan {
+                    plan.end_step(*step, *end, reason.clone(), *optional);
+                }
+            }
             Event::PlanEnded { succeeded, .. } => {
                 self.ledger.end_plan();
                 self.replan_next = !succeeded;
@@ -125,8 +129,18 @@ impl Task {
     }
 
     fn on_turn_opened(&mut self, event: &Event, at: Timestamp) {
-        let Event::TurnOpened { turn, agent, kind, input, step, corrections, revision, replan, notes } =
-            event
+        let Event::TurnOpened {
+            turn,
+            agent,
+            kind,
+            input,
+            step,
+            corrections,
+            revision,
+            replan,
+            fallback: _,
+            notes,
+        } = event
         else {
             return;
         };
@@ -139,6 +153,7 @@ impl Task {
         if !self.agents.contains(agent) {
             self.agents.push(agent.clone());
         }
+        let by_hand_off = matches!(input, InputFrom::AnswerOf(_));
         let input = self.resolve_input(*input, step.map(|s| s.step));
         let mut step_id = None;
         if let (Some(step), Some(plan)) = (step, &mut self.plan) {
@@ -152,6 +167,7 @@ impl Task {
             kind: *kind,
             step: *step,
             step_id,
+            by_hand_off,
             input,
             corrections: *corrections,
             notes: notes.clone(),
@@ -228,11 +244,6 @@ impl Task {
         if state.kind == TurnKind::Work {
             self.history.push(turn);
         }
-    }
-
-    fn on_step_ended(&mut self, step: usize, end: StepEnd, reason: &str) {
-        let Some(plan) = &mut self.plan else { return };
-        plan.end_step(step, end, reason.to_owned());
     }
 
     /// Keeps the result of a turn that speaks for the whole task, if it is the best so far.

@@ -23,6 +23,8 @@ impl Task {
         if let Some(plan) = self.running_plan() {
             let parallel = u32::try_from(plan.running().len()).unwrap_or(u32::MAX);
             assert!(parallel <= self.contract.limits.max_parallel, "steps never over max_parallel");
+            let (held, promised) = (self.ledger.plan_free(), self.plan_promises(plan, None));
+            assert!(held >= promised, "a plan holds what it promised: {held} < {promised}");
         }
         let work = self.turns.iter().filter(|t| t.kind == TurnKind::Work).count();
         assert_eq!(u32::try_from(work), Ok(self.counters.turns));

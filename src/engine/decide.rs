@@ -12,6 +12,7 @@ mod lease;
 mod ownership;
 mod plan_flow;
 mod report;
+mod step;
 mod tick;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -93,12 +94,22 @@ pub(super) struct Opening {
     corrections: u32,
     revision: bool,
     replan: bool,
+    fallback: bool,
     notes: Vec<String>,
 }
 
 impl Opening {
     const fn new(agent: AgentName, input: InputFrom) -> Self {
-        Self { agent, input, step: None, corrections: 0, revision: false, replan: false, notes: Vec::new() }
+        Self {
+            agent,
+            input,
+            step: None,
+            corrections: 0,
+            revision: false,
+            replan: false,
+            fallback: false,
+            notes: Vec::new(),
+        }
     }
 }
 
@@ -150,10 +161,21 @@ impl<'a> Txn<'a> {
             }
             return self.trip(Cause::Budget, short);
         }
-        let Opening { agent, input, step, corrections, revision, replan, notes } = opening;
+        let Opening { agent, input, step, corrections, revision, replan, fallback, notes } = opening;
         let turn = self.next_turn();
         let kind = TurnKind::Work;
-        self.emit(Event::TurnOpened { turn, agent, kind, input, step, corrections, revision, replan, notes });
+        self.emit(Event::TurnOpened {
+            turn,
+            agent,
+            kind,
+            input,
+            step,
+            corrections,
+            revision,
+            replan,
+            fallback,
+            notes,
+        });
     }
 
     fn cancel(&mut self, reason: &str) -> Reply {

@@ -59,6 +59,9 @@ pub enum Event {
         /// Whether the owner's decision to go on with this agent counts as a re-plan.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         replan: bool,
+        /// Whether it is a fallback's turn of a step whose agent has failed.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        fallback: bool,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         notes: Vec<String>,
     },
@@ -148,6 +151,9 @@ pub enum Event {
         end: StepEnd,
         #[serde(default, skip_serializing_if = "String::is_empty")]
         reason: String,
+        /// Whether it failed and the plan goes on without it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        optional: bool,
     },
     PlanEnded {
         number: u32,

@@ -113,8 +113,15 @@ fn start(draft: &ContractDraft, checks: &mut Checks<'_>) -> Option<Start> {
         (Some(agent), None) => checks.agent("first_agent", agent).map(Start::FirstAgent),
         (None, Some(draft)) => {
             let plan = checks.plan("plan", draft)?;
-            if plan.result_step.is_none() {
-                checks.fault("plan.result_step", "is missing: name the step whose result is the task's");
+            match plan.result_step.and_then(|index| plan.steps.get(index)) {
+                None => {
+                    checks.fault("plan.result_step", "is missing: name the step whose result is the task's");
+                }
+                Some(step) if step.optional => checks.fault(
+                    "plan.result_step",
+                    format!("names {}, which is optional: the plan has no result without it", step.id),
+                ),
+                Some(_) => {}
             }
             Some(Start::Plan(plan))
         }

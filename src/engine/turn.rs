@@ -21,6 +21,8 @@ pub(super) struct Turn {
     pub(super) kind: TurnKind,
     pub(super) step: Option<StepRef>,
     pub(super) step_id: Option<StepId>,
+    /// Whether another agent passed control to this one.
+    pub(super) by_hand_off: bool,
     pub(super) input: Option<Payload>,
     pub(super) corrections: u32,
     pub(super) notes: Vec<String>,

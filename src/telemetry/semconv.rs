@@ -108,6 +108,8 @@ pub const TURN_KIND: &str = "bailiwick.turn.kind";
 pub const TURN_REVISION: &str = "bailiwick.turn.revision";
 /// Whether the owner gave the task to this agent, counted as a re-plan.
 pub const TURN_REPLAN: &str = "bailiwick.turn.replan";
+/// Whether it is the turn of a step's fallback agent; absent: no.
+pub const TURN_FALLBACK: &str = "bailiwick.turn.fallback";
 /// Corrections in a row that led to the turn.
 pub const TURN_CORRECTIONS: &str = "bailiwick.turn.corrections";
 /// Why the turn was closed without an answer.
@@ -157,6 +159,8 @@ pub const PLAN_SUCCEEDED: &str = "bailiwick.plan.succeeded";
 pub const STEP_ID: &str = "bailiwick.step.id";
 /// How the step ended.
 pub const STEP_END: &str = "bailiwick.step.end";
+/// Whether the step failed and the plan went on without it; absent: no.
+pub const STEP_OPTIONAL: &str = "bailiwick.step.optional";
 
 /// Whether the gate let the result pass.
 pub const GATE_PASSED: &str = "bailiwick.gate.passed";

@@ -171,7 +171,7 @@ impl Projector {
             Event::AttemptEnded { .. } => self.end_attempt(&record.event, at),
             Event::TurnClosed { turn, cause, reason } => self.close_turn(*turn, *cause, reason, at),
             Event::PlanStarted { .. } => self.start_plan(&record.event, at),
-            Event::StepEnded { plan, id, end, reason, .. } => self.end_step(*plan, id, *end, reason, at),
+            Event::StepEnded { .. } => self.end_step(&record.event, at),
             Event::PlanEnded { number, succeeded, .. } => self.end_plan(*number, *succeeded, at),
             Event::GateJudged { turn, passed, findings } => self.judge(*turn, *passed, findings, at),
             Event::Escalated(asked) => self.ask(asked, at),

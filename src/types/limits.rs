@@ -17,6 +17,10 @@ pub mod fixed {
     pub const MAX_TEXT_BYTES: usize = 4 << 10;
     /// Steps in a plan.
     pub const MAX_STEPS: usize = 1_000;
+    /// Agents that a step may fall back to.
+    pub const MAX_FALLBACKS: usize = 8;
+    /// The part of `worker_wait` that an absent agent of a step is waited for while a fallback is left.
+    pub const FALLBACK_WAIT_PART: u64 = 4;
     /// Steps in one progress report.
     pub const MAX_WORK_STEPS: usize = 100;
     /// Content of one streamed step, in bytes.

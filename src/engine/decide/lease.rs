@@ -83,14 +83,14 @@ impl Txn<'_> {
         self.env.now.plus(wait)
     }
 
-    /// A turn that no attempt will answer: its step fails, the fallback decides, or the task is a dead letter.
+    /// A turn that no attempt will answer: its step falls back or fails, the fallback decides, or the task is a dead letter.
     pub(super) fn give_up(&mut self, turn: TurnNumber, cause: Cause, reason: String) {
         let Some(state) = self.task.turn(turn) else { return };
         let (kind, step, agent) = (state.kind, state.step, state.agent.clone());
         self.close_turn(turn, cause, &reason);
         match (kind, step) {
             (TurnKind::Decide, _) => self.fall_back(format!("the owner {agent} did not decide: {reason}")),
-            (TurnKind::Work, Some(step)) => self.step_failed(step.step, reason),
+            (TurnKind::Work, Some(_)) => self.step_agent_failed(turn, &reason),
             (TurnKind::Work, None) => {
                 let story = format!("turn {turn} of {agent}: {reason}");
                 self.end(TaskState::DeadLettered, EndedBy::System, cause, None, story);

@@ -64,6 +64,7 @@ impl Txn<'_> {
             corrections: 0,
             revision: false,
             replan: false,
+            fallback: false,
             notes,
         });
     }
