@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::ledger::LedgerView;
+pub use super::trip::{Pattern, PatternKind, Trip, TripScope};
 use crate::types::{
     contract::Contract,
     envelope::{Answer, Confidence, WorkStep},
@@ -320,15 +321,6 @@ impl StepEnd {
     pub const fn satisfies(self) -> bool {
         matches!(self, Self::Success | Self::Partial)
     }
-}
-
-/// A guard that tripped, with its evidence.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trip {
-    /// The cause.
-    pub cause: Cause,
-    /// The evidence, with its figures.
-    pub evidence: String,
 }
 
 /// A question to a person.

@@ -172,6 +172,18 @@ pub const DECISION: &str = "bailiwick.decision";
 pub const TRIP_CAUSES: &str = "bailiwick.trip.causes";
 /// The evidence for what tripped, with the figures.
 pub const TRIP_EVIDENCE: &str = "bailiwick.trip.evidence";
+/// What a trip stops: TASK, STEP, DECISION.
+pub const TRIP_SCOPE: &str = "bailiwick.trip.scope";
+/// The turns that are the evidence.
+pub const TRIP_TURNS: &str = "bailiwick.trip.turns";
+/// Which comparison of content found it.
+pub const TRIP_PATTERN: &str = "bailiwick.trip.pattern";
+/// How many times what repeated was seen.
+pub const TRIP_TIMES: &str = "bailiwick.trip.times";
+/// Entries in one round of the cycle.
+pub const TRIP_CYCLE: &str = "bailiwick.trip.cycle_length";
+/// How alike the least alike two are, 0 to 1.
+pub const TRIP_SIMILARITY: &str = "bailiwick.trip.similarity";
 
 /// The question's number.
 pub const ESCALATION_NUMBER: &str = "bailiwick.escalation.number";

@@ -64,6 +64,12 @@ impl Task {
         Err(format!("{allowance} tokens of the finalization reserve are left"))
     }
 
+    /// What a decide turn may be given on top of its allowance: nothing of the half that is a validate turn's.
+    pub(super) fn decide_spare(&self) -> u64 {
+        let validate = self.contract.budget.finalization_reserve.div_ceil(2);
+        self.ledger.final_free().saturating_sub(validate)
+    }
+
     /// A first attempt gets what the plan holds for its step. A retry, a correction or a fallback draws on what the hold has
     /// to spare and then on the main grant, because a vanished attempt stays charged in full. A hand-off within the step
     /// never raises the hold: else an agent could multiply its step's tokens by handing off.

@@ -3,7 +3,6 @@
 use super::Txn;
 use crate::{
     engine::{
-        command::Reply,
         event::TurnKind,
         task::Task,
         turn::{Stage, Turn},
@@ -31,11 +30,12 @@ enum Timer {
 }
 
 impl Txn<'_> {
-    pub(super) fn tick(&mut self) -> Reply {
+    /// Does all that is due, in order: what trips at one time is answered before the next time is looked at.
+    pub(super) fn tick(&mut self) {
         while let Some((_, timer)) = self.task.due(self.env) {
             self.fire(timer);
+            self.answer_trips();
         }
-        Reply::Done
     }
 
     fn fire(&mut self, timer: Timer) {

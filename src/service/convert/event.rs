@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     engine::{
-        event::{Escalated, Event, PlanKind, Record, StepRef, Trip},
+        event::{Escalated, Event, PlanKind, Record, StepRef},
         view::GOAL_CHARS,
     },
     pb,
@@ -28,7 +28,7 @@ use super::{
     contract::contract_out,
     enums, int32, int64,
     plan::plan_out,
-    task::{asked_out, ledger_out, outcome_out},
+    task::{asked_out, ledger_out, outcome_out, trip_out},
     time::wire,
     value::value,
 };
@@ -189,10 +189,4 @@ fn answered(turn: u32, attempt: u32, answer: &Answer, charged: Usage) -> Wire {
         decision,
         charged_tokens: int64(charged.tokens()),
     })
-}
-
-/// A guard that tripped, for the wire.
-pub(crate) fn trip_out(trip: &Trip) -> pb::Trip {
-    let Trip { cause, evidence } = trip;
-    pb::Trip { cause: enums::cause(*cause) as i32, evidence: evidence.clone() }
 }
