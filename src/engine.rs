@@ -5,12 +5,14 @@
 //!
 //! Never here: async, clocks, randomness, I/O, wire types. Same state, same command, same time: same events.
 
+pub mod answer_checks;
 mod apply;
 mod check;
 pub mod command;
 mod decide;
 mod effects;
 pub mod event;
+mod inputs;
 pub mod intake;
 pub mod ledger;
 mod lineage;

@@ -8,6 +8,7 @@ mod complete;
 mod directive;
 mod escalation;
 mod funding;
+mod gate;
 mod lease;
 mod ownership;
 mod plan_flow;
@@ -153,7 +154,19 @@ impl<'a> Txn<'a> {
         let Opening { agent, input, step, corrections, revision, replan, notes } = opening;
         let turn = self.next_turn();
         let kind = TurnKind::Work;
-        self.emit(Event::TurnOpened { turn, agent, kind, input, step, corrections, revision, replan, notes });
+        let judges = None;
+        self.emit(Event::TurnOpened {
+            turn,
+            agent,
+            kind,
+            input,
+            step,
+            corrections,
+            revision,
+            replan,
+            notes,
+            judges,
+        });
     }
 
     fn cancel(&mut self, reason: &str) -> Reply {

@@ -44,13 +44,13 @@ impl Task {
     }
 
     /// The envelopes a turn depends on: a step's dependencies; for the planner's next turn, every step of its plan.
-    fn dependencies(&self, turn: &Turn) -> Vec<LineageEntry> {
+    pub(super) fn dependencies(&self, turn: &Turn) -> Vec<LineageEntry> {
         let Some(plan) = &self.plan else { return Vec::new() };
         match turn.step {
             Some(step) if step.plan == plan.number => {
                 plan.plan.steps[step.step].depends_on.iter().filter_map(|&i| self.step_entry(i)).collect()
             }
-            None if plan.succeeded.is_some() && turn.kind == TurnKind::Work => {
+            None if plan.succeeded.is_some() && turn.kind != TurnKind::Decide => {
                 (0..plan.plan.steps.len()).filter_map(|i| self.step_entry(i)).collect()
             }
             Some(_) | None => Vec::new(),
@@ -73,7 +73,7 @@ impl Task {
         })
     }
 
-    fn entry(&self, number: TurnNumber) -> Option<LineageEntry> {
+    pub(super) fn entry(&self, number: TurnNumber) -> Option<LineageEntry> {
         let turn = self.turn(number)?;
         let envelope = turn.lineage_envelope()?;
         let id = turn.step_id.as_ref().map_or_else(|| format!("turn-{number}"), ToString::to_string);

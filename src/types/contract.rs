@@ -29,6 +29,9 @@ pub struct Contract {
     pub limits: Limits,
     /// JSON Schema a result must fit.
     pub result_schema: Option<Payload>,
+    /// Rules (CEL) a result must keep.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acceptance: Vec<String>,
     /// The gate.
     pub gate: Gate,
     /// When and how a person is asked.
@@ -100,6 +103,12 @@ pub struct Gate {
     pub min_confidence: Confidence,
     /// Revision turns before a person is asked.
     pub max_revisions: u32,
+    /// The agent that must agree, if one must.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validator: Option<AgentName>,
+    /// The share of results that a person looks at although they passed everything: 0 to 1.
+    #[serde(default)]
+    pub spot_check_rate: f64,
 }
 
 /// When and how a person is asked.
@@ -200,7 +209,7 @@ pub struct LimitsDraft {
 #[allow(missing_docs)]
 pub struct TerminationDraft {
     pub result_schema: Option<Payload>,
-    pub has_acceptance: bool,
+    pub acceptance: Vec<String>,
     pub has_convergence: bool,
 }
 
@@ -210,6 +219,7 @@ pub struct GateDraft {
     pub min_confidence: f64,
     pub validator: String,
     pub max_revisions: Option<i32>,
+    pub spot_check_rate: f64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -162,12 +162,12 @@ fn termination_draft(wire: pb::Termination, faults: &mut Faults) -> TerminationD
         None => false,
         Some(pb::Convergence { min_gain: _, patience: _ }) => true, // Refused as a whole until it is there.
     };
-    TerminationDraft { result_schema: schema, has_acceptance: !acceptance.is_empty(), has_convergence }
+    TerminationDraft { result_schema: schema, acceptance, has_convergence }
 }
 
 fn gate_draft(wire: pb::Gate) -> GateDraft {
-    let pb::Gate { min_confidence, validator, max_revisions } = wire;
-    GateDraft { min_confidence, validator, max_revisions }
+    let pb::Gate { min_confidence, validator, max_revisions, spot_check_rate } = wire;
+    GateDraft { min_confidence, validator, max_revisions, spot_check_rate }
 }
 
 fn escalation_draft(wire: pb::EscalationPolicy, faults: &mut Faults) -> EscalationDraft {
