@@ -226,8 +226,6 @@ impl Task {
 
     fn on_progressed(&mut self, event: &Event) {
         let Event::Progressed { turn, steps, partial, .. } = event else { return };
-        self.counters.steps =
-            self.counters.steps.saturating_add(u32::try_from(steps.len()).unwrap_or(u32::MAX));
         if let Some(said) = self.said_mut(*turn) {
             said.reports += 1;
             said.bytes = said.bytes.saturating_add(progress_bytes(steps, partial.as_ref()));

@@ -15,9 +15,10 @@ use super::{
     view::Tripped,
 };
 use crate::types::{
-    envelope::{Answer, Envelope, WorkStep, WorkStepKind},
+    envelope::{Answer, Envelope, Status, WorkStep, WorkStepKind},
     guards::GuardTerms,
     ids::TurnNumber,
+    outcome::Cause,
     time::Timestamp,
 };
 
@@ -72,11 +73,12 @@ impl Guarded {
 
 impl Place {
     fn observe(&mut self, terms: &GuardTerms, observation: &Observation<'_>) {
-        // The cap on steps is the task's, and counted there.
+        // The cap on steps is the whole task's: `Counters::steps`.
         self.guards.observe(&GuardTerms { max_steps: None, ..*terms }, observation);
     }
 
-    fn stream(&mut self, terms: &GuardTerms, turn: &Turn, steps: &[WorkStep]) {
+    /// Takes in what an attempt streamed; how many steps that makes.
+    fn stream(&mut self, terms: &GuardTerms, turn: &Turn, steps: &[WorkStep]) -> u32 {
         if self.before.as_ref().is_none_or(|(of, _)| *of != turn.number) {
             self.before = Some((turn.number, Box::new(self.guards.clone())));
         }
@@ -93,6 +95,9 @@ impl Place {
             let told = observation(turn, kind, content);
             self.observe(terms, &Observation { tool: &step.tool, fingerprint, ..told });
         }
+        // A call is one step with its result.
+        let made = steps.iter().filter(|step| step.kind != WorkStepKind::ToolCall).count();
+        u32::try_from(made).unwrap_or(u32::MAX)
     }
 
     /// The attempt is lost: what it streamed never counts.
@@ -109,20 +114,39 @@ impl Place {
         self.guards.end_turn(turn);
     }
 
-    fn answer(&mut self, terms: &GuardTerms, turn: &Turn, envelope: &Envelope) {
+    /// Takes in an answer; how many steps that makes.
+    fn answer(&mut self, terms: &GuardTerms, turn: &Turn, envelope: &Envelope) -> u32 {
         let (kind, content) = match &envelope.result {
             Some(result) => (Observed::Answer, result.as_str()),
             None => (Observed::Message, envelope.reason.as_str()),
         };
-        if !content.is_empty() && !says(&self.said, content) {
+        let is_said = says(&self.said, content);
+        if !content.is_empty() && !is_said {
             self.observe(terms, &observation(turn, kind, content));
+        }
+        u32::from(!is_said)
+    }
+
+    /// The gate has refused what the guards may have taken for finished. A loop stays one.
+    fn refused(&mut self) {
+        let is_loop = |trip: &GuardTrip| trip.guard.is_loop();
+        if !self.guards.trips().is_empty() && !self.guards.trips().iter().any(is_loop) {
+            self.guards.settle();
         }
     }
 
     /// Something that the agents here have not said themselves.
     fn hear(&mut self, terms: &GuardTerms, turn: TurnNumber, content: &str) {
         let kind = Observed::Refusal;
-        let told = Observation { turn, agent: SERVER, kind, tool: "", content, fingerprint: false, concurrent: false };
+        let told = Observation {
+            turn,
+            agent: SERVER,
+            kind,
+            tool: "",
+            content,
+            fingerprint: false,
+            concurrent: false,
+        };
         self.observe(terms, &told);
     }
 }
@@ -138,7 +162,8 @@ fn says(said: &str, answer: &str) -> bool {
     if said.is_empty() || said == answer.trim() {
         return !said.is_empty();
     }
-    match (serde_json::from_str::<serde_json::Value>(said), serde_json::from_str::<serde_json::Value>(answer)) {
+    match (serde_json::from_str::<serde_json::Value>(said), serde_json::from_str::<serde_json::Value>(answer))
+    {
         (Ok(said), Ok(answer)) if said == answer => true,
         (_, Ok(serde_json::Value::String(answer))) => answer.trim() == said,
         _ => false,
@@ -149,19 +174,31 @@ impl Task {
     /// Shows an event to the guards, the state being the one after it.
     pub(super) fn watch(&mut self, event: &Event) {
         match event {
-            Event::Progressed { turn, steps, .. } => self.watch_turn(*turn, |place, terms, turn| {
-                place.stream(terms, turn, steps);
-            }),
+            Event::Progressed { turn, steps, .. } => {
+                let mut made = 0;
+                self.watch_turn(*turn, |place, terms, turn| {
+                    let streamed = place.stream(terms, turn, steps);
+                    // The owner's decision is not the work that the cap is for.
+                    made = if turn.kind == TurnKind::Work { streamed } else { 0 };
+                });
+                self.counters.steps = self.counters.steps.saturating_add(made);
+            }
             Event::TurnAnswered { turn, answer, .. } => self.watch_answer(*turn, answer),
             Event::AttemptEnded { turn, .. } => self.watch_turn(*turn, |place, _, turn| {
                 place.forget_attempt(turn.number);
             }),
-            Event::TurnClosed { turn, .. } => self.watch_turn(*turn, |place, _, turn| place.end_turn(turn.number)),
+            Event::TurnClosed { turn, .. } => {
+                self.watch_turn(*turn, |place, _, turn| place.end_turn(turn.number))
+            }
             Event::DirectiveRefused { turn, reasons } => self.watch_refusal(*turn, reasons),
-            Event::GateJudged { turn, findings, .. } => self.watch_refusal(*turn, findings),
+            Event::GateJudged { turn, passed: false, findings } => {
+                self.watch_turn(*turn, |place, _, _| place.refused());
+                self.watch_refusal(*turn, findings);
+            }
             Event::StepEnded { plan, step, .. } => {
                 self.guarded.steps.remove(&StepRef { plan: *plan, step: *step });
             }
+            Event::PlanEnded { .. } => self.guarded.steps.clear(),
             Event::TurnOpened { kind: TurnKind::Decide, .. } => self.guarded.decide = Place::default(),
             _ => {}
         }
@@ -178,12 +215,14 @@ impl Task {
 
     fn watch_answer(&mut self, turn: TurnNumber, answer: &Answer) {
         let Answer::Envelope(envelope) = answer else { return };
+        let mut made = 0;
         self.watch_turn(turn, |place, terms, turn| {
             if turn.kind == TurnKind::Work {
-                place.answer(terms, turn, envelope);
+                made = place.answer(terms, turn, envelope);
             }
             place.end_turn(turn.number);
         });
+        self.counters.steps = self.counters.steps.saturating_add(made);
         // A step's answer is news to whoever has the task in hand next.
         let is_step = self.turn(turn).is_some_and(|t| t.step.is_some());
         if let (true, Some(result)) = (is_step, &envelope.result) {
@@ -203,6 +242,23 @@ impl Task {
     pub(super) fn guard_trips(&self, turn: TurnNumber) -> Vec<Trip> {
         let Some(turn) = self.turn(turn) else { return Vec::new() };
         self.guarded.seen(turn).iter().cloned().map(Trip::of_guard).collect()
+    }
+
+    /// Whether the task goes on after a turn's answer, so that guards have something to stop: a step that has answered is
+    /// over, and of a success without a directive the gate is the judge.
+    pub(super) fn goes_on(&self, turn: TurnNumber) -> bool {
+        let Some((turn, envelope)) = self.turn(turn).and_then(|t| Some((t, t.envelope()?))) else {
+            return false;
+        };
+        let is_over = turn.step.is_some() || envelope.status == Status::Success;
+        envelope.directive.is_some() || !is_over
+    }
+
+    /// The cap on steps, if the turn's last one reached it.
+    pub(super) fn steps_trip(&self, turn: TurnNumber) -> Option<Trip> {
+        let most = self.contract.guards.max_steps.filter(|&most| self.counters.steps >= most)?;
+        let evidence = format!("{} steps were made, {most} are the most", self.counters.steps);
+        Some(Trip::new(Cause::Turns, evidence).on(turn))
     }
 
     /// Guards tripped. What the owner is asked about is answered with that: from here on only what comes after counts.

@@ -9,9 +9,7 @@ use super::{
         convergence::{has_stalled, same_draft},
     },
 };
-use crate::types::{
-    contract::Convergence, guards::DraftTerms, ids::TurnNumber, payload::Payload,
-};
+use crate::types::{contract::Convergence, guards::DraftTerms, ids::TurnNumber, payload::Payload};
 
 /// Characters of a draft that evidence shows.
 const EXCERPT_CHARS: usize = 120;
@@ -35,7 +33,12 @@ pub(super) struct Draft<'a> {
 
 impl Rounds {
     /// What stands against another round with this draft, every reason apart.
-    pub(super) fn verdict(&self, draft: Draft<'_>, terms: Option<&Convergence>, drafts: &DraftTerms) -> Vec<Trip> {
+    pub(super) fn verdict(
+        &self,
+        draft: Draft<'_>,
+        terms: Option<&Convergence>,
+        drafts: &DraftTerms,
+    ) -> Vec<Trip> {
         let no_gain = terms.and_then(|terms| self.no_gain(draft, terms));
         self.same_draft(draft, drafts).into_iter().chain(no_gain).collect()
     }

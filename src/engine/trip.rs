@@ -41,7 +41,8 @@ pub struct Pattern {
 
 impl From<GuardTrip> for Pattern {
     fn from(trip: GuardTrip) -> Self {
-        let GuardTrip { guard, turns: _, agent: _, repeated, times, cycle, similarity_permille, in_turn: _ } = trip;
+        let GuardTrip { guard, turns: _, agent: _, repeated, times, cycle, similarity_permille, in_turn: _ } =
+            trip;
         Self { guard, excerpt: repeated, times, cycle, similarity_permille }
     }
 }

@@ -86,11 +86,17 @@ impl Txn<'_> {
         if kind == TurnKind::Decide {
             return self.decided(turn);
         }
+        if self.task.goes_on(turn) && self.ask_guards(turn) {
+            return;
+        }
         let Some(state) = self.task.turn(turn) else { return };
         if state.directive().is_some() {
             return self.direct(turn);
         }
         if let Some(step) = state.step {
+            if let Some(trip) = self.task.steps_trip(turn) {
+                self.note_trip(trip);
+            }
             return self.step_answered(turn, step.step);
         }
         match state.envelope().map(|e| (e.status, e.reason.clone())) {
@@ -139,6 +145,12 @@ impl Txn<'_> {
         let evidence = format!("the gate refused turn {turn}: {}", findings.join("; "));
         if self.task.is_draft(turn) {
             return self.draft_refused(evidence);
+        }
+        if self.task.counters.revisions < self.task.contract.gate.max_revisions {
+            self.ask_guards(turn);
+        }
+        if self.has_tripped() {
+            return self.trip(Cause::GateRejected, evidence);
         }
         let Some(state) = self.task.turn(turn) else { return };
         if self.task.counters.revisions < self.task.contract.gate.max_revisions {
