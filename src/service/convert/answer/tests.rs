@@ -94,7 +94,7 @@ fn directive_of(wanted: pb::status_envelope::Directive) -> Option<Directive> {
     let wire = pb::StatusEnvelope { directive: Some(wanted), ..envelope(pb::Status::Success) };
     match work(wire).expect("the envelope itself is well formed").0 {
         Answer::Envelope(envelope) => envelope.directive,
-        Answer::Decision { .. } => None,
+        Answer::Decision { .. } | Answer::Verdict(_) => None,
     }
 }
 
@@ -124,13 +124,18 @@ fn what_the_model_got_wrong_becomes_a_directive_to_be_refused() {
 /// A wire answer must come out as it went in, but for the model's name.
 fn round_trip(wire: pb::complete::Answer) {
     let (answer, model) = answer(Some(wire.clone())).expect("it is well formed");
-    let (envelope, decision) = answer_out(&answer);
+    let (envelope, decision, verdict) = answer_out(&answer);
     let name = |usage: Option<pb::Usage>| usage.map(|usage| pb::Usage { model: model.clone(), ..usage });
-    let out = match (envelope, decision) {
-        (Some(e), None) => {
+    let out = match (envelope, decision, verdict) {
+        (Some(e), None, None) => {
             pb::complete::Answer::Envelope(pb::StatusEnvelope { usage: name(e.usage.clone()), ..e })
         }
-        (None, Some(d)) => pb::complete::Answer::Decision(pb::Decision { usage: name(d.usage.clone()), ..d }),
+        (None, None, Some(v)) => {
+            pb::complete::Answer::Verdict(pb::Verdict { usage: name(v.usage.clone()), ..v })
+        }
+        (None, Some(d), None) => {
+            pb::complete::Answer::Decision(pb::Decision { usage: name(d.usage.clone()), ..d })
+        }
         both => panic!("neither or both: {both:?}"),
     };
     assert_eq!(out, wire);
@@ -200,4 +205,31 @@ fn steps_are_bounded() {
     check(vec![step(1, &"t".repeat(129), String::new())], &["progress.steps[0].tool"]);
     check(vec![step(1, "", "x".repeat(MAX_WORK_STEP_BYTES + 1))], &["progress.steps[0].content"]);
     check(vec![step(1, "", String::new()); MAX_WORK_STEPS + 1], &["progress.steps"]);
+}
+
+#[test]
+fn verdicts_are_held_to_their_bounds_and_survive_the_way() {
+    let verdict = |wire: pb::Verdict| answer(Some(pb::complete::Answer::Verdict(wire)));
+    let fields = |wire| -> Vec<String> {
+        verdict(wire).err().unwrap_or_default().into_iter().map(|v| v.field).collect()
+    };
+    let agree = || pb::Verdict { verdict: pb::Judgement::Agree as i32, ..Default::default() };
+    let disagree = |reasons: &[&str]| pb::Verdict {
+        verdict: pb::Judgement::Disagree as i32,
+        reasons: reasons.iter().map(|reason| (*reason).to_owned()).collect(),
+        ..Default::default()
+    };
+    assert_eq!(fields(pb::Verdict::default()), ["verdict.verdict"]);
+    assert_eq!(fields(disagree(&[])), ["verdict.reasons"]);
+    assert_eq!(fields(disagree(&[" "])), ["verdict.reasons[0]"]);
+    assert_eq!(fields(disagree(&["x"; 21])), ["verdict.reasons"]);
+    for wrong in [1.7, -0.1, f64::NAN, f64::INFINITY] {
+        assert_eq!(fields(pb::Verdict { confidence: Some(wrong), ..agree() }), ["verdict.confidence"]);
+    }
+    round_trip(pb::complete::Answer::Verdict(pb::Verdict {
+        confidence: Some(0.5),
+        usage: Some(usage(10, 5, 3, 2)),
+        ..disagree(&["the goal asks for two", "and this is one"])
+    }));
+    round_trip(pb::complete::Answer::Verdict(agree()));
 }
