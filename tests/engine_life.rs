@@ -423,7 +423,8 @@ fn only_the_owner_decides() {
     let mut bench = Bench::new(&draft());
     let assignment = bench.next();
     let answer = Arc::new(Answer::Decision { decision: Decision::Abort("mine".to_owned()), usage: None });
-    let reply = bench.send(Command::Complete { lease: assignment.lease, answer, findings: Vec::new().into() });
+    let reply =
+        bench.send(Command::Complete { lease: assignment.lease, answer, findings: Vec::new().into() });
     assert_eq!(reply, Err(Rejection::NotADecideTurn));
     assert_eq!(bench.leases(), [assignment.lease], "the attempt goes on");
 }
@@ -521,11 +522,11 @@ fn the_outcome_matrix_is_closed() {
         [
             "Succeeded by Gate: 2",
             "Succeeded by Human: 1",
-            "Partial by Owner: 12",
-            "Partial by Fallback: 14",
-            "Failed by Owner: 12",
-            "Failed by Human: 13",
-            "Failed by Fallback: 14",
+            "Partial by Owner: 14",
+            "Partial by Fallback: 16",
+            "Failed by Owner: 14",
+            "Failed by Human: 15",
+            "Failed by Fallback: 16",
             "Cancelled by Client: 1",
             "Cancelled by System: 1",
             "DeadLettered by System: 2",
