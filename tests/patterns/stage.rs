@@ -144,7 +144,7 @@ impl Stage {
     /// Submits; until the crew has registered, its agents are not known.
     async fn submit(&self, contract: pb::Contract) -> String {
         loop {
-            let request = pb::SubmitTaskRequest { contract: Some(contract.clone()), ..Default::default() };
+            let request = pb::SubmitTaskRequest { contract: Some(contract.clone()) };
             match self.tasks.clone().submit_task(request).await {
                 Ok(answer) => return answer.into_inner().task_id,
                 Err(status) if status.message().contains("no worker has ever served") => {
