@@ -10,7 +10,7 @@ use crate::pb::{self, task_event::Event};
 use super::{
     Look, Tone,
     text::{clean, clip, clock, confidence, number, plural, tokens, value},
-    turns, words,
+    trips, turns, words,
 };
 
 /// What a line says and how it is meant.
@@ -266,12 +266,7 @@ fn plan(event: &Event) -> Line {
 }
 
 fn guards(it: &pb::GuardsTripped) -> Line {
-    let trips: Vec<String> = it
-        .trips
-        .iter()
-        .map(|trip| format!("{} ({})", words::cause(trip.cause), clip(&trip.evidence, 200)))
-        .collect();
-    line(Tone::Warn, format!("guard tripped: {}", trips.join("; ")))
+    line(Tone::Warn, format!("guard tripped: {}", trips::sentence(&it.trips)))
 }
 
 fn escalated(it: &pb::Escalated) -> Line {

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    answer_check::AnswerCheck,
     Clock, Entropy, Runtime, RuntimeOptions, RuntimeTasks, StartError,
     blocking::blocking,
     clock::Now,
@@ -120,13 +121,13 @@ fn launch(
         store,
         mailboxes,
         dispatch: Arc::clone(&dispatch),
+        answer_check: AnswerCheck::new(Arc::default(), Arc::clone(&registry)),
         registry,
         watchers: Arc::clone(&shared.watchers),
         log_end: shared.log_end.clone(),
         intake: shared.intake.clone(),
         now: now.clone(),
         entropy,
-        schemas: Arc::default(),
         closing: AtomicBool::new(false),
         next_shard: AtomicUsize::new(0),
     });

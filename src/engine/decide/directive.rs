@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Opening, Txn};
 use crate::{
     engine::{
-        event::{Event, InputFrom, PlanKind},
+        event::{Event, InputFrom, PlanKind, Trip},
         turn::Turn,
     },
     types::{
@@ -53,7 +53,10 @@ impl Txn<'_> {
                 "{from} wanted to hand off to {} on turn {turn}, and {hops} of {hops} hops are used",
                 to.agent
             );
-            return self.trip(Cause::Hops, evidence);
+            self.trip(Cause::Hops, evidence);
+        }
+        if !self.may_open(&to.agent, false) {
+            return;
         }
         self.emit(Event::HandedOff { turn, from, to: to.agent.clone(), hop: hops + 1 });
         self.open_work(Opening { step, ..Opening::new(to.agent.clone(), InputFrom::AnswerOf(turn)) });
@@ -87,21 +90,24 @@ impl Txn<'_> {
         if !reasons.is_empty() {
             return self.refuse(turn, reasons);
         }
-        let limits = &self.task.contract.limits;
-        let counters = &self.task.counters;
+        let limits = self.task.contract.limits.clone();
+        let counters = self.task.counters;
         if is_replan && counters.replans >= limits.max_replans {
             let evidence = format!(
                 "turn {turn} wanted another re-plan, and {} of {} are used",
                 counters.replans, limits.max_replans
             );
-            return self.trip(Cause::Replans, evidence);
+            self.trip(Cause::Replans, evidence);
         }
         if !is_replan && counters.rounds >= limits.max_rounds {
             let evidence = format!(
                 "turn {turn} wanted another round, and {} of {} are used",
                 counters.rounds, limits.max_rounds
             );
-            return self.trip(Cause::NotConverged, evidence);
+            self.trip(Cause::NotConverged, evidence);
+        }
+        if self.rounds_ended(turn) || self.has_tripped() {
+            return;
         }
         // Fan-out admission: whole or not at all.
         if let Err(reasons) = self.task.plan_sum(&plan, true) {
@@ -127,7 +133,9 @@ impl Txn<'_> {
                 format!("{asked} questions have been put to a person, which is the cap: go on without");
             return self.refuse(turn, vec![reason]);
         }
-        self.escalate(turn, question, None, None, None, Vec::new());
+        if !self.has_tripped() {
+            self.escalate(turn, question, None, None, None, Vec::new());
+        }
     }
 
     pub(super) fn refuse(&mut self, turn: TurnNumber, reasons: Vec<String>) {
@@ -153,7 +161,7 @@ impl Txn<'_> {
             reasons.join("; ")
         );
         match step {
-            Some(step) => self.step_failed(step.step, evidence),
+            Some(step) => self.trip_step(turn, step.step, Trip::new(cause, evidence).on(turn)),
             None => self.trip(cause, evidence),
         }
     }

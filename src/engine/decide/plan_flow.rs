@@ -27,7 +27,7 @@ impl Txn<'_> {
     fn advance_plan(&mut self) {
         let max_parallel = self.task.contract.limits.max_parallel;
         while let Some(plan) = self.task.running_plan() {
-            let Some(step) = plan.next_ready(max_parallel) else { break };
+            let Some(step) = plan.next_ready(max_parallel).filter(|_| !self.has_tripped()) else { break };
             let opening = Opening {
                 step: Some(StepRef { plan: plan.number, step }),
                 ..Opening::new(plan.plan.steps[step].agent.clone(), InputFrom::Step)
