@@ -36,12 +36,21 @@ async fn hand_off_over_the_cap(stage: &Stage) {
     assert_eq!(played.hops, 2);
 }
 
-/// A manager that never says "enough" is ended by the server, with its best draft.
+/// A manager that never says "enough" is ended by the server when rounds no longer pay, and its best draft passes the gate.
 async fn adaptive(stage: &Stage) {
     let played = stage.play("adaptive.yaml").await;
-    assert_eq!(played.ended, "PARTIAL by OWNER for NOT_CONVERGED", "{played:#?}");
+    assert_eq!(played.ended, "SUCCEEDED by GATE for CONVERGED", "{played:#?}");
     assert_eq!(played.result, json!({"sights": ["walls", "museum", "tower"], "worth": 88}));
-    assert_eq!(played.rounds, 6);
+    assert_eq!(played.rounds, 4, "of ten: the fourth draft is the third again");
+}
+
+/// Where the contract does not say when rounds stop paying, the cap ends them, and the owner takes the best draft.
+async fn adaptive_over_the_cap(stage: &Stage) {
+    let capped = |text: &str| text.replace("max_rounds: 10", "max_rounds: 2");
+    let played = stage.play_with("adaptive.yaml", capped).await;
+    assert_eq!(played.ended, "PARTIAL by OWNER for NOT_CONVERGED", "{played:#?}");
+    assert_eq!(played.result, json!({"sights": ["walls", "museum"], "worth": 64}));
+    assert_eq!(played.rounds, 2);
 }
 
 /// All of it in one task.
@@ -60,6 +69,7 @@ async fn every_pattern(stage: Stage) {
     hand_off(&stage).await;
     hand_off_over_the_cap(&stage).await;
     adaptive(&stage).await;
+    adaptive_over_the_cap(&stage).await;
     mixed(&stage).await;
     stage.stop().await;
 }

@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    answer_check::AnswerCheck,
     Clock, Entropy, Runtime, RuntimeOptions, RuntimeTasks, StartError,
+    answer_check::AnswerCheck,
     blocking::blocking,
     clock::Now,
     codec,

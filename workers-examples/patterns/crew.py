@@ -138,6 +138,7 @@ SIGHTS = {  # hours, and what it is worth
     "walls": (2, 30), "museum": (4, 34), "cathedral": (1, 18), "market": (2, 14),
     "harbour": (3, 27), "garden": (1, 9), "tower": (2, 24),
 }
+EVERYTHING = sum(value for _, value in SIGHTS.values())  # no day can hold it: a score is a part of it
 
 
 def worth(sights):
@@ -152,7 +153,8 @@ def manager(ctx):
     draft = result_of(steps, "draft") or {"sights": [], "worth": 0}
     ctx.usage(50, 20)
     plan = {"steps": [step("draft", "scout", {**ctx.input, "draft": draft})]}
-    return Answer(draft if draft["worth"] else None, confidence=0.9, delegate=plan)
+    best = draft if draft["worth"] else None
+    return Answer(best, confidence=0.9, score=draft["worth"] / EVERYTHING, delegate=plan)
 
 
 @worker.agent("scout", description="Makes a day a little better.")

@@ -78,7 +78,10 @@ pub(super) fn rules(rules: &[String], checks: &mut Checks<'_>) {
         let field = format!("termination.acceptance[{index}]");
         let chars = rule.chars().count();
         if rule.trim().is_empty() {
-            checks.fault(field, "is empty: write a rule, such as \"size(result.summary) > 0\", or leave it out");
+            checks.fault(
+                field,
+                "is empty: write a rule, such as \"size(result.summary) > 0\", or leave it out",
+            );
         } else if chars > fixed::MAX_RULE_CHARS {
             checks.fault(field, format!("has {chars} characters: write at most {}", fixed::MAX_RULE_CHARS));
         }

@@ -189,7 +189,8 @@ impl Shard {
                 match std::mem::replace(&mut decided.reply, Reply::Done) {
                     Reply::Assigned(assignment) => {
                         let resident = self.residents.get(id);
-                        let checks = resident.and_then(|resident| resident.task.checks_for(&assignment.lease));
+                        let checks =
+                            resident.and_then(|resident| resident.task.checks_for(&assignment.lease));
                         self.shared.dispatch.leased(slot, assignment.lease, checks);
                         self.absorb(id, decided, None, now);
                         self.hold(id, Release::Deliver(assignment));

@@ -193,7 +193,11 @@ fn replan(wire: pb::Replan, faults: &mut Faults) -> Option<Decision> {
     })
 }
 
-pub(super) fn maybe_usage(path: &str, wire: Option<pb::Usage>, faults: &mut Faults) -> (Option<Usage>, String) {
+pub(super) fn maybe_usage(
+    path: &str,
+    wire: Option<pb::Usage>,
+    faults: &mut Faults,
+) -> (Option<Usage>, String) {
     wire.map_or_else(
         || (None, String::new()),
         |wire| {

@@ -18,7 +18,10 @@ use crate::{
     },
 };
 
-use super::{answer::answer_out, contract::contract_out, enums, int32, int64, time::wire, value::value, verdict::inputs_out};
+use super::{
+    answer::answer_out, contract::contract_out, enums, int32, int64, time::wire, value::value,
+    verdict::inputs_out,
+};
 
 /// A task in a line.
 pub fn summary_out(view: &SummaryView) -> pb::TaskSummary {

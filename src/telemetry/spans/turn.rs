@@ -73,7 +73,16 @@ const ANSWERED: AttemptResult<'_> = AttemptResult { end: "ANSWERED", reason: "",
 impl Projector {
     pub(super) fn open_turn(&mut self, event: &Event, at: Timestamp) {
         let Event::TurnOpened {
-            turn, agent, kind, step, corrections, revision, replan, fallback, judges, ..
+            turn,
+            agent,
+            kind,
+            step,
+            corrections,
+            revision,
+            replan,
+            fallback,
+            judges,
+            ..
         } = event
         else {
             return;

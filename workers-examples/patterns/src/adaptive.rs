@@ -17,6 +17,9 @@ const SIGHTS: [(&str, i64, i64); 7] = [
     ("tower", 2, 24),
 ];
 
+/// The sum of all values, which no day can hold: a score is a part of it, so that it means the same in every round.
+const EVERYTHING: f64 = 156.0;
+
 pub(crate) fn join(worker: Worker) -> Worker {
     worker
         .agent(spec("manager", "Has a day planned, and planned again."), manager)
@@ -35,7 +38,7 @@ async fn manager(ctx: Context) -> Result<Answer, HandlerError> {
     let plan = pb::Plan { steps: vec![step("draft", "scout", &wish, &[])], ..Default::default() };
     let worth = draft["worth"].as_f64().unwrap_or(0.0);
     let best = (worth > 0.0).then_some(draft);
-    Ok(Answer::delegate(plan, best).confidence(0.9))
+    Ok(Answer::delegate(plan, best).confidence(0.9).score(worth / EVERYTHING))
 }
 
 /// Puts in the sight that the draft can best be improved by; where no hours are left, swaps a poor one out.
@@ -54,7 +57,8 @@ async fn scout(ctx: Context) -> Result<Answer, HandlerError> {
             }
         }
     }
-    let sights: Vec<Value> = better.iter().map(|sight| sight.0.into()).collect();
+    let sights: Vec<Value> =
+        SIGHTS.iter().filter(|sight| better.contains(sight)).map(|sight| sight.0.into()).collect();
     Ok(answer(&ctx, json!({"sights": sights, "worth": worth(&better)})).await)
 }
 
