@@ -13,8 +13,10 @@ use bailiwick::{
         intake,
     },
     types::{
-        contract::ContractDraft,
-        envelope::{Answer, Decision, Directive, Envelope, HandOff, Status},
+        contract::{ContractDraft, ConvergenceDraft},
+        envelope::{
+            Answer, Confidence, Decision, Directive, Envelope, HandOff, Status, WorkStep, WorkStepKind,
+        },
         ids::Lease,
         time::Span,
     },
@@ -47,6 +49,11 @@ enum Move {
     Progress {
         pick: usize,
     },
+    /// Streamed steps, from a few things that agents say again and again.
+    Stream {
+        pick: usize,
+        said: Vec<usize>,
+    },
     Lose {
         pick: usize,
     },
@@ -70,12 +77,14 @@ fn moves() -> impl Strategy<Value = Move> {
     let pick = 0..8_usize;
     prop_oneof![
         8 => pick.clone().prop_map(Move::Assign),
-        8 => (pick.clone(), 0..12_usize, 0..30_000_u64, any::<bool>())
+        8 => (pick.clone(), 0..16_usize, 0..30_000_u64, any::<bool>())
             .prop_map(|(pick, envelope, tokens, bad)| Move::Answer { pick, envelope, tokens, bad }),
         3 => (pick.clone(), 0..8_usize).prop_map(|(pick, decision)| Move::Decide { pick, decision }),
         3 => (pick.clone(), 0..30_000_u64).prop_map(|(pick, tokens)| Move::Usage { pick, tokens }),
         2 => (pick.clone(), 1..30_000_u64).prop_map(|(pick, tokens)| Move::Budget { pick, tokens }),
         1 => pick.clone().prop_map(|pick| Move::Progress { pick }),
+        3 => (pick.clone(), proptest::collection::vec(0..7_usize, 1..6))
+            .prop_map(|(pick, said)| Move::Stream { pick, said }),
         2 => pick.clone().prop_map(|pick| Move::Lose { pick }),
         2 => (pick, 0..30_000_u64).prop_map(|(pick, tokens)| Move::Late { pick, tokens }),
         2 => (1..4_u32, any::<bool>()).prop_map(|(number, approve)| Move::Human { number, approve }),
@@ -103,8 +112,28 @@ fn envelope(pick: usize, tokens: u64) -> Envelope {
             step("d", "alpha", &["b", "c"]),
         ]),
         10 => delegate(vec![step("a", "alpha", &[]), step("z", "nobody", &[])]),
+        11 => Envelope { result: base.result, ..hand_off("beta") },
+        // A round whose draft and score depend on how much it cost: some rounds pay, some do not, some repeat themselves.
+        12 | 13 => Envelope {
+            result: Some(json(&format!(r#"{{"draft":{}}}"#, tokens % 4))),
+            score: Confidence::new((tokens % 10) as f64 / 10.0),
+            ..delegate(vec![step("a", "alpha", &[])])
+        },
         _ => Envelope { directive: Some(Directive::AskHuman("may I?".to_owned())), ..base },
     }
+}
+
+fn work_step(pick: usize) -> WorkStep {
+    let (kind, content) = match pick {
+        0 | 1 => (WorkStepKind::Message, "I will have another look at the report before I answer."),
+        2 => (WorkStepKind::Message, "I will have another look at the report, before I answer you."),
+        3 => (WorkStepKind::Message, r#"{"a":1}"#),
+        4 => (WorkStepKind::ToolCall, "open the next page"),
+        5 => (WorkStepKind::ToolResult, "there is no next page to be opened"),
+        _ => (WorkStepKind::Message, "9f2b7c1de0aa41c7"),
+    };
+    let tool = if kind == WorkStepKind::Message { String::new() } else { "browser".to_owned() };
+    WorkStep { kind, tool, content: content.to_owned(), fingerprint: pick == 6 }
 }
 
 fn decision(pick: usize) -> Decision {
@@ -159,6 +188,11 @@ fn play(bench: &mut Bench, seen: &mut Vec<Lease>, step: Move) {
             let Some(lease) = nth(&live, pick) else { return };
             let partial = Some(json(r#"{"p":1}"#));
             let _ = bench.send(Command::Progress { lease, steps: Vec::new(), partial });
+        }
+        Move::Stream { pick, said } => {
+            let Some(lease) = nth(&live, pick) else { return };
+            let steps = said.into_iter().map(work_step).collect();
+            let _ = bench.send(Command::Progress { lease, steps, partial: None });
         }
         Move::Lose { pick } => {
             let Some(lease) = nth(&live, pick) else { return };
@@ -229,6 +263,13 @@ fn drafts() -> impl Strategy<Value = ContractDraft> {
                 limits.max_attempts = 2;
             }
             draft.gate.max_revisions = Some(revisions);
+            if tokens % 2 == 0 {
+                let terms = ConvergenceDraft { min_gain: 0.1, patience: revisions.max(1) };
+                draft.termination.as_mut().expect("termination").convergence = Some(terms);
+            }
+            if tokens % 5 == 0 {
+                draft.guards.max_steps = turns;
+            }
             draft.gate.min_confidence = 0.5;
             draft.escalation.max_escalations = Some(escalations);
             draft
