@@ -107,6 +107,7 @@ impl Story {
         let verb = match pb::TurnKind::try_from(it.kind) {
             Ok(pb::TurnKind::Decide) => "is to decide",
             Ok(pb::TurnKind::Validate) => "is to validate",
+            Ok(pb::TurnKind::Work | pb::TurnKind::Unspecified) | Err(_) if it.fallback => "is to take over",
             Ok(pb::TurnKind::Work | pb::TurnKind::Unspecified) | Err(_) => "is ready",
         };
         line(Tone::Plain, with(format!("{} {verb}", self.turn(it.turn)), &it.notes.join("; ")))
@@ -239,10 +240,13 @@ fn plan(event: &Event) -> Line {
         Event::StepEnded(it) => {
             let tone = match pb::StepEnd::try_from(it.end) {
                 Ok(pb::StepEnd::Success) => Tone::Good,
-                Ok(pb::StepEnd::Failed) => Tone::Bad,
+                Ok(pb::StepEnd::Failed) if !it.optional => Tone::Bad,
                 _ => Tone::Warn,
             };
-            let end = words::small(&words::step_end(it.end));
+            let mut end = words::small(&words::step_end(it.end));
+            if it.optional {
+                end.push_str(", the plan goes on without it");
+            }
             line(
                 tone,
                 with(format!("plan {} step {}: {end}", it.plan_number, clean(&it.step_id)), &it.reason),
@@ -332,6 +336,7 @@ mod tests {
             envelope: Some(envelope),
             decision: None,
             charged_tokens: 1_204,
+            ..Default::default()
         })
     }
 
@@ -364,7 +369,11 @@ mod tests {
     fn guards_gate_and_ends() {
         check(
             vec![Event::GuardsTripped(pb::GuardsTripped {
-                trips: vec![pb::Trip { cause: pb::Cause::Hops as i32, evidence: "12 of 12\u{1b}[2J".into() }],
+                trips: vec![pb::Trip {
+                    cause: pb::Cause::Hops as i32,
+                    evidence: "12 of 12\u{1b}[2J".into(),
+                    ..Default::default()
+                }],
             })],
             "guard tripped: HOPS (12 of 12 [2J)",
         );
@@ -373,6 +382,7 @@ mod tests {
                 turn: 1,
                 passed: false,
                 findings: vec!["a".into(), "b".into()],
+                ..Default::default()
             })],
             "gate: turn 1 is refused: a; b",
         );

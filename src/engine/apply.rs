@@ -2,7 +2,7 @@
 //! live running are the same code. Never here: a decision.
 
 use super::{
-    event::{AttemptEnd, Event, InputFrom, PlanKind, Record, StepEnd, TurnKind},
+    event::{AttemptEnd, Event, InputFrom, PlanKind, Record, TurnKind},
     ledger::Pot,
     plan_run::PlanRun,
     task::{Best, Question, Task},
@@ -71,10 +71,15 @@ impl Task {
                     said.budget_requests += 1;
                 }
             }
-            Event::TurnAnswered { turn, attempt, answer, charged, findings } => {
+            Event::TurnAnswered { turn, attempt, answer, charged, findings, output_findings, inputs } => {
                 self.ledger.settle((*turn, *attempt), *charged);
                 self.note_result(*turn, answer, findings);
-                let stage = Stage::Answered { answer: answer.clone(), findings: findings.clone() };
+                let stage = Stage::Answered {
+                    answer: answer.clone(),
+                    findings: findings.clone(),
+                    output_findings: output_findings.clone(),
+                    inputs: inputs.clone(),
+                };
                 self.end_turn(*turn, stage, at);
             }
             Event::AttemptEnded { .. } => self.on_attempt_ended(event, at),
@@ -93,7 +98,11 @@ impl Task {
                 self.ledger.hold_plan(*number, *held);
                 self.plan = Some(PlanRun::new(*number, plan.clone(), *planner_turn));
             }
-            Event::StepEnded { step, end, reason, .. } => self.on_step_ended(*step, *end, reason),
+            Event::StepEnded { step, end, reason, optional, .. } => {
+                if let Some(plan) = &mut self.plan {
+                    plan.end_step(*step, *end, reason.clone(), *optional);
+                }
+            }
             Event::PlanEnded { succeeded, .. } => {
                 self.ledger.end_plan();
                 self.replan_next = !succeeded;
@@ -102,7 +111,7 @@ impl Task {
                 }
             }
             Event::DirectiveRefused { .. } => self.replan_next = true,
-            Event::GateJudged { turn, passed, findings } => self.on_judged(*turn, *passed, findings),
+            Event::GateJudged { turn, passed, findings, .. } => self.on_judged(*turn, *passed, findings),
             Event::GuardsTripped { trips } => self.on_tripped(trips, at),
             Event::Escalated(asked) => {
                 self.counters.escalations += 1;
@@ -124,20 +133,33 @@ impl Task {
     }
 
     fn on_turn_opened(&mut self, event: &Event, at: Timestamp) {
-        let Event::TurnOpened { turn, agent, kind, input, step, corrections, revision, replan, notes } =
-            event
+        let Event::TurnOpened {
+            turn,
+            agent,
+            kind,
+            input,
+            step,
+            corrections,
+            revision,
+            replan,
+            fallback: _,
+            notes,
+            judges,
+        } = event
         else {
             return;
         };
         match kind {
             TurnKind::Work => self.counters.turns += 1,
             TurnKind::Decide => self.counters.decides += 1,
+            TurnKind::Validate => self.validates += 1,
         }
         self.counters.revisions += u32::from(*revision);
         self.counters.replans += u32::from(*replan);
         if !self.agents.contains(agent) {
             self.agents.push(agent.clone());
         }
+        let by_hand_off = matches!(input, InputFrom::AnswerOf(_));
         let input = self.resolve_input(*input, step.map(|s| s.step));
         let mut step_id = None;
         if let (Some(step), Some(plan)) = (step, &mut self.plan) {
@@ -151,9 +173,11 @@ impl Task {
             kind: *kind,
             step: *step,
             step_id,
+            by_hand_off,
             input,
             corrections: *corrections,
             notes: notes.clone(),
+            judges: *judges,
             opened_at: at,
             started_at: None,
             ended_at: None,
@@ -173,13 +197,15 @@ impl Task {
                     Directive::Delegate(_) | Directive::InvalidPlan(_) | Directive::AskHuman(_) => None,
                 },
                 Answer::Decision { decision: Decision::ReplanTo(to), .. } => to.input.clone(),
-                Answer::Decision { .. } => None,
+                Answer::Decision { .. } | Answer::Verdict(_) => None,
             },
         }
     }
 
     fn on_attempt_started(&mut self, event: &Event, at: Timestamp) {
-        let Event::AttemptStarted { turn, attempt, lease, worker, allowance, hold_raised } = event else {
+        let Event::AttemptStarted { turn, attempt, lease, worker, allowance, hold_raised, from_reserve } =
+            event
+        else {
             return;
         };
         self.counters.attempts += 1;
@@ -191,13 +217,15 @@ impl Task {
             worker: worker.clone(),
             ended: String::new(),
             retryable: false,
+            undelivered: false,
             said: Said::default(),
         });
         let agent = state.agent.clone();
         let pot = match (state.kind, state.step) {
             (TurnKind::Decide, _) => Pot::Finalization,
+            (TurnKind::Validate, _) if *from_reserve => Pot::Validation,
             (TurnKind::Work, Some(step)) => Pot::Plan(step.plan),
-            (TurnKind::Work, None) => Pot::Main,
+            (TurnKind::Work | TurnKind::Validate, _) => Pot::Main,
         };
         self.ledger.raise_hold(*hold_raised);
         self.ledger.open((*turn, *attempt), &agent, pot, *allowance);
@@ -213,6 +241,7 @@ impl Task {
         if let Some(last) = state.attempts.last_mut() {
             last.ended.clone_from(reason);
             last.retryable = *end == AttemptEnd::Retryable;
+            last.undelivered = *end == AttemptEnd::Undelivered;
         }
         // Without a retry the turn is closed by the next event of the same decision.
         state.stage = Stage::Ready { since: at, not_before: retry_at.unwrap_or(at) };
@@ -248,11 +277,6 @@ impl Task {
         if state.kind == TurnKind::Work {
             self.history.push(turn);
         }
-    }
-
-    fn on_step_ended(&mut self, step: usize, end: StepEnd, reason: &str) {
-        let Some(plan) = &mut self.plan else { return };
-        plan.end_step(step, end, reason.to_owned());
     }
 
     /// Keeps the result of a turn that speaks for the whole task, if it is the best so far.
@@ -330,6 +354,7 @@ impl Task {
         assert!(self.counters.turns <= limits.max_turns, "turns never over their cap");
         assert!(self.counters.replans <= limits.max_replans, "re-plans never over their cap");
         assert!(self.counters.rounds <= limits.max_rounds, "rounds never over their cap");
+        assert!(self.validates <= self.counters.turns, "a work turn is judged once");
         assert!(self.counters.decides <= limits.max_decides, "decide turns never over their cap");
         assert!(self.outcome.is_none() || self.open.is_empty(), "nothing is open after the end");
     }

@@ -9,10 +9,12 @@ mod converge;
 mod directive;
 mod escalation;
 mod funding;
+mod gate;
 mod lease;
 mod ownership;
 mod plan_flow;
 mod report;
+mod step;
 mod tick;
 mod trips;
 
@@ -91,12 +93,22 @@ pub(super) struct Opening {
     corrections: u32,
     revision: bool,
     replan: bool,
+    fallback: bool,
     notes: Vec<String>,
 }
 
 impl Opening {
     const fn new(agent: AgentName, input: InputFrom) -> Self {
-        Self { agent, input, step: None, corrections: 0, revision: false, replan: false, notes: Vec::new() }
+        Self {
+            agent,
+            input,
+            step: None,
+            corrections: 0,
+            revision: false,
+            replan: false,
+            fallback: false,
+            notes: Vec::new(),
+        }
     }
 }
 
@@ -154,10 +166,23 @@ impl<'a> Txn<'a> {
         if !self.may_open(&opening.agent, opening.step.is_some()) {
             return;
         }
-        let Opening { agent, input, step, corrections, revision, replan, notes } = opening;
+        let Opening { agent, input, step, corrections, revision, replan, fallback, notes } = opening;
         let turn = self.next_turn();
         let kind = TurnKind::Work;
-        self.emit(Event::TurnOpened { turn, agent, kind, input, step, corrections, revision, replan, notes });
+        let judges = None;
+        self.emit(Event::TurnOpened {
+            turn,
+            agent,
+            kind,
+            input,
+            step,
+            corrections,
+            revision,
+            replan,
+            fallback,
+            notes,
+            judges,
+        });
     }
 
     /// Whether a work turn may be opened now. Every cap that is in the way trips; where attempts that vanished are, the task

@@ -1,8 +1,8 @@
 //! What the guards over content know of a task. Fed by `apply` from journalled facts alone, so that a replay sees what the
 //! live run saw. Never here: what follows from a trip.
 //!
-//! Steps of a plan run beside each other without having seen each other, so each has guards of its own; so has the owner's
-//! decide turn. What a step answers is news to the rest of the task, and never its repetition.
+//! Steps of a plan run beside each other without having seen each other, so each has guards of its own; so have the owner's
+//! decide turn and the validator's. What a step answers is news to the rest of the task, and never its repetition.
 
 use std::collections::BTreeMap;
 
@@ -32,6 +32,8 @@ pub(super) struct Guarded {
     main: Place,
     steps: BTreeMap<StepRef, Place>,
     decide: Place,
+    /// The validator's turn: it judges the work and is no part of it.
+    validate: Place,
     pub(super) rounds: Rounds,
 }
 
@@ -50,6 +52,7 @@ impl Guarded {
     fn place(&mut self, turn: &Turn) -> &mut Place {
         match (turn.kind, turn.step) {
             (TurnKind::Decide, _) => &mut self.decide,
+            (TurnKind::Validate, _) => &mut self.validate,
             (TurnKind::Work, Some(step)) => self.steps.entry(step).or_default(),
             (TurnKind::Work, None) => &mut self.main,
         }
@@ -58,6 +61,7 @@ impl Guarded {
     fn seen(&self, turn: &Turn) -> &[GuardTrip] {
         let place = match (turn.kind, turn.step) {
             (TurnKind::Decide, _) => Some(&self.decide),
+            (TurnKind::Validate, _) => Some(&self.validate),
             (TurnKind::Work, Some(step)) => self.steps.get(&step),
             (TurnKind::Work, None) => Some(&self.main),
         };
@@ -193,7 +197,7 @@ impl Task {
                 self.watch_turn(*turn, |place, _, turn| place.end_turn(turn.number))
             }
             Event::DirectiveRefused { turn, reasons } => self.watch_refusal(*turn, reasons),
-            Event::GateJudged { turn, passed: false, findings } => {
+            Event::GateJudged { turn, passed: false, findings, .. } => {
                 self.watch_turn(*turn, |place, _, _| place.refused());
                 self.watch_refusal(*turn, findings);
             }
@@ -211,6 +215,7 @@ impl Task {
                 self.watch_plan();
             }
             Event::TurnOpened { kind: TurnKind::Decide, .. } => self.guarded.decide = Place::default(),
+            Event::TurnOpened { kind: TurnKind::Validate, .. } => self.guarded.validate = Place::default(),
             _ => {}
         }
     }

@@ -23,10 +23,6 @@ impl Txn<'_> {
         let Some(directive) = state.directive().cloned() else { return };
         let is_step = state.step.is_some();
         match directive {
-            Directive::HandOff(_) if is_step => self.refuse(
-                turn,
-                vec!["a step's agent may not hand off yet: answer the step; its planner decides".to_owned()],
-            ),
             Directive::Delegate(_) | Directive::InvalidPlan(_) if is_step => {
                 self.refuse(turn, vec!["a step's agent may not delegate: answer the step".to_owned()]);
             }
@@ -37,9 +33,16 @@ impl Txn<'_> {
         }
     }
 
+    /// Passes control on: of the task, or, where a step's agent hands off, of its step.
     fn hand_off(&mut self, turn: TurnNumber, to: &HandOff) {
         let Some(state) = self.task.turn(turn) else { return };
-        let reasons = self.faults_of_hand_off(state, to);
+        let step = state.step;
+        let mut reasons = self.faults_of_hand_off(state, to);
+        if let Some(step) = step
+            && let Err(short) = self.task.step_draw(&to.agent, step.step, false)
+        {
+            reasons.push(format!("{short}: answer the step yourself"));
+        }
         if !reasons.is_empty() {
             return self.refuse(turn, reasons);
         }
@@ -56,7 +59,7 @@ impl Txn<'_> {
             return;
         }
         self.emit(Event::HandedOff { turn, from, to: to.agent.clone(), hop: hops + 1 });
-        self.open_work(Opening::new(to.agent.clone(), InputFrom::AnswerOf(turn)));
+        self.open_work(Opening { step, ..Opening::new(to.agent.clone(), InputFrom::AnswerOf(turn)) });
     }
 
     fn faults_of_hand_off(&self, from: &Turn, to: &HandOff) -> Vec<String> {
@@ -117,10 +120,9 @@ impl Txn<'_> {
     pub(super) fn unknown_agents(&self, plan: &Plan) -> Vec<String> {
         plan.steps
             .iter()
-            .filter(|step| !self.env.agents.is_known(&step.agent))
-            .map(|step| {
-                format!("step {}: no worker has ever served {}: name a known agent", step.id, step.agent)
-            })
+            .flat_map(|step| step.agents().map(move |agent| (&step.id, agent)))
+            .filter(|(_, agent)| !self.env.agents.is_known(agent))
+            .map(|(id, agent)| format!("step {id}: no worker has ever served {agent}: name a known agent"))
             .collect()
     }
 

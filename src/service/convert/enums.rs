@@ -2,7 +2,7 @@
 
 use crate::{
     engine::{
-        event::{AttemptEnd, EscalationEnd, StepEnd, TripScope, TurnKind},
+        event::{AttemptEnd, EscalationEnd, GateCheck, StepEnd, TripScope, TurnKind},
         guard::GuardKind,
         readiness::Readiness,
         view::TurnState,
@@ -10,7 +10,7 @@ use crate::{
     pb,
     types::{
         contract::{DefaultAnswer, OwnerFallback},
-        envelope::{Status, WorkStepKind},
+        envelope::{Judgement, Status, WorkStepKind},
         outcome::{Cause, EndedBy, TaskState},
         plan::OnStepFailure,
     },
@@ -112,6 +112,33 @@ pub(crate) const fn turn_kind(kind: TurnKind) -> pb::TurnKind {
     match kind {
         TurnKind::Work => pb::TurnKind::Work,
         TurnKind::Decide => pb::TurnKind::Decide,
+        TurnKind::Validate => pb::TurnKind::Validate,
+    }
+}
+
+/// What judged a result, for the wire.
+pub(crate) const fn gate_check(check: GateCheck) -> pb::GateCheck {
+    match check {
+        GateCheck::Rules => pb::GateCheck::Rules,
+        GateCheck::OutputSchema => pb::GateCheck::OutputSchema,
+        GateCheck::Validator => pb::GateCheck::Validator,
+    }
+}
+
+/// A verdict for the wire.
+pub(crate) const fn judgement(verdict: Judgement) -> pb::Judgement {
+    match verdict {
+        Judgement::Agree => pb::Judgement::Agree,
+        Judgement::Disagree => pb::Judgement::Disagree,
+    }
+}
+
+/// A verdict from an answer. UNSPECIFIED is none.
+pub(crate) fn judgement_in(number: i32) -> Option<Judgement> {
+    match pb::Judgement::try_from(number).ok()? {
+        pb::Judgement::Unspecified => None,
+        pb::Judgement::Agree => Some(Judgement::Agree),
+        pb::Judgement::Disagree => Some(Judgement::Disagree),
     }
 }
 
@@ -217,6 +244,7 @@ pub(crate) const fn attempt_end(end: AttemptEnd) -> pb::AttemptEnd {
     match end {
         AttemptEnd::LeaseExpired => pb::AttemptEnd::LeaseExpired,
         AttemptEnd::Released => pb::AttemptEnd::Released,
+        AttemptEnd::Undelivered => pb::AttemptEnd::Undelivered,
         AttemptEnd::Retryable => pb::AttemptEnd::Retryable,
         AttemptEnd::Revoked => pb::AttemptEnd::Revoked,
     }
