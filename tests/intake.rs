@@ -8,6 +8,7 @@ use bailiwick::{
     types::{
         contract::{ContractDraft, LimitsDraft},
         limits::Ceilings,
+        plan::StepDraft,
         time::Span,
     },
 };
@@ -64,6 +65,15 @@ fn every_fault_names_its_field_and_what_to_write() {
     check(|d| d.priority = 10, "priority", "0 to 9");
     check(|d| d.gate.min_confidence = 1.7, "gate.min_confidence", "0 to 1");
     check(|d| d.gate.min_confidence = f64::NAN, "gate.min_confidence", "0 to 1");
+    check(|d| d.guards.times = 11, "guards.repetition.times", "write 2 to 10");
+    check(|d| d.guards.times = -1, "guards.repetition.times", "write 2 to 10");
+    check(|d| d.guards.max_cycle = 7, "guards.repetition.max_cycle", "write 1 to 6");
+    check(|d| d.guards.similarity = 0.5, "guards.repetition.similarity", "write 0.7 to 1");
+    check(|d| d.guards.similarity = f64::NAN, "guards.repetition.similarity", "write 0.7 to 1");
+    check(|d| d.guards.restated = Some(1), "guards.finished.restated", "or 0 for not at all");
+    check(|d| d.guards.idle = Some(101), "guards.finished.idle", "write 2 to 100");
+    check(|d| d.guards.draft_similarity = 1.1, "guards.drafts.similarity", "write 0.7 to 1");
+    check(|d| d.guards.max_steps = -3, "guards.max_steps", "write 1 to 1000000");
     check(|d| d.gate.validator = "alpha".to_owned(), "gate.validator", "not available yet");
     check(|d| limits(d).max_hops = Some(101), "limits.max_hops", "0 to 100");
     check(|d| limits(d).max_hops = Some(-1), "limits.max_hops", "0 to 100");
@@ -117,7 +127,7 @@ fn every_fault_names_its_field_and_what_to_write() {
 }
 
 /// A static plan with one fault, in `field` under "plan".
-fn check_plan(steps: Vec<bailiwick::types::plan::StepDraft>, field: &str, says: &str) {
+fn check_plan(steps: Vec<StepDraft>, field: &str, says: &str) {
     check(
         |d| {
             d.first_agent = None;
@@ -142,10 +152,20 @@ fn a_plan_is_checked_whole() {
     check_plan(vec![big], "plan.steps", "need 95000 tokens");
     let mut optional = step("a", "alpha", &[]);
     optional.optional = true;
-    check_plan(vec![optional], "plan.steps[0].optional", "not available yet");
-    let mut fallback = step("a", "alpha", &[]);
-    fallback.fallback_agents = vec!["beta".to_owned()];
-    check_plan(vec![fallback], "plan.steps[0].fallback_agents", "not available yet");
+    check_plan(vec![optional], "plan.result_step", "which is optional");
+    let with = |agents: &[&str]| {
+        let fallback_agents = agents.iter().map(|agent| (*agent).to_owned()).collect();
+        vec![StepDraft { fallback_agents, ..step("a", "alpha", &[]) }]
+    };
+    check_plan(with(&["beta", "ghost"]), "plan.steps[0].fallback_agents[1]", "no worker has ever served");
+    check_plan(with(&["Not A Name"]), "plan.steps[0].fallback_agents[0]", "starting with a letter");
+    check_plan(with(&["alpha"]), "plan.steps[0].fallback_agents[0]", "no agent gets the same step twice");
+    check_plan(
+        with(&["beta", "beta"]),
+        "plan.steps[0].fallback_agents[1]",
+        "no agent gets the same step twice",
+    );
+    check_plan(with(&["beta"; 9]), "plan.steps[0].fallback_agents", "at most 8");
     check(
         |d| {
             d.first_agent = None;

@@ -3,6 +3,7 @@
 
 mod checks;
 mod gate;
+mod guards;
 mod plan;
 
 use std::collections::BTreeMap;
@@ -12,8 +13,8 @@ pub use plan::plan;
 
 use crate::types::{
     contract::{
-        Budget, Contract, ContractDraft, DefaultAnswer, Escalation, Limits, LimitsDraft, OwnerFallback,
-        Retry, Start,
+        Budget, Contract, ContractDraft, Convergence, DefaultAnswer, Escalation, Limits, LimitsDraft,
+        OwnerFallback, Retry, Start,
     },
     ids::AgentName,
     limits::{Ceilings, fixed},
@@ -44,9 +45,11 @@ pub fn complete(
     let limits = limits(draft, ceilings, &escalation, &mut checks);
     let gate = gate::terms(draft, &mut checks);
     let retry = retry(draft, &mut checks);
+    let guards = guards::complete(&draft.guards, &mut checks);
     let allowed_hand_offs = hand_offs(draft, &mut checks);
     texts(draft, &mut checks);
     termination(draft, &mut checks);
+    let convergence = convergence(draft, &mut checks);
     gate::check(&gate, draft, &escalation, start.as_ref(), owner.as_ref(), &mut checks);
     if let (Some(Start::Plan(plan)), Some(budget)) = (&start, &budget) {
         plan_is_funded(plan, budget, &mut checks);
@@ -61,6 +64,7 @@ pub fn complete(
             budget,
             limits,
             result_schema: draft.termination.as_ref().and_then(|t| t.result_schema.clone()),
+            convergence,
             acceptance: draft.termination.as_ref().map(|t| t.acceptance.clone()).unwrap_or_default(),
             gate,
             escalation,
@@ -69,6 +73,7 @@ pub fn complete(
             labels: draft.labels.clone(),
             priority: u8::try_from(draft.priority).unwrap_or_default(),
             idempotency_key: Some(draft.idempotency_key.clone()).filter(|key| !key.is_empty()),
+            guards,
         }),
         _ => {
             assert!(!violations.is_empty(), "what is incomplete has been named");
@@ -115,8 +120,15 @@ fn start(draft: &ContractDraft, checks: &mut Checks<'_>) -> Option<Start> {
         (Some(agent), None) => checks.agent("first_agent", agent).map(Start::FirstAgent),
         (None, Some(draft)) => {
             let plan = checks.plan("plan", draft)?;
-            if plan.result_step.is_none() {
-                checks.fault("plan.result_step", "is missing: name the step whose result is the task's");
+            match plan.result_step.and_then(|index| plan.steps.get(index)) {
+                None => {
+                    checks.fault("plan.result_step", "is missing: name the step whose result is the task's");
+                }
+                Some(step) if step.optional => checks.fault(
+                    "plan.result_step",
+                    format!("names {}, which is optional: the plan has no result without it", step.id),
+                ),
+                Some(_) => {}
             }
             Some(Start::Plan(plan))
         }
@@ -335,21 +347,36 @@ fn termination(draft: &ContractDraft, checks: &mut Checks<'_>) {
         return;
     };
     gate::rules(&termination.acceptance, checks);
-    if termination.has_convergence {
-        checks.fault("termination.convergence", "is not available yet: use result_schema");
-    }
     match &termination.result_schema {
         Some(schema) => {
             checks.payload("termination.result_schema", schema, fixed::MAX_SCHEMA_BYTES);
         }
-        None if termination.acceptance.is_empty() && !termination.has_convergence => {
+        None if termination.acceptance.is_empty() && termination.convergence.is_none() => {
             checks.fault(
                 "termination.result_schema",
-                "is missing: write the JSON Schema that tells a finished result, or acceptance rules",
+                "is missing: write the JSON Schema that tells a finished result, acceptance rules or convergence",
             );
         }
         None => {}
     }
+}
+
+fn convergence(draft: &ContractDraft, checks: &mut Checks<'_>) -> Option<Convergence> {
+    let draft = draft.termination.as_ref()?.convergence?;
+    let min_gain = if draft.min_gain == 0.0 { fixed::DEFAULT_MIN_GAIN } else { draft.min_gain };
+    if !(min_gain > 0.0 && min_gain <= 1.0) {
+        checks.fault(
+            "termination.convergence.min_gain",
+            format!("is {min_gain}: write a number greater than 0, 1 at most"),
+        );
+    }
+    let patience = checks.count(
+        "termination.convergence.patience",
+        Some(draft.patience).filter(|&patience| patience != 0),
+        fixed::DEFAULT_PATIENCE,
+        (1, fixed::MAX_PATIENCE),
+    );
+    Some(Convergence { min_gain, patience })
 }
 
 fn escalation(draft: &ContractDraft, ceilings: &Ceilings, checks: &mut Checks<'_>) -> Escalation {

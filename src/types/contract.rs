@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     envelope::Confidence,
+    guards::GuardTerms,
     ids::AgentName,
     payload::Payload,
     plan::{Plan, PlanDraft},
@@ -29,6 +30,9 @@ pub struct Contract {
     pub limits: Limits,
     /// JSON Schema a result must fit.
     pub result_schema: Option<Payload>,
+    /// When further rounds stop paying; `None`: only `max_rounds` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub convergence: Option<Convergence>,
     /// Rules (CEL) a result must keep.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub acceptance: Vec<String>,
@@ -46,6 +50,9 @@ pub struct Contract {
     pub priority: u8,
     /// The idempotency key, if any.
     pub idempotency_key: Option<String>,
+    /// The guards over what is said and done.
+    #[serde(default)]
+    pub guards: GuardTerms,
 }
 
 /// How a task starts.
@@ -94,6 +101,15 @@ pub struct Limits {
     pub max_decides: u32,
     pub worker_wait: Span,
     pub max_lifetime: Span,
+}
+
+/// When further rounds stop paying.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Convergence {
+    /// The least gain of the score, 0 to 1, that counts as progress.
+    pub min_gain: f64,
+    /// Rounds without that gain before it ends.
+    pub patience: u32,
 }
 
 /// What stands between an answer and SUCCEEDED.
@@ -173,6 +189,7 @@ pub struct ContractDraft {
     pub labels: BTreeMap<String, String>,
     pub priority: i32,
     pub idempotency_key: String,
+    pub guards: GuardsDraft,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -205,12 +222,19 @@ pub struct LimitsDraft {
     pub max_lifetime: Option<i64>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 #[allow(missing_docs)]
 pub struct TerminationDraft {
     pub result_schema: Option<Payload>,
     pub acceptance: Vec<String>,
-    pub has_convergence: bool,
+    pub convergence: Option<ConvergenceDraft>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[allow(missing_docs)]
+pub struct ConvergenceDraft {
+    pub min_gain: f64,
+    pub patience: i32,
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -236,4 +260,20 @@ pub struct EscalationDraft {
 pub struct RetryDraft {
     pub initial_backoff: Option<i64>,
     pub max_backoff: Option<i64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+#[allow(missing_docs)]
+pub struct GuardsDraft {
+    pub repetition_off: bool,
+    pub times: i32,
+    pub max_cycle: i32,
+    pub similarity: f64,
+    pub finished_off: bool,
+    pub restated: Option<i32>,
+    pub confirmed: Option<bool>,
+    pub idle: Option<i32>,
+    pub drafts_off: bool,
+    pub draft_similarity: f64,
+    pub max_steps: i32,
 }

@@ -40,6 +40,7 @@ pub fn opened(turn: u32, name: &str, step: Option<usize>) -> Event {
         corrections: 0,
         revision: false,
         replan: false,
+        fallback: false,
         notes: Vec::new(),
         judges: None,
     }
@@ -82,6 +83,7 @@ fn step_ended(step: usize, id: &str) -> Event {
         id: id.parse().expect("a name"),
         end: StepEnd::Success,
         reason: String::new(),
+        optional: false,
     }
 }
 
@@ -92,6 +94,8 @@ fn plan() -> Plan {
         input: None,
         depends_on,
         max_tokens: None,
+        fallback_agents: Vec::new(),
+        optional: false,
     };
     let steps = vec![step("read", "reader", vec![]), step("sum-up", "writer", vec![0])];
     Plan { steps, on_step_failure: OnStepFailure::Wait, result_step: None }
@@ -184,6 +188,7 @@ fn concluding(task: TaskId) -> Vec<Commit> {
         corrections: 0,
         revision: false,
         replan: false,
+        fallback: false,
         notes: Vec::new(),
         judges: None,
     };

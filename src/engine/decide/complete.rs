@@ -64,10 +64,11 @@ impl Txn<'_> {
             output_findings,
             inputs,
         });
-        match self.beyond_budget(lease.turn, overrun_before) {
-            Some(evidence) if kind != TurnKind::Decide => self.trip(Cause::Budget, evidence),
-            Some(_) | None => self.route(lease.turn, kind, input_faults),
+        let beyond = self.beyond_budget(lease.turn, overrun_before).filter(|_| kind != TurnKind::Decide);
+        if let Some(evidence) = beyond {
+            self.trip(Cause::Budget, evidence);
         }
+        self.route(lease.turn, kind, input_faults);
         Ok(Reply::Completed { repeated: false })
     }
 
@@ -104,12 +105,18 @@ impl Txn<'_> {
             TurnKind::Validate => return self.validated(turn),
             TurnKind::Work => {}
         }
+        if self.task.goes_on(turn) && self.ask_guards(turn) {
+            return;
+        }
         let Some(state) = self.task.turn(turn) else { return };
         if state.directive().is_some() {
             // What an agent is given fits what it declared, or it is not given to it.
             return if input_faults.is_empty() { self.direct(turn) } else { self.refuse(turn, input_faults) };
         }
         if let Some(step) = state.step {
+            if let Some(trip) = self.task.steps_trip(turn) {
+                self.note_trip(trip);
+            }
             if self.step_output_refused(turn, step.step) {
                 return;
             }

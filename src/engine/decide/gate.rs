@@ -19,7 +19,7 @@ use crate::{
 impl Txn<'_> {
     /// Judges the result of a turn that speaks for the task.
     pub(super) fn gate(&mut self, turn: TurnNumber) {
-        let Some(state) = self.task.turn(turn) else { return };
+        let Some(state) = self.task.turn(turn).filter(|_| !self.has_tripped()) else { return };
         let Some(envelope) = state.envelope() else { return };
         let mut findings = self.task.standing_against(state, envelope);
         let check = if findings.is_empty() { GateCheck::OutputSchema } else { GateCheck::Rules };
@@ -87,10 +87,19 @@ impl Txn<'_> {
 
     /// A refusal goes back as a revision turn, capped; then to a person; then to the owner.
     fn gate_refused(&mut self, turn: TurnNumber, findings: Vec<String>) {
+        let evidence = format!("the gate refused turn {turn}: {}", findings.join("; "));
+        if self.task.is_draft(turn) {
+            return self.draft_refused(evidence);
+        }
+        if self.task.counters.revisions < self.task.contract.gate.max_revisions {
+            self.ask_guards(turn);
+        }
+        if self.has_tripped() {
+            return self.trip(Cause::GateRejected, evidence);
+        }
         if self.revise(turn, &findings) {
             return;
         }
-        let evidence = format!("the gate refused turn {turn}: {}", findings.join("; "));
         self.ask_about(turn, Cause::GateRejected, evidence, findings);
     }
 
@@ -124,6 +133,7 @@ impl Txn<'_> {
             corrections: 0,
             revision: false,
             replan: false,
+            fallback: false,
             notes: vec![format!("judge the answer of {author} on turn {judged}")],
             judges: Some(judged),
         });
@@ -172,7 +182,8 @@ impl Txn<'_> {
         }
         let story = format!("the gate let the answer of {agent} on turn {turn} pass");
         let result = result.map(|result| (result, Vec::new()));
-        self.end(TaskState::Succeeded, EndedBy::Gate, Cause::Completed, result, story);
+        let cause = if self.task.is_draft(turn) { Cause::Converged } else { Cause::Completed };
+        self.end(TaskState::Succeeded, EndedBy::Gate, cause, result, story);
     }
 
     fn may_spot_check(&self) -> bool {

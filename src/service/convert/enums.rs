@@ -2,7 +2,8 @@
 
 use crate::{
     engine::{
-        event::{AttemptEnd, EscalationEnd, GateCheck, StepEnd, TurnKind},
+        event::{AttemptEnd, EscalationEnd, GateCheck, StepEnd, TripScope, TurnKind},
+        guard::GuardKind,
         readiness::Readiness,
         view::TurnState,
     },
@@ -79,6 +80,30 @@ pub(crate) const fn ended_by(by: EndedBy) -> pb::EndedBy {
         EndedBy::Fallback => pb::EndedBy::Fallback,
         EndedBy::Client => pb::EndedBy::Client,
         EndedBy::System => pb::EndedBy::System,
+    }
+}
+
+/// What a trip stops, for the wire.
+pub(crate) const fn trip_scope(scope: TripScope) -> pb::TripScope {
+    match scope {
+        TripScope::Task => pb::TripScope::Task,
+        TripScope::Step => pb::TripScope::Step,
+        TripScope::Decision => pb::TripScope::Decision,
+    }
+}
+
+/// Which guard over content it was, for the wire.
+pub(crate) const fn trip_pattern(guard: GuardKind) -> pb::TripPattern {
+    match guard {
+        GuardKind::Repetition => pb::TripPattern::Repetition,
+        GuardKind::Cycle => pb::TripPattern::Cycle,
+        GuardKind::NearRepetition => pb::TripPattern::NearRepetition,
+        GuardKind::Restated => pb::TripPattern::Restated,
+        GuardKind::Confirmed => pb::TripPattern::Confirmed,
+        GuardKind::Idle => pb::TripPattern::Idle,
+        GuardKind::Drafts => pb::TripPattern::Drafts,
+        GuardKind::NoGain => pb::TripPattern::NoGain,
+        GuardKind::Steps => pb::TripPattern::Steps,
     }
 }
 
@@ -219,6 +244,7 @@ pub(crate) const fn attempt_end(end: AttemptEnd) -> pb::AttemptEnd {
     match end {
         AttemptEnd::LeaseExpired => pb::AttemptEnd::LeaseExpired,
         AttemptEnd::Released => pb::AttemptEnd::Released,
+        AttemptEnd::Undelivered => pb::AttemptEnd::Undelivered,
         AttemptEnd::Retryable => pb::AttemptEnd::Retryable,
         AttemptEnd::Revoked => pb::AttemptEnd::Revoked,
     }

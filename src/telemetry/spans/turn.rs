@@ -72,7 +72,18 @@ const ANSWERED: AttemptResult<'_> = AttemptResult { end: "ANSWERED", reason: "",
 
 impl Projector {
     pub(super) fn open_turn(&mut self, event: &Event, at: Timestamp) {
-        let Event::TurnOpened { turn, agent, kind, step, corrections, revision, replan, judges, .. } = event
+        let Event::TurnOpened {
+            turn,
+            agent,
+            kind,
+            step,
+            corrections,
+            revision,
+            replan,
+            fallback,
+            judges,
+            ..
+        } = event
         else {
             return;
         };
@@ -89,6 +100,9 @@ impl Projector {
         }
         if *replan {
             attributes = attributes.flag(semconv::TURN_REPLAN, true);
+        }
+        if *fallback {
+            attributes = attributes.flag(semconv::TURN_FALLBACK, true);
         }
         if let Some(step) = step {
             attributes = attributes.number(semconv::PLAN_NUMBER, step.plan);
