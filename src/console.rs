@@ -8,6 +8,7 @@ pub mod events;
 pub mod ledger;
 pub mod operator;
 pub mod paint;
+pub mod question;
 pub mod tables;
 pub mod task;
 pub mod text;

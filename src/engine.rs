@@ -18,6 +18,7 @@ mod plan_run;
 pub mod readiness;
 mod recover;
 mod render;
+mod story;
 pub mod task;
 mod turn;
 pub mod view;

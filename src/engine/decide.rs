@@ -7,6 +7,7 @@ mod assign;
 mod complete;
 mod directive;
 mod escalation;
+mod extend;
 mod funding;
 mod lease;
 mod ownership;

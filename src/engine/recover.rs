@@ -29,6 +29,11 @@ impl Task {
         Outstanding { ready, leases }
     }
 
+    /// The schema that a person's own result must be checked against before it is decided on; `None`: no check is due.
+    pub fn schema_for_amendment(&self) -> Option<&Payload> {
+        self.contract.result_schema.as_ref().filter(|_| !self.is_ended())
+    }
+
     /// The schema that the answer under a live lease must be checked against; `None`: no check is due.
     pub fn schema_for(&self, lease: &Lease) -> Option<&Payload> {
         let turn = self.turn(lease.turn)?;

@@ -40,7 +40,7 @@ impl Txn<'_> {
         evidence.join("; ")
     }
 
-    fn open_decide_turn(&mut self, notes: Vec<String>) {
+    pub(super) fn open_decide_turn(&mut self, notes: Vec<String>) {
         let limits = &self.task.contract.limits;
         if self.task.counters.decides >= limits.max_decides {
             let story = format!("{} of {0} decide turns are used: {}", limits.max_decides, self.story());
@@ -182,7 +182,13 @@ impl Txn<'_> {
             reasons.push("the time for work is used".to_owned());
         }
         for trip in &self.task.trips {
-            if matches!(trip.cause, Cause::Hops | Cause::Turns | Cause::NotConverged | Cause::Deadline) {
+            // By the counters as they stand: a person may have raised the cap since.
+            let is_full = match trip.cause {
+                Cause::Hops => counters.hops >= limits.max_hops,
+                Cause::NotConverged => counters.rounds >= limits.max_rounds,
+                _ => false, // Turns and time are looked at above.
+            };
+            if is_full {
                 reasons.push(format!("the cap that tripped leaves no room: {}", trip.evidence));
             }
         }

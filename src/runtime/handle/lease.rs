@@ -114,9 +114,21 @@ impl Runtime {
     }
 
     async fn findings(&self, schema: Option<&Payload>, answer: &Answer) -> Result<Vec<String>, CommandError> {
-        match (schema, answer.result()) {
-            (Some(schema), Some(result)) => Ok(self.0.schemas.check(schema.clone(), result).await?),
-            _ => Ok(Vec::new()),
+        match answer.result() {
+            Some(result) => self.check_result(schema, result).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// What stands against a result, whoever it is from: an agent, or a person who amends. The one place.
+    pub(super) async fn check_result(
+        &self,
+        schema: Option<&Payload>,
+        result: &Payload,
+    ) -> Result<Vec<String>, CommandError> {
+        match schema {
+            Some(schema) => Ok(self.0.schemas.check(schema.clone(), result).await?),
+            None => Ok(Vec::new()),
         }
     }
 

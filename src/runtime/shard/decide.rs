@@ -4,7 +4,7 @@ use super::{Answered, Asked, Outcome, Request, Shard, Submission, batch::Release
 use crate::{
     engine::event::AttemptEnd,
     engine::{
-        command::{Command, Effect, Env, Reply},
+        command::{Command, Effect, Env, HumanAnswer, Reply},
         task::{Decided, Task},
     },
     runtime::{
@@ -146,6 +146,13 @@ impl Shard {
         command: Command,
         checked: Option<Payload>,
     ) -> Result<Command, Payload> {
+        if let Command::AnswerEscalation { answer: HumanAnswer::Amend { .. }, .. } = &command {
+            let wanted = self.residents.get(id).and_then(|resident| resident.task.schema_for_amendment());
+            return match wanted {
+                Some(schema) if checked.as_ref() != Some(schema) => Err(schema.clone()),
+                Some(_) | None => Ok(command),
+            };
+        }
         let Command::Complete { lease, answer, findings } = command else { return Ok(command) };
         let schema = self.residents.get(id).and_then(|resident| resident.task.schema_for(&lease));
         let wanted = schema.filter(|_| answer.result().is_some());
