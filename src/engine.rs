@@ -5,12 +5,16 @@
 //!
 //! Never here: async, clocks, randomness, I/O, wire types. Same state, same command, same time: same events.
 
+pub mod answer_checks;
 mod apply;
 mod check;
 pub mod command;
+mod convergence;
 mod decide;
 mod effects;
 pub mod event;
+mod guarded;
+mod inputs;
 pub mod intake;
 pub mod ledger;
 mod lineage;
@@ -20,5 +24,6 @@ mod recover;
 mod render;
 mod story;
 pub mod task;
+mod trip;
 mod turn;
 pub mod view;

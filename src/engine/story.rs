@@ -7,7 +7,7 @@ use super::{
     turn::{Stage, Turn},
 };
 use crate::types::{
-    envelope::{Answer, Decision, Directive, Envelope, Status},
+    envelope::{Answer, Decision, Directive, Envelope, Judgement, Status, Verdict},
     time::Timestamp,
 };
 
@@ -111,6 +111,8 @@ fn answer_words(answer: &Answer) -> String {
     match answer {
         Answer::Envelope(envelope) => envelope_words(envelope),
         Answer::Decision { decision, .. } => decision_words(decision),
+        Answer::Verdict(Verdict { verdict: Judgement::Agree, .. }) => "agreed with the result".to_owned(),
+        Answer::Verdict(verdict) => format!("disagreed with the result: {}", verdict.reasons.join("; ")),
     }
 }
 

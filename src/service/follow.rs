@@ -38,7 +38,7 @@ pub(crate) trait Source: Send + 'static {
 
 impl Follow {
     /// Follows `watch`, which starts at the task's first record; sends what comes after `after`.
-    pub(crate) const fn new(
+    pub(crate) fn new(
         task: TaskId,
         after: u64,
         watch: Watch,

@@ -20,7 +20,8 @@ use crate::{
 impl Txn<'_> {
     /// Whether the contract and the task's lifetime allow another question.
     pub(super) fn may_escalate(&self) -> bool {
-        self.task.counters.escalations < self.task.contract.escalation.max_escalations
+        self.task.counters.escalations + self.task.kept_questions()
+            < self.task.contract.escalation.max_escalations
             && self.env.now < self.task.lifetime_end()
     }
 
@@ -73,13 +74,6 @@ impl Txn<'_> {
             return Err(self.closed(end));
         }
         let asked = question.asked.clone();
-        if self.env.now >= asked.expires_at {
-            // The clock has settled it already: what was due is done first, so that the refusal can say what came of it.
-            let reply = self.tick();
-            let ended = self.task.questions.iter().find(|q| q.asked.number == number);
-            let end = ended.and_then(|question| question.end.as_ref());
-            return Ok(end.map_or(reply, |end| Reply::Refused(self.closed(end))));
-        }
         match answer {
             HumanAnswer::Approve => self.approve(&asked, by, note),
             HumanAnswer::Amend { result, findings } => self.amend(&asked, result, findings, by, note),
@@ -87,7 +81,7 @@ impl Txn<'_> {
             HumanAnswer::Abort => {
                 self.emit(end_event(number, EscalationEnd::Aborted, by.clone(), note.clone()));
                 let story = with_note(format!("{by} aborted"), &note);
-                let cause = asked.cause.unwrap_or(Cause::AgentFailed);
+                let cause = super::gate::cause_of_abort(asked.cause);
                 self.end(TaskState::Failed, EndedBy::Human, cause, None, story);
                 Ok(Reply::Done)
             }

@@ -50,13 +50,14 @@ impl Txn<'_> {
 
     /// The owner has the word again, with the room and the note.
     fn decide_anew(&mut self, asked: &Escalated, note: String) {
-        let cause = asked.cause.unwrap_or(Cause::GateRejected);
-        self.stop_all(cause, &note);
+        self.stop_all(asked.cause.unwrap_or(Cause::GateRejected), &note);
         let is_work = self.task.turn(asked.turn).is_some_and(|turn| turn.kind == TurnKind::Work);
         if is_work {
-            // The gate asked the person directly: the owner has not heard of it yet.
+            // The gate asked the person directly: the owner has not heard of it yet. A spot check asks about a result that had
+            // passed: extended, it has not.
+            let cause = super::gate::cause_of_abort(asked.cause);
             let evidence = asked.question.clone();
-            self.emit(Event::GuardsTripped { trips: vec![Trip { cause, evidence }] });
+            self.emit(Event::GuardsTripped { trips: vec![Trip::new(cause, evidence)] });
         }
         self.open_decide_turn(vec![note]);
     }

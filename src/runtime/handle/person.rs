@@ -3,6 +3,7 @@
 use super::Runtime;
 use crate::{
     engine::{
+        answer_checks::AnswerChecks,
         command::{Command, HumanAnswer, Rejection},
         view::EscalationView,
     },
@@ -12,7 +13,12 @@ use crate::{
         codec, questions,
         shard::{Answered, Outcome, QUEUE_RETRY},
     },
-    types::{extension::Extension, ids::EscalationId, payload::Payload},
+    types::{
+        envelope::{Answer, Confidence, Envelope, Status},
+        extension::Extension,
+        ids::EscalationId,
+        payload::Payload,
+    },
 };
 
 /// How often an amended result is put to its task: what it must fit may not be known at first.
@@ -72,14 +78,14 @@ impl Runtime {
         by: String,
         note: String,
     ) -> Result<EscalationView, CommandError> {
-        let mut schema = None;
+        let mut checks = None;
         for _ in 0..MAX_CHECKS {
-            let answer = self.checked(&answer, schema.as_ref()).await?;
+            let answer = self.checked(&answer, checks.as_ref()).await?;
             let (by, note) = (by.clone(), note.clone());
             let command = Command::AnswerEscalation { number: id.number, answer, by, note };
-            match self.command(id.task, command, schema).await {
+            match self.command(id.task, command, checks).await {
                 Ok(Answered::Decided(outcome)) => return answered(id, *outcome),
-                Ok(Answered::Check(wanted)) => schema = Some(wanted),
+                Ok(Answered::Check(wanted)) => checks = Some(*wanted),
                 Err(CommandError::NotFound { .. }) => return Err(Rejection::EscalationUnknown.into()),
                 Err(other) => return Err(other),
             }
@@ -91,7 +97,7 @@ impl Runtime {
     async fn checked(
         &self,
         answer: &PersonAnswer,
-        schema: Option<&Payload>,
+        checks: Option<&AnswerChecks>,
     ) -> Result<HumanAnswer, CommandError> {
         Ok(match answer {
             PersonAnswer::Approve => HumanAnswer::Approve,
@@ -100,11 +106,29 @@ impl Runtime {
                 HumanAnswer::Extend { by: by.clone(), ceilings: Box::new(self.0.options.ceilings) }
             }
             PersonAnswer::Amend(result) => {
-                let findings = self.check_result(schema, result).await?;
+                let findings = match checks {
+                    Some(checks) => self.0.answer_check.findings(checks, &envelope(result)).await?.result,
+                    None => Vec::new(),
+                };
                 HumanAnswer::Amend { result: result.clone(), findings }
             }
         })
     }
+}
+
+/// A person's own result in the form of an answer, so that it is checked where answers are: they are sure of it.
+fn envelope(result: &Payload) -> Answer {
+    Answer::Envelope(Envelope {
+        status: Status::Success,
+        result: Some(result.clone()),
+        confidence: Confidence::new(1.0),
+        reason: String::new(),
+        usage: None,
+        inputs_used: Vec::new(),
+        retryable: false,
+        directive: None,
+        score: None,
+    })
 }
 
 fn answered(id: EscalationId, outcome: Outcome) -> Result<EscalationView, CommandError> {
