@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bailiwick::{
     engine::{
-        command::{ClosedQuestion, Command, HumanAnswer, Rejection, Reply},
+        command::{ClosedQuestion, Command, Findings, HumanAnswer, Rejection, Reply},
         event::{Escalated, EscalationEnd, Event, Record, TurnKind},
         intake::Violation,
         task::Task,
@@ -236,7 +236,7 @@ fn a_reserve_that_is_used_up_must_be_refilled() {
         let decide = bench.next();
         let decision = Decision::Escalate("more?".to_owned());
         let answer = Arc::new(Answer::Decision { decision, usage: Some(usage(decide.allowance)) });
-        let complete = Command::Complete { lease: decide.lease, answer, findings: Vec::new() };
+        let complete = Command::Complete { lease: decide.lease, answer, findings: Findings::default() };
         bench.send(complete).expect("it is live");
     };
     let hops = Extension { hops: 1, ..Extension::default() };
