@@ -56,6 +56,7 @@ impl Task {
         self.seq = record.seq;
         self.updated_at = record.at;
         self.apply_event(&record.event, record.at);
+        self.watch(&record.event);
         self.settle_clock(record.at);
         self.check_counts();
     }
@@ -94,12 +95,14 @@ impl Task {
             Event::PlanStarted { number, planner_turn, plan, held, kind } => {
                 match kind {
                     PlanKind::Static => {}
-                    PlanKind::Round => self.counters.rounds += 1,
+                    PlanKind::Round => {
+                        self.counters.rounds += 1;
+                        self.record_round(*planner_turn);
+                    }
                     PlanKind::Replan => self.counters.replans += 1,
                 }
                 self.plans = *number;
                 self.replan_next = false;
-                self.record_round(*planner_turn);
                 self.ledger.hold_plan(*number, *held);
                 self.plan = Some(PlanRun::new(*number, plan.clone(), *planner_turn));
             }
@@ -250,8 +253,6 @@ impl Task {
 
     fn on_progressed(&mut self, event: &Event) {
         let Event::Progressed { turn, steps, partial, .. } = event else { return };
-        self.counters.steps =
-            self.counters.steps.saturating_add(u32::try_from(steps.len()).unwrap_or(u32::MAX));
         if let Some(said) = self.said_mut(*turn) {
             said.reports += 1;
             said.bytes = said.bytes.saturating_add(progress_bytes(steps, partial.as_ref()));
