@@ -18,6 +18,7 @@ mod shed;
 pub mod status;
 mod tasks;
 mod trace;
+pub mod webhooks;
 mod work;
 mod worker;
 

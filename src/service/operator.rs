@@ -22,6 +22,7 @@ use super::{
     page::{self, Scope},
     status::Fault,
     tasks::task_id,
+    webhooks::WebhookBoard,
 };
 
 /// Questions a page where nothing is asked for.
@@ -34,12 +35,13 @@ const STATES: usize = 5;
 /// The service.
 pub(crate) struct Operator {
     runtime: Runtime,
+    webhooks: WebhookBoard,
 }
 
 impl Operator {
     /// The service.
-    pub(crate) const fn new(runtime: Runtime) -> Self {
-        Self { runtime }
+    pub(crate) const fn new(runtime: Runtime, webhooks: WebhookBoard) -> Self {
+        Self { runtime, webhooks }
     }
 }
 
@@ -132,5 +134,14 @@ impl pb::operator_service_server::OperatorService for Operator {
         let pb::ListWorkersRequest {} = request.into_inner();
         let workers = self.runtime.workers().iter().map(worker_out).collect();
         Ok(Response::new(pb::ListWorkersResponse { workers }))
+    }
+
+    async fn list_webhooks(
+        &self,
+        request: Request<pb::ListWebhooksRequest>,
+    ) -> Result<Response<pb::ListWebhooksResponse>, Status> {
+        let pb::ListWebhooksRequest {} = request.into_inner();
+        let log_end = *self.runtime.log_end().borrow();
+        Ok(Response::new(pb::ListWebhooksResponse { webhooks: self.webhooks.wire(log_end) }))
     }
 }

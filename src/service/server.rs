@@ -25,6 +25,7 @@ use super::{
     session::Context,
     shed::Shed,
     tasks::Tasks,
+    webhooks::WebhookBoard,
     worker::{Streams, Worker},
 };
 
@@ -47,6 +48,8 @@ pub struct ServerOptions {
     pub keepalive: Duration,
     /// How long workers have, after the word that the server is going away, before their streams end.
     pub drain: Duration,
+    /// How the webhooks stand: whoever sends them writes it.
+    pub webhooks: WebhookBoard,
 }
 
 impl Default for ServerOptions {
@@ -58,6 +61,7 @@ impl Default for ServerOptions {
             max_polled_sessions: 1_024,
             keepalive: Duration::from_secs(20),
             drain: Duration::from_secs(2),
+            webhooks: WebhookBoard::default(),
         }
     }
 }
@@ -97,6 +101,7 @@ pub async fn serve(
         max_polled_sessions,
         keepalive,
         drain,
+        webhooks,
     } = options;
     let stop = CancellationToken::new();
     let streams = Streams::default();
@@ -112,7 +117,7 @@ pub async fn serve(
         .layer(Shed::new(max_calls))
         .add_service(TaskServiceServer::new(tasks).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(
-            OperatorServiceServer::new(Operator::new(runtime.clone()))
+            OperatorServiceServer::new(Operator::new(runtime.clone(), webhooks))
                 .max_decoding_message_size(MAX_MESSAGE_BYTES),
         )
         .add_service(WorkerRoute::new(worker))
