@@ -22,7 +22,7 @@ use crate::{
     service::webhooks::{Failing, WebhookBoard, WebhookState},
     store::{Store, StoreError},
     telemetry::cursor::{Cursor, CursorError},
-    types::time::Span,
+    types::time::{Span, Timestamp},
 };
 
 /// Entries of the log that are read at once. An entry may hold a result of a megabyte, so this bounds memory too.
@@ -58,6 +58,15 @@ pub(super) struct Shared<P> {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) board: WebhookBoard,
     pub(super) schedule: Schedule,
+}
+
+impl<P> Shared<P> {
+    async fn sleep_until(&self, time: Timestamp) {
+        // A clock may wake early.
+        while self.clock.now() < time {
+            self.clock.wait(time).await;
+        }
+    }
 }
 
 /// The courier of one sink.
@@ -111,7 +120,8 @@ impl<P: Post> Courier<P> {
                 if troubles == 1 {
                     tracing::warn!(webhook = %self.sink.name, %error, "the log cannot be followed; tried until it can");
                 }
-                sleep(self.shared.schedule.wait(troubles, None)).await;
+                let wait = self.shared.schedule.wait(troubles, None);
+                self.shared.sleep_until(self.shared.clock.now().plus(Span::from(wait))).await;
                 continue;
             }
             troubles = 0;
@@ -203,7 +213,7 @@ impl<P: Post> Courier<P> {
             let wait = self.shared.schedule.wait(tries, asked);
             let next_try_at = now.plus(Span::from(wait));
             self.fails(Failing { event_id: notice.id.clone(), since, tries, error, next_try_at });
-            sleep(wait).await;
+            self.shared.sleep_until(next_try_at).await;
         }
     }
 
