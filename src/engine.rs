@@ -8,9 +8,11 @@
 mod apply;
 mod check;
 pub mod command;
+mod convergence;
 mod decide;
 mod effects;
 pub mod event;
+mod guarded;
 pub mod intake;
 pub mod ledger;
 mod lineage;
@@ -19,5 +21,6 @@ pub mod readiness;
 mod recover;
 mod render;
 pub mod task;
+mod trip;
 mod turn;
 pub mod view;
