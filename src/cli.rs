@@ -12,6 +12,7 @@ mod compose;
 pub mod conformance;
 pub mod contract_file;
 pub mod demo;
+pub mod drill;
 pub mod exit;
 pub mod failure;
 pub mod get;
@@ -25,6 +26,7 @@ pub mod strict;
 pub mod submit;
 pub mod terminal;
 pub mod watch;
+pub mod webhooks;
 pub mod workers;
 
 use std::process::ExitCode;
@@ -78,6 +80,11 @@ enum Command {
     Approve(inbox::AnswerArgs),
     /// Abort the task that asks: the same as `inbox abort`.
     Abort(inbox::AnswerArgs),
+    /// Ask a person a harmless question through the whole path, and record who answered when.
+    #[command(after_help = exit::help())]
+    Drill(drill::DrillArgs),
+    /// List the webhooks of the server, and how they stand.
+    Webhooks(webhooks::WebhooksArgs),
     /// List the workers that are connected now.
     Workers(workers::WorkersArgs),
     /// List every agent the server has ever seen.
@@ -105,6 +112,8 @@ impl Command {
             Self::Cancel(args) => args.remote.json,
             Self::Inbox(args) => args.json(),
             Self::Approve(args) | Self::Abort(args) => args.remote.json,
+            Self::Drill(args) => args.remote.json,
+            Self::Webhooks(args) => args.remote.json,
             Self::Workers(args) => args.remote.json,
             Self::Agents(args) => args.remote.json,
             Self::Demo(args) => args.json,
@@ -124,6 +133,8 @@ impl Command {
             Self::Inbox(args) => inbox::run(args, terminal).await,
             Self::Approve(args) => inbox::approve(args, terminal).await,
             Self::Abort(args) => inbox::abort(args, terminal).await,
+            Self::Drill(args) => drill::run(args, terminal).await,
+            Self::Webhooks(args) => webhooks::run(args, terminal).await,
             Self::Workers(args) => workers::run(args, terminal).await,
             Self::Agents(args) => agents::run(args, terminal).await,
             Self::Demo(args) => run::demo(args, terminal).await,

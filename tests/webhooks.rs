@@ -7,12 +7,15 @@ mod server;
 
 #[path = "webhooks/courier.rs"]
 mod courier;
+#[path = "webhooks/drill.rs"]
+mod drill;
 #[path = "webhooks/network.rs"]
 mod network;
 #[path = "webhooks/receiver.rs"]
 #[allow(unreachable_pub)]
 mod receiver;
 #[path = "webhooks/serving.rs"]
+#[allow(unreachable_pub)]
 mod serving;
 
 use bailiwick::engine::{event::Event, ledger::LedgerView};

@@ -41,6 +41,7 @@ use crate::{
     },
 };
 
+mod drill;
 mod lease;
 
 /// How long to wait when too many tasks or sessions are open: they end at their own pace.

@@ -17,7 +17,7 @@ use crate::{receiver::Receiver, server::Server};
 
 const EVENTS: &str = "[\"escalation_asked\", \"escalation_ended\", \"dead_letter\", \"task_unsuccessful\"]";
 
-fn webhooks(folder: &Path, sinks: &[(&str, &Receiver)]) -> Webhooks {
+pub fn webhooks(folder: &Path, sinks: &[(&str, &Receiver)]) -> Webhooks {
     let text: String = sinks
         .iter()
         .map(|(name, receiver)| {
@@ -35,7 +35,7 @@ fn webhooks(folder: &Path, sinks: &[(&str, &Receiver)]) -> Webhooks {
 }
 
 /// A server in this process on a database in the folder, with a worker of the agent `asker`.
-struct Stage {
+pub struct Stage {
     running: Running,
     channel: Channel,
     end: oneshot::Sender<()>,
@@ -50,7 +50,7 @@ async fn ask(context: Context) -> Result<Answer, HandlerError> {
 }
 
 impl Stage {
-    async fn start(folder: &Path, webhooks: Webhooks) -> Self {
+    pub async fn start(folder: &Path, webhooks: Webhooks) -> Self {
         let store = StoreChoice::Sqlite(folder.join("test.db"));
         let running = app::serve(AppOptions { webhooks, ..AppOptions::on_loopback(store) }).await;
         let running = running.expect("it starts");
@@ -74,7 +74,11 @@ impl Stage {
         stage
     }
 
-    fn operator(&self) -> OperatorServiceClient<Channel> {
+    pub fn addr(&self) -> String {
+        self.running.local_addr().to_string()
+    }
+
+    pub fn operator(&self) -> OperatorServiceClient<Channel> {
         OperatorServiceClient::new(self.channel.clone())
     }
 
@@ -99,7 +103,7 @@ impl Stage {
         tasks.submit_task(request).await.expect("it is accepted").into_inner().task_id
     }
 
-    async fn answer(&self, escalation_id: &str, answer: pb::Answer) {
+    pub async fn answer(&self, escalation_id: &str, answer: pb::Answer) {
         let request = pb::AnswerEscalationRequest {
             escalation_id: escalation_id.to_owned(),
             answer: answer.into(),
@@ -115,7 +119,7 @@ impl Stage {
         answer.expect("it answers").into_inner().webhooks
     }
 
-    async fn stop(self) {
+    pub async fn stop(self) {
         let Self { running, channel: _, end, worker } = self;
         let _ = end.send(());
         worker.await.expect("the worker does not panic");
