@@ -5,6 +5,7 @@
 //!
 //! Never here: async, clocks, randomness, I/O, wire types. Same state, same command, same time: same events.
 
+pub mod answer_checks;
 mod apply;
 mod check;
 pub mod command;
@@ -13,6 +14,7 @@ mod decide;
 mod effects;
 pub mod event;
 mod guarded;
+mod inputs;
 pub mod intake;
 pub mod ledger;
 mod lineage;

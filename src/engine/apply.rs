@@ -70,10 +70,15 @@ impl Task {
                     said.budget_requests += 1;
                 }
             }
-            Event::TurnAnswered { turn, attempt, answer, charged, findings } => {
+            Event::TurnAnswered { turn, attempt, answer, charged, findings, output_findings, inputs } => {
                 self.ledger.settle((*turn, *attempt), *charged);
                 self.note_result(*turn, answer, findings);
-                let stage = Stage::Answered { answer: answer.clone(), findings: findings.clone() };
+                let stage = Stage::Answered {
+                    answer: answer.clone(),
+                    findings: findings.clone(),
+                    output_findings: output_findings.clone(),
+                    inputs: inputs.clone(),
+                };
                 self.end_turn(*turn, stage, at);
             }
             Event::AttemptEnded { .. } => self.on_attempt_ended(event, at),
@@ -106,7 +111,7 @@ impl Task {
                 }
             }
             Event::DirectiveRefused { .. } => self.replan_next = true,
-            Event::GateJudged { turn, passed, findings } => self.on_judged(*turn, *passed, findings),
+            Event::GateJudged { turn, passed, findings, .. } => self.on_judged(*turn, *passed, findings),
             Event::GuardsTripped { trips } => self.on_tripped(trips, at),
             Event::Escalated(asked) => {
                 self.counters.escalations += 1;
@@ -139,6 +144,7 @@ impl Task {
             replan,
             fallback: _,
             notes,
+            judges,
         } = event
         else {
             return;
@@ -146,6 +152,7 @@ impl Task {
         match kind {
             TurnKind::Work => self.counters.turns += 1,
             TurnKind::Decide => self.counters.decides += 1,
+            TurnKind::Validate => self.validates += 1,
         }
         self.counters.revisions += u32::from(*revision);
         self.counters.replans += u32::from(*replan);
@@ -170,6 +177,7 @@ impl Task {
             input,
             corrections: *corrections,
             notes: notes.clone(),
+            judges: *judges,
             opened_at: at,
             started_at: None,
             ended_at: None,
@@ -189,13 +197,15 @@ impl Task {
                     Directive::Delegate(_) | Directive::InvalidPlan(_) | Directive::AskHuman(_) => None,
                 },
                 Answer::Decision { decision: Decision::ReplanTo(to), .. } => to.input.clone(),
-                Answer::Decision { .. } => None,
+                Answer::Decision { .. } | Answer::Verdict(_) => None,
             },
         }
     }
 
     fn on_attempt_started(&mut self, event: &Event, at: Timestamp) {
-        let Event::AttemptStarted { turn, attempt, lease, worker, allowance, hold_raised } = event else {
+        let Event::AttemptStarted { turn, attempt, lease, worker, allowance, hold_raised, from_reserve } =
+            event
+        else {
             return;
         };
         self.counters.attempts += 1;
@@ -213,8 +223,9 @@ impl Task {
         let agent = state.agent.clone();
         let pot = match (state.kind, state.step) {
             (TurnKind::Decide, _) => Pot::Finalization,
+            (TurnKind::Validate, _) if *from_reserve => Pot::Validation,
             (TurnKind::Work, Some(step)) => Pot::Plan(step.plan),
-            (TurnKind::Work, None) => Pot::Main,
+            (TurnKind::Work | TurnKind::Validate, _) => Pot::Main,
         };
         self.ledger.raise_hold(*hold_raised);
         self.ledger.open((*turn, *attempt), &agent, pot, *allowance);
@@ -345,6 +356,7 @@ impl Task {
         assert!(self.counters.turns <= limits.max_turns, "turns never over their cap");
         assert!(self.counters.replans <= limits.max_replans, "re-plans never over their cap");
         assert!(self.counters.rounds <= limits.max_rounds, "rounds never over their cap");
+        assert!(self.validates <= self.counters.turns, "a work turn is judged once");
         assert!(self.counters.decides <= limits.max_decides, "decide turns never over their cap");
         assert!(self.outcome.is_none() || self.open.is_empty(), "nothing is open after the end");
     }

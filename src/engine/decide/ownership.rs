@@ -45,6 +45,7 @@ impl Txn<'_> {
             replan: false,
             fallback: false,
             notes,
+            judges: None,
         });
     }
 
@@ -75,7 +76,7 @@ impl Txn<'_> {
         let findings = self.task.turn(turn).map(|t| t.findings().to_vec()).unwrap_or_default();
         let decision = match answer.as_deref() {
             Some(Answer::Decision { decision, .. }) => decision.clone(),
-            Some(Answer::Envelope(_)) | None => {
+            Some(Answer::Envelope(_) | Answer::Verdict(_)) | None => {
                 return self.fall_back("the owner answered its decide turn out of role".to_owned());
             }
         };
@@ -177,7 +178,7 @@ impl Txn<'_> {
     }
 
     /// A decision that cannot be carried out: the owner is asked again, within its caps.
-    fn refuse_decision(&mut self, turn: TurnNumber, reasons: Vec<String>) {
+    pub(super) fn refuse_decision(&mut self, turn: TurnNumber, reasons: Vec<String>) {
         self.emit(Event::DirectiveRefused { turn, reasons: reasons.clone() });
         let notes = reasons.into_iter().map(|r| format!("your decision was refused: {r}")).collect();
         self.open_decide_turn(notes);

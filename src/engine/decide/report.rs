@@ -144,7 +144,8 @@ impl Txn<'_> {
         let key = (lease.turn, lease.attempt);
         let ledger = &self.task.ledger;
         let pot_free = match ledger.pot(key) {
-            Some(Pot::Finalization) => self.task.decide_spare(),
+            Some(Pot::Finalization) => self.task.decision_free(),
+            Some(Pot::Validation) => ledger.validation_free(),
             Some(Pot::Main | Pot::Plan(_)) | None => ledger.main_free(),
         };
         let left = pot_free.min(ledger.agent_free(&agent));

@@ -2,14 +2,14 @@
 
 use crate::{
     engine::{
-        event::{AttemptEnd, EscalationEnd, PatternKind, StepEnd, TripScope, TurnKind},
+        event::{AttemptEnd, EscalationEnd, GateCheck, PatternKind, StepEnd, TripScope, TurnKind},
         readiness::Readiness,
         view::TurnState,
     },
     pb,
     types::{
         contract::{DefaultAnswer, OwnerFallback},
-        envelope::{Status, WorkStepKind},
+        envelope::{Judgement, Status, WorkStepKind},
         outcome::{Cause, EndedBy, TaskState},
         plan::OnStepFailure,
     },
@@ -108,6 +108,33 @@ pub(crate) const fn turn_kind(kind: TurnKind) -> pb::TurnKind {
     match kind {
         TurnKind::Work => pb::TurnKind::Work,
         TurnKind::Decide => pb::TurnKind::Decide,
+        TurnKind::Validate => pb::TurnKind::Validate,
+    }
+}
+
+/// What judged a result, for the wire.
+pub(crate) const fn gate_check(check: GateCheck) -> pb::GateCheck {
+    match check {
+        GateCheck::Rules => pb::GateCheck::Rules,
+        GateCheck::OutputSchema => pb::GateCheck::OutputSchema,
+        GateCheck::Validator => pb::GateCheck::Validator,
+    }
+}
+
+/// A verdict for the wire.
+pub(crate) const fn judgement(verdict: Judgement) -> pb::Judgement {
+    match verdict {
+        Judgement::Agree => pb::Judgement::Agree,
+        Judgement::Disagree => pb::Judgement::Disagree,
+    }
+}
+
+/// A verdict from an answer. UNSPECIFIED is none.
+pub(crate) fn judgement_in(number: i32) -> Option<Judgement> {
+    match pb::Judgement::try_from(number).ok()? {
+        pb::Judgement::Unspecified => None,
+        pb::Judgement::Agree => Some(Judgement::Agree),
+        pb::Judgement::Disagree => Some(Judgement::Disagree),
     }
 }
 

@@ -18,7 +18,10 @@ use crate::{
     },
 };
 
-use super::{answer::answer_out, contract::contract_out, enums, int32, int64, time::wire, value::value};
+use super::{
+    answer::answer_out, contract::contract_out, enums, int32, int64, time::wire, value::value,
+    verdict::inputs_out,
+};
 
 /// A task in a line.
 pub fn summary_out(view: &SummaryView) -> pb::TaskSummary {
@@ -188,8 +191,10 @@ fn turn_out(view: &TurnView) -> pb::Turn {
         ended_at,
         answer,
         notes,
+        judges,
+        inputs,
     } = view;
-    let (envelope, decision) = answer.as_deref().map(answer_out).unwrap_or_default();
+    let (envelope, decision, verdict) = answer.as_deref().map(answer_out).unwrap_or_default();
     pb::Turn {
         turn: int32(*turn),
         agent: agent.to_string(),
@@ -206,6 +211,9 @@ fn turn_out(view: &TurnView) -> pb::Turn {
         envelope,
         decision,
         notes: notes.clone(),
+        verdict,
+        judges: int32(judges.unwrap_or_default()),
+        inputs: inputs.as_ref().map(inputs_out),
     }
 }
 
