@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::ledger::LedgerView;
-pub use super::trip::{Pattern, PatternKind, Trip, TripScope};
+pub use super::trip::{Pattern, Trip, TripScope};
 use crate::types::{
     contract::Contract,
     envelope::{Answer, Confidence, WorkStep},
