@@ -108,6 +108,7 @@ pub fn answer(status: Status, confidence: f64, directive: Option<Directive>) -> 
         usage: None,
         inputs_used: Vec::new(),
         retryable: false,
+        score: None,
         directive,
     }))
 }
@@ -129,7 +130,15 @@ fn contract() -> Contract {
         },
         limits: limits(),
         result_schema: None,
-        gate: Gate { min_confidence: Confidence::new(0.8).expect("within bounds"), max_revisions: 2 },
+        gate: Gate {
+            min_confidence: Confidence::new(0.8).expect("within bounds"),
+            max_revisions: 2,
+            validator: None,
+            spot_check_rate: 0.0,
+        },
+        acceptance: Vec::new(),
+        convergence: None,
+        guards: Default::default(),
         escalation: Escalation {
             timeout: Span::from_secs(3_600),
             default_answer: DefaultAnswer::Partial,

@@ -110,10 +110,10 @@ async fn an_abort_answers_a_drill_too_and_silence_does_not() {
     let asked: Value =
         serde_json::from_str(&lines.next_line().await.expect("text").expect("a line")).expect("JSON");
     assert_eq!(asked["state"], "ESCALATION_STATE_OPEN");
-    stage.answer(asked["escalationId"].as_str().expect("an id"), pb::Answer::Abort).await;
+    stage.answer(asked["escalation_id"].as_str().expect("an id"), pb::Answer::Abort).await;
     let ended: Value =
         serde_json::from_str(&lines.next_line().await.expect("text").expect("a line")).expect("JSON");
-    assert_eq!((&ended["state"], &ended["answeredBy"]), (&"ESCALATION_STATE_ABORTED".into(), &"ann".into()));
+    assert_eq!((&ended["state"], &ended["answered_by"]), (&"ESCALATION_STATE_ABORTED".into(), &"ann".into()));
     assert_eq!(drill.wait().await.expect("it ends").code(), Some(0), "somebody was reached");
     assert_eq!(point_eight(&stage, folder.path()).await.0, "READINESS_ENFORCED");
     stage.stop().await;
