@@ -16,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
-    task::{JoinSet, spawn_blocking},
+    task::{JoinHandle, JoinSet, spawn_blocking},
 };
 use tokio_rustls::rustls::RootCertStore;
 use tokio_util::sync::CancellationToken;
@@ -68,7 +68,8 @@ pub struct Notifier<P = HttpPost> {
 /// Webhooks that are being sent.
 pub struct Notifying {
     stop: CancellationToken,
-    couriers: JoinSet<()>,
+    /// Ends when every courier has.
+    couriers: JoinHandle<()>,
 }
 
 impl Notifier {
@@ -132,7 +133,14 @@ impl<P: Post> Notifier<P> {
             let courier = Courier::new(Arc::clone(&shared), sink);
             couriers.spawn(courier.run(log_end.clone(), stop.clone()));
         }
-        Notifying { stop, couriers }
+        let all_ended = async move {
+            while let Some(ended) = couriers.join_next().await {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a webhook has failed and sends nothing until the next start");
+                }
+            }
+        };
+        Notifying { stop, couriers: tokio::spawn(all_ended) }
     }
 }
 
@@ -151,9 +159,9 @@ impl Notifying {
     pub async fn finish(self) {
         let Self { stop, mut couriers } = self;
         stop.cancel();
-        let all = async { while couriers.join_next().await.is_some() {} };
-        if tokio::time::timeout(STOP_LIMIT, all).await.is_err() {
-            couriers.abort_all();
+        if tokio::time::timeout(STOP_LIMIT, &mut couriers).await.is_err() {
+            // What it holds is aborted with it.
+            couriers.abort();
         }
     }
 }

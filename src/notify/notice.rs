@@ -21,7 +21,7 @@ use crate::{
     types::{
         contract::DefaultAnswer,
         drill,
-        ids::{EscalationId, TaskId},
+        ids::{EscalationId, TaskId, TurnNumber},
         outcome::{Cause, EndedBy, TaskState},
         time::Timestamp,
     },
@@ -29,8 +29,8 @@ use crate::{
 
 /// Version of the body's schema: raised when a field is removed or changes its meaning, not when one is added.
 const SCHEMA: u32 = 1;
-/// Findings that a body lists.
-const MOST_FINDINGS: usize = 20;
+/// Findings, and turns of a trip, that a body lists.
+const MOST_LISTED: usize = 20;
 /// Characters of a text that others wrote.
 const MOST_CHARS: usize = 1_000;
 
@@ -107,6 +107,7 @@ struct EndPart {
 struct TripPart {
     cause: Cause,
     evidence: String,
+    turns: Vec<TurnNumber>,
 }
 
 #[derive(Serialize)]
@@ -242,7 +243,8 @@ fn part(
 }
 
 fn trip_part(trip: &Trip) -> TripPart {
-    TripPart { cause: trip.cause, evidence: clipped(&trip.evidence) }
+    let turns = trip.turns.iter().take(MOST_LISTED).copied().collect();
+    TripPart { cause: trip.cause, evidence: clipped(&trip.evidence), turns }
 }
 
 fn outcome_part(outcome: &Outcome) -> OutcomePart {
@@ -257,7 +259,7 @@ fn outcome_part(outcome: &Outcome) -> OutcomePart {
 }
 
 fn findings(findings: &[String]) -> Vec<String> {
-    findings.iter().take(MOST_FINDINGS).map(|finding| clipped(finding)).collect()
+    findings.iter().take(MOST_LISTED).map(|finding| clipped(finding)).collect()
 }
 
 fn clipped(text: &str) -> String {

@@ -34,12 +34,20 @@ pub fn webhooks(folder: &Path, sinks: &[(&str, &Receiver)]) -> Webhooks {
     Webhooks { sinks, schedule: Schedule { first: wait, longest: wait, longest_asked: wait }, roots: None }
 }
 
-/// A server in this process on a database in the folder, with a worker of the agent `asker`.
+/// A server on a database in a folder, with a worker of the agent `asker`.
 pub struct Stage {
-    running: Running,
+    host: Host,
+    addr: String,
     channel: Channel,
     end: oneshot::Sender<()>,
     worker: JoinHandle<()>,
+}
+
+enum Host {
+    /// In this process.
+    Here(Box<Running>),
+    /// In one of its own, that can be killed.
+    Process(Server),
 }
 
 /// Asks a person, and is done when told to go on.
@@ -55,27 +63,39 @@ impl Stage {
         let running = app::serve(AppOptions { webhooks, ..AppOptions::on_loopback(store) }).await;
         let running = running.expect("it starts");
         let addr = running.local_addr().to_string();
+        Self::with(Host::Here(Box::new(running)), addr).await
+    }
+
+    /// The real program, with the webhooks of the file `webhooks.toml` in the folder.
+    async fn process(folder: &Path) -> Self {
+        let environment =
+            [("BAILIWICK_WEBHOOKS", "webhooks.toml"), ("BAILIWICK_WEBHOOK_S", "a-secret-for-the-tests")];
+        let server = Server::start_with(folder, None, &environment).await;
+        let addr = format!("127.0.0.1:{}", server.port());
+        Self::with(Host::Process(server), addr).await
+    }
+
+    async fn with(host: Host, addr: String) -> Self {
         let channel = Endpoint::from_shared(format!("http://{addr}")).expect("a URL").connect_lazy();
         let (end, ended) = oneshot::channel();
         let spec = AgentSpec { name: "asker".to_owned(), ..AgentSpec::default() };
-        let worker = Worker::new(addr).agent(spec, ask).drain_limit(Duration::from_secs(5));
+        let worker = Worker::new(&addr).agent(spec, ask).drain_limit(Duration::from_secs(5));
         let worker = tokio::spawn(async move {
             worker.run_until(async { drop(ended.await) }).await.expect("the worker ends well");
         });
-        let stage = Self { running, channel, end, worker };
-        while stage
-            .operator()
-            .list_workers(pb::ListWorkersRequest {})
-            .await
-            .is_ok_and(|r| r.get_ref().workers.is_empty())
-        {
+        let stage = Self { host, addr, channel, end, worker };
+        let workers = || async {
+            let listed = stage.operator().list_workers(pb::ListWorkersRequest {}).await;
+            listed.expect("it answers").into_inner().workers
+        };
+        while workers().await.is_empty() {
             tokio::task::yield_now().await;
         }
         stage
     }
 
-    pub fn addr(&self) -> String {
-        self.running.local_addr().to_string()
+    pub fn addr(&self) -> &str {
+        &self.addr
     }
 
     pub fn operator(&self) -> OperatorServiceClient<Channel> {
@@ -120,10 +140,21 @@ impl Stage {
     }
 
     pub async fn stop(self) {
-        let Self { running, channel: _, end, worker } = self;
+        let Self { host, end, worker, .. } = self;
         let _ = end.send(());
         worker.await.expect("the worker does not panic");
-        assert!(running.shutdown().await.clean);
+        match host {
+            Host::Here(running) => assert!(running.shutdown().await.clean),
+            Host::Process(server) => server.stop().await,
+        }
+    }
+
+    /// `kill -9`, where it is a process of its own.
+    async fn kill(self) {
+        self.worker.abort();
+        if let Host::Process(server) = self.host {
+            server.kill_and_wait().await;
+        }
     }
 }
 
@@ -173,6 +204,24 @@ async fn a_restart_between_failure_and_delivery_loses_nothing() {
     let delivered = receiver.find(|one| one.status == 200).await;
     assert_eq!((delivered.event_id(), &delivered.body), (failed.event_id(), &failed.body));
     assert_eq!(delivered.json()["task"]["id"], task_id.as_str());
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_between_failure_and_delivery_loses_nothing() {
+    let (folder, receiver) = (tempfile::tempdir().expect("a folder"), Receiver::new().await);
+    let text = format!("[chat]\nurl = {:?}\nsecret_env = \"BAILIWICK_WEBHOOK_S\"\n", receiver.url("/"));
+    std::fs::write(folder.path().join("webhooks.toml"), text).expect("written");
+    let stage = Stage::process(folder.path()).await;
+    receiver.fail();
+    stage.submit().await;
+    let failed = receiver.after(1).await.remove(0);
+    stage.kill().await;
+
+    receiver.recover();
+    let stage = Stage::process(folder.path()).await;
+    let delivered = receiver.find(|one| one.status == 200).await;
+    assert_eq!((delivered.event_id(), delivered.body), (failed.event_id(), failed.body));
     stage.stop().await;
 }
 
