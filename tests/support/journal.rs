@@ -12,6 +12,7 @@ use bailiwick::{
     types::{
         contract::{Budget, Contract, DefaultAnswer, Escalation, Gate, Limits, OwnerFallback, Retry, Start},
         envelope::{Answer, Confidence, Directive, Envelope, Status},
+        guards::GuardTerms,
         ids::{AgentName, TaskId},
         outcome::TaskState,
         time::{Span, Timestamp},
@@ -108,8 +109,8 @@ pub fn answer(status: Status, confidence: f64, directive: Option<Directive>) -> 
         usage: None,
         inputs_used: Vec::new(),
         retryable: false,
-        score: None,
         directive,
+        score: None,
     }))
 }
 
@@ -130,15 +131,15 @@ fn contract() -> Contract {
         },
         limits: limits(),
         result_schema: None,
+        acceptance: Vec::new(),
+        convergence: None,
+        guards: GuardTerms::default(),
         gate: Gate {
             min_confidence: Confidence::new(0.8).expect("within bounds"),
             max_revisions: 2,
             validator: None,
             spot_check_rate: 0.0,
         },
-        acceptance: Vec::new(),
-        convergence: None,
-        guards: Default::default(),
         escalation: Escalation {
             timeout: Span::from_secs(3_600),
             default_answer: DefaultAnswer::Partial,
