@@ -151,7 +151,6 @@ impl Drill<'_> {
                 default_answer: pb::DefaultAnswer::Abort.into(),
                 max_escalations: Some(1),
                 owner_fallback: pb::OwnerFallback::Finish.into(),
-                ..pb::EscalationPolicy::default()
             }),
             labels: BTreeMap::from([(drill::LABEL.to_owned(), drill::LABEL_VALUE.to_owned())]),
             ..pb::Contract::default()

@@ -104,10 +104,9 @@ impl Post for Sinks {
     async fn post(&self, place: &Place, parcel: Parcel<'_>) -> Result<Reply, PostError> {
         let (place, at) = (place.host().to_owned(), self.clock.now());
         let reply = self.answers.lock().expect("no panic").get_mut(&place).and_then(VecDeque::pop_front);
-        let reply = reply.unwrap_or(Reply { status: 200, ..Reply::default() });
+        let reply = reply.unwrap_or_else(|| status(200));
         let (event, body) = (parcel.notice.id.clone(), parcel.notice.body.clone());
-        let status = reply.status;
-        self.tries.send_modify(|tries| tries.push(Try { at, place, event, body, status }));
+        self.tries.send_modify(|tries| tries.push(Try { at, place, event, body, status: reply.status }));
         Ok(reply)
     }
 }
