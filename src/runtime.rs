@@ -9,6 +9,7 @@
 mod blocking;
 mod clock;
 mod codec;
+mod courier;
 mod dispatch;
 mod entropy;
 mod error;

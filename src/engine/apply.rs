@@ -34,14 +34,21 @@ impl Task {
             | Event::TurnClosed { turn, .. }
             | Event::HandedOff { turn, .. }
             | Event::DirectiveRefused { turn, .. }
-            | Event::GateJudged { turn, .. }
-            | Event::LateUsage { turn, .. } => self.turn(*turn).is_some(),
+            | Event::GateJudged { turn, .. } => self.turn(*turn).is_some(),
+            Event::LateUsage { turn, child, .. } => {
+                self.turn(*turn).is_some()
+                    && child.as_ref().is_none_or(|report| self.children.get(report.number).is_some())
+            }
             Event::StepEnded { step, .. } => {
                 self.running_plan().is_some_and(|plan| *step < plan.plan.steps.len())
             }
             Event::PlanEnded { .. } => self.running_plan().is_some(),
             Event::EscalationEnded { number, .. } => self.open_questions.contains(number),
             Event::PlanStarted { .. } => self.running_plan().is_none(),
+            Event::ChildStarted(started) => {
+                self.turn(started.turn).is_some() && started.number == self.counters.children + 1
+            }
+            Event::ChildEnded(ended) => self.children.get(ended.number).is_some_and(|child| child.is_open()),
             Event::GuardsTripped { .. } | Event::Escalated(_) | Event::Ended { .. } => true,
         }
     }
@@ -66,7 +73,11 @@ impl Task {
                     self.offer_best(0, Confidence::default(), result, &self.unchecked());
                 }
             }
-            Event::UsageRecorded { turn, attempt, usage } | Event::LateUsage { turn, attempt, usage } => {
+            Event::LateUsage { child: Some(report), .. } => self.on_child_heard(report),
+            Event::ChildStarted(started) => self.on_child_started(started, at),
+            Event::ChildEnded(ended) => self.on_child_ended(ended, at),
+            Event::UsageRecorded { turn, attempt, usage }
+            | Event::LateUsage { turn, attempt, usage, child: None } => {
                 self.ledger.report((*turn, *attempt), *usage);
             }
             Event::BudgetAnswered { turn, attempt, granted, .. } => {
@@ -302,10 +313,11 @@ impl Task {
     /// What must hold after every event; constant time. The ledger checks itself.
     fn check_counts(&self) {
         let limits = &self.contract.limits;
-        assert!(self.counters.hops <= limits.max_hops, "hops never over their cap");
-        assert!(self.counters.turns <= limits.max_turns, "turns never over their cap");
+        assert!(self.hops_taken() <= limits.max_hops, "hops never over their cap");
+        assert!(self.turns_taken() <= limits.max_turns, "turns never over their cap");
         assert!(self.counters.replans <= limits.max_replans, "re-plans never over their cap");
         assert!(self.counters.rounds <= limits.max_rounds, "rounds never over their cap");
+        assert!(self.counters.children <= limits.max_children, "children never over their cap");
         assert!(self.counters.decides <= limits.max_decides, "decide turns never over their cap");
         assert!(self.outcome.is_none() || self.open.is_empty(), "nothing is open after the end");
     }

@@ -4,6 +4,7 @@
 //! emitted into a transaction that applies each at once; a handler checks everything it may reject before its first event.
 
 mod assign;
+mod children;
 mod complete;
 mod directive;
 mod escalation;
@@ -20,6 +21,7 @@ use super::{
     command::{Command, Effect, Env, Rejection, Reply},
     effects,
     event::{Event, InputFrom, Outcome, PlanKind, Record, StepRef, TraceContext, TurnKind},
+    family::Parent,
     task::{Decided, Task},
 };
 use crate::types::{
@@ -35,9 +37,10 @@ pub(super) fn submit(
     contract: Arc<Contract>,
     fingerprint: u128,
     trace: TraceContext,
+    parent: Option<Box<Parent>>,
     env: Env<'_>,
 ) -> (Task, Decided) {
-    let event = Event::Submitted { contract: contract.clone(), fingerprint, trace };
+    let event = Event::Submitted { contract: contract.clone(), fingerprint, trace, parent };
     let first = Record { seq: 1, at: env.now, event };
     let mut task = Task::born(id, &first).expect("the event just made is a submission");
     let mut txn = Txn { records: vec![first], ..Txn::new(&mut task, env) };
@@ -65,6 +68,10 @@ pub(super) fn decide(task: &mut Task, command: Command, env: Env<'_>) -> Result<
         Command::AnswerEscalation { number, answer, by, note } => {
             txn.answer_question(number, answer, by, note)
         }
+        Command::StartChild { lease, child, draft, ceilings, fingerprint } => {
+            txn.start_child(lease, child, &draft, &ceilings, fingerprint)
+        }
+        Command::HearChild(report) => Ok(txn.hear_child(*report)),
         Command::Tick => Ok(txn.tick()),
     };
     match reply {
@@ -126,7 +133,11 @@ impl<'a> Txn<'a> {
 
     fn conclude(self, reply: Reply) -> Decided {
         let escalations = self.questions.iter().filter_map(|&n| self.task.question_view(n)).collect();
-        let effects = effects::net(self.effects, self.task);
+        let mut effects = effects::net(self.effects, self.task);
+        // Whatever is asked of a child that has ended: its parent may not have heard of all that there is.
+        if self.task.parent.is_some() && self.task.is_ended() {
+            effects.push(Effect::TellParent);
+        }
         Decided { reply, records: self.records, effects, escalations }
     }
 
@@ -136,8 +147,8 @@ impl<'a> Txn<'a> {
 
     /// Opens a work turn, or trips the guard that forbids one.
     fn open_work(&mut self, opening: Opening) {
-        if self.task.counters.turns >= self.task.contract.limits.max_turns {
-            let evidence = format!("{} of {0} work turns are used", self.task.counters.turns);
+        if self.task.turns_taken() >= self.task.contract.limits.max_turns {
+            let evidence = format!("{} of {0} work turns are used", self.task.turns_taken());
             return self.trip(Cause::Turns, evidence);
         }
         if opening.step.is_none()

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::ledger::LedgerView;
+use super::{
+    family::{ChildEnded, ChildReport, ChildStarted, Parent},
+    ledger::LedgerView,
+};
 use crate::types::{
     contract::Contract,
     envelope::{Answer, Confidence, WorkStep},
@@ -42,6 +45,8 @@ pub enum Event {
         fingerprint: u128,
         #[serde(default)]
         trace: TraceContext,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent: Option<Box<Parent>>,
     },
     TurnOpened {
         turn: TurnNumber,
@@ -184,7 +189,12 @@ pub enum Event {
         turn: TurnNumber,
         attempt: AttemptNumber,
         usage: Usage,
+        /// The child that it is about, submitted by the attempt, with its whole account.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        child: Option<Box<ChildReport>>,
     },
+    ChildStarted(Box<ChildStarted>),
+    ChildEnded(Box<ChildEnded>),
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde wants a reference.
@@ -221,6 +231,8 @@ impl Event {
             Self::EscalationEnded { .. } => "escalation_ended",
             Self::Ended { .. } => "ended",
             Self::LateUsage { .. } => "late_usage",
+            Self::ChildStarted(_) => "child_started",
+            Self::ChildEnded(_) => "child_ended",
         }
     }
 }

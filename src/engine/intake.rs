@@ -2,11 +2,13 @@
 //! registry itself (it comes in), schema compilation (the service's), defaults that are not in `types::limits`.
 
 mod checks;
+mod child;
 mod plan;
 
 use std::collections::BTreeMap;
 
 use checks::Checks;
+pub use child::{Terms, complete_child};
 pub use plan::plan;
 
 use crate::types::{
@@ -203,9 +205,6 @@ fn limits(
 ) -> Option<Limits> {
     let empty = LimitsDraft::default();
     let limits = draft.limits.as_ref().unwrap_or(&empty);
-    if limits.max_children != 0 {
-        checks.fault("limits.max_children", "is not available yet: leave it out");
-    }
     let count = |value: i32| if value == 0 { None } else { Some(value) };
     let max_hops =
         checks.count("limits.max_hops", limits.max_hops, fixed::DEFAULT_HOPS, (0, ceilings.max_hops));
@@ -239,6 +238,14 @@ fn limits(
         fixed::DEFAULT_PARALLEL,
         (1, ceilings.max_parallel),
     );
+    let max_children = checks.count(
+        "limits.max_children",
+        count(limits.max_children),
+        fixed::DEFAULT_CHILDREN,
+        (1, ceilings.max_children),
+    );
+    let max_depth =
+        checks.count("limits.max_depth", limits.max_depth, fixed::DEFAULT_DEPTH, (0, ceilings.max_depth));
     let max_corrections = checks.count(
         "limits.max_corrections",
         limits.max_corrections,
@@ -261,6 +268,8 @@ fn limits(
         max_parallel,
         max_corrections,
         max_decides,
+        max_children,
+        max_depth,
         ..times
     })
 }
@@ -321,6 +330,8 @@ fn times(
         max_decides: 0,
         worker_wait,
         max_lifetime,
+        max_children: 0,
+        max_depth: 0,
     })
 }
 

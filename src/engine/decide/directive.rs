@@ -44,7 +44,7 @@ impl Txn<'_> {
             return self.refuse(turn, reasons);
         }
         let from = state.agent.clone();
-        let hops = self.task.counters.hops;
+        let hops = self.task.hops_taken();
         if hops >= self.task.contract.limits.max_hops {
             let evidence = format!(
                 "{from} wanted to hand off to {} on turn {turn}, and {hops} of {hops} hops are used",
@@ -52,7 +52,7 @@ impl Txn<'_> {
             );
             return self.trip(Cause::Hops, evidence);
         }
-        self.emit(Event::HandedOff { turn, from, to: to.agent.clone(), hop: hops + 1 });
+        self.emit(Event::HandedOff { turn, from, to: to.agent.clone(), hop: self.task.counters.hops + 1 });
         self.open_work(Opening::new(to.agent.clone(), InputFrom::AnswerOf(turn)));
     }
 
@@ -120,7 +120,7 @@ impl Txn<'_> {
 
     fn ask_human(&mut self, turn: TurnNumber, question: String) {
         if !self.may_escalate() {
-            let asked = self.task.counters.escalations;
+            let asked = self.task.escalations_taken();
             let reason =
                 format!("{asked} questions have been put to a person, which is the cap: go on without");
             return self.refuse(turn, vec![reason]);

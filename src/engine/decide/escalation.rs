@@ -18,7 +18,7 @@ use crate::{
 impl Txn<'_> {
     /// Whether the contract and the task's lifetime allow another question.
     pub(super) fn may_escalate(&self) -> bool {
-        self.task.counters.escalations < self.task.contract.escalation.max_escalations
+        self.task.escalations_taken() < self.task.contract.escalation.max_escalations
             && self.env.now < self.task.lifetime_end()
     }
 
@@ -38,7 +38,7 @@ impl Txn<'_> {
         confidence: Option<Confidence>,
         findings: Vec<String>,
     ) {
-        let number = self.task.counters.escalations + 1;
+        let number = u32::try_from(self.task.questions.len()).unwrap_or(u32::MAX - 1) + 1;
         let expires_at =
             self.env.now.plus(self.task.contract.escalation.timeout).min(self.task.lifetime_end());
         let asked = Escalated { number, turn, question, cause, candidate, confidence, findings, expires_at };

@@ -175,7 +175,7 @@ impl Txn<'_> {
         if counters.replans >= limits.max_replans {
             reasons.push(format!("all {} re-plans are used", limits.max_replans));
         }
-        if counters.turns >= limits.max_turns {
+        if self.task.turns_taken() >= limits.max_turns {
             reasons.push(format!("all {} work turns are used", limits.max_turns));
         }
         if self.env.now >= self.task.work_deadline_at(self.env.now) {

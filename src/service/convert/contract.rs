@@ -47,6 +47,13 @@ pub fn intake(
     faults.finish(completed)
 }
 
+/// A child's wire contract as a draft, to be completed where its parent is; or the faults that a draft cannot carry.
+pub fn child_intake(wire: pb::Contract) -> Result<ContractDraft, Vec<Violation>> {
+    let mut faults = Faults::default();
+    let draft = contract_draft(wire, &mut faults);
+    faults.finish(Some(draft))
+}
+
 /// A wire contract as a draft. Faults that the draft cannot carry go to `faults`.
 pub(crate) fn contract_draft(wire: pb::Contract, faults: &mut Faults) -> ContractDraft {
     let pb::Contract {
@@ -127,6 +134,7 @@ fn limits_draft(wire: pb::Limits) -> LimitsDraft {
         max_decides,
         worker_wait,
         max_lifetime,
+        max_depth,
     } = wire;
     LimitsDraft {
         deadline: deadline.map(micros),
@@ -143,6 +151,7 @@ fn limits_draft(wire: pb::Limits) -> LimitsDraft {
         max_decides,
         worker_wait: worker_wait.map(micros),
         max_lifetime: max_lifetime.map(micros),
+        max_depth,
     }
 }
 

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     engine::{
         event::{Escalated, Event, PlanKind, Record, StepRef, Trip},
+        family::{ChildEnded, ChildStarted, Parent, Share},
         view::GOAL_CHARS,
     },
     pb,
@@ -90,8 +91,8 @@ impl Reader {
     #[rustfmt::skip] // A table: a line or two for each kind of event.
     fn event(&self, at: Timestamp, event: &Event) -> Wire {
         match event {
-            Event::Submitted { contract, fingerprint: _, trace } =>
-                submitted(contract, trace.traceparent.as_deref()),
+            Event::Submitted { contract, fingerprint: _, trace, parent } =>
+                submitted(contract, trace.traceparent.as_deref(), parent.as_deref()),
             Event::TurnOpened { turn, agent, kind, input: _, step, corrections: _, revision, replan, notes } =>
                 Wire::TurnOpened(pb::TurnOpened {
                     turn: int32(*turn), agent: agent.to_string(), kind: enums::turn_kind(*kind) as i32,
@@ -145,17 +146,52 @@ impl Reader {
                     state: enums::escalation_state(Some(*end)) as i32, answered_by: by.clone(), note: note.clone() }),
             Event::Ended { outcome, ledger } =>
                 Wire::Ended(pb::Ended { outcome: Some(outcome_out(outcome)), ledger: Some(ledger_out(ledger)) }),
-            Event::LateUsage { turn, attempt, usage } =>
+            Event::LateUsage { turn, attempt, usage, child } =>
                 Wire::LateUsage(pb::LateUsage {
-                    turn: int32(*turn), attempt: int32(*attempt), usage: Some(usage_out(*usage)) }),
+                    turn: int32(*turn), attempt: int32(*attempt), usage: Some(usage_out(*usage)),
+                    child_task_id: child.as_ref().map(|report| report.child.to_string()).unwrap_or_default() }),
+            Event::ChildStarted(started) => child_started(started),
+            Event::ChildEnded(ended) => child_ended(ended),
         }
     }
 }
 
-fn submitted(contract: &Contract, traceparent: Option<&str>) -> Wire {
+fn submitted(contract: &Contract, traceparent: Option<&str>, parent: Option<&Parent>) -> Wire {
     Wire::Submitted(pb::Submitted {
+        parent_task_id: parent.map(|parent| parent.task.to_string()).unwrap_or_default(),
+        depth: int32(parent.map_or(0, |parent| parent.depth)),
         contract: Some(contract_out(contract)),
         traceparent: traceparent.unwrap_or_default().to_owned(),
+    })
+}
+
+fn child_started(started: &ChildStarted) -> Wire {
+    let ChildStarted { number, child, turn, attempt, contract, fingerprint: _, share } = started;
+    let Share { tokens, hops, turns, escalations, by_agent: _ } = share;
+    Wire::ChildStarted(pb::ChildStarted {
+        number: int32(*number),
+        child_task_id: child.to_string(),
+        turn: int32(*turn),
+        attempt: int32(*attempt),
+        goal: contract.goal.chars().take(GOAL_CHARS).collect(),
+        tokens: int64(*tokens),
+        hops: int32(*hops),
+        turns: int32(*turns),
+        escalations: int32(*escalations),
+    })
+}
+
+fn child_ended(ended: &ChildEnded) -> Wire {
+    let ChildEnded { number, child, state, used, reason } = ended;
+    Wire::ChildEnded(pb::ChildEnded {
+        number: int32(*number),
+        child_task_id: child.to_string(),
+        state: state.map_or(pb::TaskState::Unspecified, enums::task_state) as i32,
+        reason: reason.clone(),
+        heard: used.is_some(),
+        usage: used.as_ref().map(|used| usage_out(used.usage)),
+        hops: int32(used.as_ref().map_or(0, |used| used.hops)),
+        turns: int32(used.as_ref().map_or(0, |used| used.turns)),
     })
 }
 
