@@ -251,7 +251,10 @@ async fn the_trace_of_the_submitter_goes_on_in_the_worker() {
     let stage = Stage::new().await;
     let mut worker = stage.worker("w1", &["solver"]).await;
     worker.credit(1).await;
-    let mut request = tonic::Request::new(pb::SubmitTaskRequest { contract: Some(contract("solver")) });
+    let mut request = tonic::Request::new(pb::SubmitTaskRequest {
+        contract: Some(contract("solver")),
+        parent_lease: String::new(),
+    });
     let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     request.metadata_mut().insert("traceparent", parent.parse().expect("ASCII"));
     request.metadata_mut().insert("tracestate", "vendor=1".parse().expect("ASCII"));

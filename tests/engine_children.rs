@@ -78,7 +78,9 @@ fn report(bench: &mut Bench, number: u32, child: &str, used: Used) {
 /// Fields that were refused, with what was said.
 fn faults(reply: Result<Reply, Rejection>) -> BTreeMap<String, String> {
     match reply {
-        Err(Rejection::ChildContract(faults)) => faults.into_iter().map(|f| (f.field, f.description)).collect(),
+        Err(Rejection::ChildContract(faults)) => {
+            faults.into_iter().map(|f| (f.field, f.description)).collect()
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -127,7 +129,11 @@ fn a_name_under_a_lease_is_one_child() {
     let lease = bench.next().lease;
     started(&mut bench, lease, "c", open_draft());
     let again = start(&mut bench, lease, "c", open_draft());
-    assert_eq!(again, Ok(Reply::ChildStarted { number: 1, existing: true }), "the cap does not count it twice");
+    assert_eq!(
+        again,
+        Ok(Reply::ChildStarted { number: 1, existing: true }),
+        "the cap does not count it twice"
+    );
     let draft = Arc::new(open_draft());
     let ceilings = Box::new(Ceilings::default());
     let other = Command::StartChild { lease, child: id("c"), draft, ceilings, fingerprint: 2 };

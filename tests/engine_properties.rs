@@ -10,12 +10,14 @@ use bailiwick::{
     engine::{
         command::{Command, HumanAnswer},
         event::AttemptEnd,
+        family::{ChildReport, Used},
         intake,
     },
     types::{
-        contract::ContractDraft,
+        contract::{BudgetDraft, ContractDraft},
         envelope::{Answer, Decision, Directive, Envelope, HandOff, Status},
-        ids::Lease,
+        ids::{Lease, TaskId},
+        outcome::TaskState,
         time::Span,
     },
 };
@@ -58,6 +60,19 @@ enum Move {
         number: u32,
         approve: bool,
     },
+    Child {
+        pick: usize,
+        name: u8,
+        tokens: i64,
+    },
+    /// A child says what it used, again or for the first time.
+    Hear {
+        pick: usize,
+        tokens: u64,
+        unheard: u64,
+        counts: u32,
+        never: bool,
+    },
     Pass {
         millis: u64,
     },
@@ -77,7 +92,12 @@ fn moves() -> impl Strategy<Value = Move> {
         2 => (pick.clone(), 1..30_000_u64).prop_map(|(pick, tokens)| Move::Budget { pick, tokens }),
         1 => pick.clone().prop_map(|pick| Move::Progress { pick }),
         2 => pick.clone().prop_map(|pick| Move::Lose { pick }),
-        2 => (pick, 0..30_000_u64).prop_map(|(pick, tokens)| Move::Late { pick, tokens }),
+        2 => (pick.clone(), 0..30_000_u64).prop_map(|(pick, tokens)| Move::Late { pick, tokens }),
+        3 => (pick.clone(), 0..6_u8, 0..40_000_i64)
+            .prop_map(|(pick, name, tokens)| Move::Child { pick, name, tokens }),
+        3 => (pick.clone(), 0..40_000_u64, 0..20_000_u64, 0..20_u32, 0..10_u8).prop_map(
+            |(pick, tokens, unheard, counts, never)| Move::Hear { pick, tokens, unheard, counts, never: never == 0 }
+        ),
         2 => (1..4_u32, any::<bool>()).prop_map(|(number, approve)| Move::Human { number, approve }),
         3 => (0..3_000_u64).prop_map(|millis| Move::Pass { millis }),
         1 => (0..400_000_u64).prop_map(|millis| Move::Pass { millis }),
@@ -122,6 +142,10 @@ fn decision(pick: usize) -> Decision {
                 .expect("a valid plan"),
         ),
     }
+}
+
+fn child_id(name: u8) -> TaskId {
+    TaskId::from_key(&format!("child {name}"), 1)
 }
 
 fn nth<T: Copy>(items: &[T], pick: usize) -> Option<T> {
@@ -173,6 +197,41 @@ fn play(bench: &mut Bench, seen: &mut Vec<Lease>, step: Move) {
             } else {
                 let _ = bench.send(Command::Usage { lease, usage: usage(tokens), priced: true });
             }
+        }
+        Move::Child { pick, name, tokens } => {
+            let Some(lease) = nth(seen, pick) else { return };
+            let mut draft = ContractDraft { budget: None, limits: None, ..draft() };
+            if tokens % 2 == 0 {
+                draft.budget = Some(BudgetDraft { max_tokens: tokens, ..BudgetDraft::default() });
+            }
+            let _ = bench.send(Command::StartChild {
+                lease,
+                child: child_id(name),
+                draft: Arc::new(draft),
+                ceilings: Box::default(),
+                fingerprint: u128::from(tokens % 7 == 0),
+            });
+        }
+        Move::Hear { pick, tokens, unheard, counts, never } => {
+            let children = bench.task.view().children;
+            let Some(child) = (!children.is_empty()).then(|| &children[pick % children.len()]) else {
+                return;
+            };
+            let used = Used {
+                usage: usage(tokens),
+                unheard,
+                hops: counts,
+                turns: counts,
+                escalations: counts,
+                by_agent: [(name("alpha"), tokens / 2)].into(),
+            };
+            let (state, used) =
+                if never { (None, Used::default()) } else { (Some(TaskState::Succeeded), used) };
+            let report = ChildReport { number: child.number, child: child.child, state, used };
+            let _ = bench.send(Command::HearChild(Box::new(report.clone())));
+            let events = bench.records.len();
+            let _ = bench.send(Command::HearChild(Box::new(report)));
+            assert_eq!(bench.records.len(), events, "a report twice is one report");
         }
         Move::Human { number, approve } => {
             let answer = if approve { HumanAnswer::Approve } else { HumanAnswer::Abort };

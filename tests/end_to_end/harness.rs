@@ -69,7 +69,7 @@ impl Stage {
     }
 
     pub async fn try_submit(&self, contract: pb::Contract) -> Result<pb::SubmitTaskResponse, Status> {
-        let request = pb::SubmitTaskRequest { contract: Some(contract) };
+        let request = pb::SubmitTaskRequest { contract: Some(contract), parent_lease: String::new() };
         self.tasks().submit_task(request).await.map(tonic::Response::into_inner)
     }
 
