@@ -12,6 +12,7 @@ pub mod paint;
 pub mod tables;
 pub mod task;
 pub mod text;
+pub mod trips;
 pub mod turns;
 pub mod words;
 

@@ -5,13 +5,17 @@
 //!
 //! Never here: async, clocks, randomness, I/O, wire types. Same state, same command, same time: same events.
 
+pub mod answer_checks;
 mod apply;
 mod check;
 pub mod command;
+mod convergence;
 mod decide;
 mod effects;
 pub mod event;
 pub mod family;
+mod guarded;
+mod inputs;
 pub mod intake;
 pub mod ledger;
 mod lineage;
@@ -20,5 +24,6 @@ pub mod readiness;
 mod recover;
 mod render;
 pub mod task;
+mod trip;
 mod turn;
 pub mod view;

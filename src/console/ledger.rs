@@ -67,14 +67,27 @@ pub fn lines(ledger: &pb::Ledger) -> Vec<String> {
 /// The counters in a line, caps included where the contract is at hand.
 #[must_use]
 pub fn counters(counters: &pb::Counters, limits: Option<&pb::Limits>) -> String {
-    let pb::Counters { hops, turns, replans, rounds, attempts, decides, escalations, revisions, children } =
-        counters;
+    let pb::Counters {
+        hops,
+        turns,
+        replans,
+        rounds,
+        attempts,
+        decides,
+        escalations,
+        revisions,
+        children,
+        steps,
+    } = counters;
     let children = if *children > 0 { format!(", children {children}") } else { String::new() };
     let cap = |cap: Option<i32>| cap.map(|cap| format!("/{cap}")).unwrap_or_default();
     let positive = |get: fn(&pb::Limits) -> i32| cap(limits.map(get).filter(|cap| *cap > 0));
+    // Only crews that stream have any.
+    let steps =
+        if *steps > 0 { format!(", streamed steps {}", number(i64::from(*steps))) } else { String::new() };
     format!(
         "turns {turns}{}, hops {hops}{}, rounds {rounds}{}, re-plans {replans}{}, decides {decides}{}, attempts {attempts}, \
-         revisions {revisions}, escalations {escalations}{children}",
+         revisions {revisions}, escalations {escalations}{children}{steps}",
         positive(|l| l.max_turns),
         cap(limits.and_then(|l| l.max_hops)),
         positive(|l| l.max_rounds),

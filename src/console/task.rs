@@ -5,7 +5,7 @@ use crate::pb;
 use super::{
     Look, Tone, children, ledger,
     text::{between, clean, clip, date, value},
-    turns, words,
+    trips, turns, words,
 };
 
 /// Characters of a result that are shown before it is cut; `--json` has the whole.
@@ -19,7 +19,11 @@ pub fn outcome(look: Look, task: &pb::Task) -> Vec<String> {
         let mut lines = vec![look.paint(words::state_tone(summary.state), &words::state(summary.state))];
         let best = value(task.best_result.as_ref(), RESULT_SHOWN);
         if !best.is_empty() {
-            lines.push(format!("best result so far: {best}"));
+            let from = task
+                .best
+                .as_ref()
+                .map_or_else(String::new, |best| format!(" (turn {}, score {:.2})", best.turn, best.score));
+            lines.push(format!("best result so far{from}: {best}"));
         }
         return lines;
     };
@@ -74,6 +78,10 @@ pub fn full(look: Look, task: &pb::Task) -> Vec<String> {
     if !task.children.is_empty() {
         lines.push(head("children"));
         lines.push(children::table(look, &task.children));
+    }
+    if !task.trips.is_empty() {
+        lines.push(head("guards that tripped"));
+        lines.extend(indented(trips::lines(&task.trips)));
     }
     if !task.turns.is_empty() {
         lines.push(head("turns"));

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use super::{
+    answer_checks::AnswerChecks,
     event::{AttemptEnd, Trip, TurnKind},
     family::ChildReport,
     intake::Violation,
 };
 use crate::types::{
-    contract::ContractDraft,
+    contract::{ContractDraft, Convergence},
     envelope::{Answer, Envelope, WorkStep},
     ids::{AgentName, AttemptNumber, Lease, StepId, TaskId, TurnNumber, WorkerId},
     limits::Ceilings,
@@ -79,14 +80,14 @@ pub enum Command {
         lease: Lease,
         /// The answer.
         answer: Arc<Answer>,
-        /// What the schema check, made off the shard, found against the answer's result.
-        findings: Vec<String>,
+        /// What the checks made off the shard found.
+        findings: Findings,
     },
     /// The lease lapsed or was given back.
     EndLease {
         /// The lease.
         lease: Lease,
-        /// `LeaseExpired` or `Released`.
+        /// `LeaseExpired`, `Released` or `Undelivered`.
         end: AttemptEnd,
         /// In a sentence.
         reason: String,
@@ -126,6 +127,23 @@ pub enum Command {
     Tick,
 }
 
+/// What the checks made off the shard found against an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Findings {
+    /// Against the result, by the contract's schema and acceptance rules.
+    pub result: Vec<String>,
+    /// Against the result, by the output schema of the agent itself.
+    pub output: Vec<String>,
+    /// Against what a directive would give to other agents, by their input schemas.
+    pub inputs: Vec<String>,
+}
+
+impl From<Vec<String>> for Findings {
+    fn from(result: Vec<String>) -> Self {
+        Self { result, ..Self::default() }
+    }
+}
+
 /// What a person can answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HumanAnswer {
@@ -141,7 +159,8 @@ pub enum Reply {
     /// It is done. To `Assign`: the turn could not be funded, and what follows from that is in the events; the slot goes
     /// back.
     Done,
-    /// The result was refused, but the usage that came with it is recorded: a fence refuses results, never usage.
+    /// The command was refused, and something is recorded all the same: the usage that came with a result (a fence refuses
+    /// results, never usage), or what was due before the command came.
     Refused(Rejection),
     /// The work to send to the worker once durable.
     Assigned(Box<Assignment>),
@@ -196,6 +215,8 @@ pub struct Assignment {
     pub turns_left: u32,
     pub replans_left: u32,
     pub rounds_left: u32,
+    pub convergence: Option<Convergence>,
+    pub best_score: Option<f64>,
     pub allowance: u64,
     pub deadline: Timestamp,
     pub step: Option<StepId>,
@@ -204,8 +225,10 @@ pub struct Assignment {
     pub best_result: Option<Payload>,
     pub traceparent: Option<String>,
     pub tracestate: Option<String>,
-    /// Whether the answer's result must be checked against `result_schema` before `Complete` is decided.
-    pub check_schema: bool,
+    pub acceptance: Vec<String>,
+    pub candidate: Option<Envelope>,
+    pub author: Option<AgentName>,
+    pub criteria: Vec<String>,
 }
 
 /// One envelope of the task's history.
@@ -279,7 +302,7 @@ pub enum Effect {
 }
 
 /// A lease that is live, for recovery.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LiveLease {
     /// The lease.
     pub lease: Lease,
@@ -289,8 +312,8 @@ pub struct LiveLease {
     pub agent: AgentName,
     /// The attempt's number within the turn.
     pub attempt: AttemptNumber,
-    /// The schema its result must be checked against.
-    pub schema: Option<Payload>,
+    /// What its answer must be checked against.
+    pub checks: AnswerChecks,
 }
 
 /// Why a command was refused. Nothing has changed.
@@ -305,9 +328,14 @@ pub enum Rejection {
     /// Another answer was accepted under the lease.
     #[error("another answer was accepted under this lease: drop this one")]
     AlreadyAnswered,
-    /// A decision on a work turn.
-    #[error("this is a work turn: answer with an envelope; only the owner decides, on a decide turn")]
+    /// A decision on a turn that is no decide turn.
+    #[error(
+        "this is no decide turn: only the owner decides, on one; answer work with an envelope, a validate turn with a verdict"
+    )]
     NotADecideTurn,
+    /// A verdict on a turn that is no validate turn.
+    #[error("this is no validate turn: answer work with an envelope, a decide turn with a decision")]
+    NotAValidateTurn,
     /// The turn is not waiting for a worker.
     #[error("the turn is not ready")]
     TurnNotReady,
@@ -317,14 +345,17 @@ pub enum Rejection {
     /// The question has ended.
     #[error("the question is no longer open: it was {0}")]
     EscalationClosed(&'static str),
+    /// The attempt has reported more than it may.
+    #[error("the attempt has sent {0}, the most it may: stop reporting and answer the turn")]
+    TooManyReports(String),
     /// There is no candidate and nothing to go on with.
     #[error("there is no result to approve: abort, or let it expire")]
     NothingToApprove,
     /// The task has ended.
     #[error("the task has ended")]
     TaskEnded,
-    /// A child under a decide turn.
-    #[error("a decide turn has no children: re-plan, and let the work submit them")]
+    /// A child under a turn that is not work.
+    #[error("only work turns have children: judge or decide, and let the work submit them")]
     ChildNotAllowed,
     /// Too many levels.
     #[error(

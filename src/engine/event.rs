@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::trip::{Pattern, PatternKind, Trip, TripScope};
 use super::{
     family::{ChildEnded, ChildReport, ChildStarted, Parent},
     ledger::LedgerView,
@@ -64,8 +65,14 @@ pub enum Event {
         /// Whether the owner's decision to go on with this agent counts as a re-plan.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         replan: bool,
+        /// Whether it is a fallback's turn of a step whose agent has failed.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        fallback: bool,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         notes: Vec<String>,
+        /// The turn that a validate turn judges.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        judges: Option<TurnNumber>,
     },
     AttemptStarted {
         turn: TurnNumber,
@@ -76,6 +83,9 @@ pub enum Event {
         /// Tokens that a plan's hold was raised by to fund this attempt (a retry beyond the plan's sum).
         #[serde(default, skip_serializing_if = "is_zero_u64")]
         hold_raised: u64,
+        /// Whether a validate turn is paid from its half of the finalization reserve.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        from_reserve: bool,
     },
     Progressed {
         turn: TurnNumber,
@@ -107,9 +117,15 @@ pub enum Event {
         answer: Arc<Answer>,
         /// What the attempt is charged with in all.
         charged: Usage,
-        /// What the schema check found against the result.
+        /// What the contract's checks (schema, rules) found against the result.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         findings: Vec<String>,
+        /// What the agent's own output schema found against it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        output_findings: Vec<String>,
+        /// What the answer said of its inputs, where there is something to say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        inputs: Option<InputsCheck>,
     },
     AttemptEnded {
         turn: TurnNumber,
@@ -153,6 +169,9 @@ pub enum Event {
         end: StepEnd,
         #[serde(default, skip_serializing_if = "String::is_empty")]
         reason: String,
+        /// Whether it failed and the plan goes on without it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        optional: bool,
     },
     PlanEnded {
         number: u32,
@@ -167,6 +186,12 @@ pub enum Event {
         turn: TurnNumber,
         passed: bool,
         findings: Vec<String>,
+        /// What judged.
+        #[serde(default)]
+        check: GateCheck,
+        /// The turn in which the validator judged.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        validate_turn: Option<TurnNumber>,
     },
     GuardsTripped {
         trips: Vec<Trip>,
@@ -256,6 +281,35 @@ pub enum TurnKind {
     Work,
     /// The owner decides.
     Decide,
+    /// A validator judges a result.
+    Validate,
+}
+
+/// What judged a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum GateCheck {
+    /// The contract's own: confidence, schema, rules.
+    #[default]
+    Rules,
+    /// The output schema of the agent that answered.
+    OutputSchema,
+    /// The validator.
+    Validator,
+}
+
+/// What an answer said of the inputs it had.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct InputsCheck {
+    /// Dependencies it did not name, though it named others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<String>,
+    /// Names that are no lineage entry.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<String>,
+    /// It had dependencies and named nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub not_said: bool,
 }
 
 /// Where a turn's input comes from: a reference, so that the journal holds every payload once.
@@ -305,6 +359,8 @@ pub enum AttemptEnd {
     Retryable,
     /// The server revoked it.
     Revoked,
+    /// Its worker went away before the work could be sent: nobody ever had it, so it costs nothing and is no try.
+    Undelivered,
 }
 
 /// How a step ended.
@@ -324,15 +380,6 @@ impl StepEnd {
     pub const fn satisfies(self) -> bool {
         matches!(self, Self::Success | Self::Partial)
     }
-}
-
-/// A guard that tripped, with its evidence.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trip {
-    /// The cause.
-    pub cause: Cause,
-    /// The evidence, with its figures.
-    pub evidence: String,
 }
 
 /// A question to a person.

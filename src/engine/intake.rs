@@ -3,6 +3,7 @@
 
 mod checks;
 mod child;
+mod gate;
 mod plan;
 
 use std::collections::BTreeMap;
@@ -13,10 +14,9 @@ pub use plan::plan;
 
 use crate::types::{
     contract::{
-        Budget, Contract, ContractDraft, DefaultAnswer, Escalation, Gate, Limits, LimitsDraft, OwnerFallback,
-        Retry, Start,
+        Budget, Contract, ContractDraft, Convergence, DefaultAnswer, Escalation, Limits, LimitsDraft,
+        OwnerFallback, Retry, Start,
     },
-    envelope::Confidence,
     ids::AgentName,
     limits::{Ceilings, fixed},
     plan::Plan,
@@ -44,11 +44,13 @@ pub fn complete(
     let budget = budget(draft, ceilings, &mut checks);
     let escalation = escalation(draft, ceilings, &mut checks);
     let limits = limits(draft, ceilings, &escalation, &mut checks);
-    let gate = gate(draft, &mut checks);
+    let gate = gate::terms(draft, &mut checks);
     let retry = retry(draft, &mut checks);
     let allowed_hand_offs = hand_offs(draft, &mut checks);
     texts(draft, &mut checks);
     termination(draft, &mut checks);
+    let convergence = convergence(draft, &mut checks);
+    gate::check(&gate, draft, &escalation, start.as_ref(), owner.as_ref(), &mut checks);
     if let (Some(Start::Plan(plan)), Some(budget)) = (&start, &budget) {
         plan_is_funded(plan, budget, &mut checks);
     }
@@ -62,6 +64,8 @@ pub fn complete(
             budget,
             limits,
             result_schema: draft.termination.as_ref().and_then(|t| t.result_schema.clone()),
+            convergence,
+            acceptance: draft.termination.as_ref().map(|t| t.acceptance.clone()).unwrap_or_default(),
             gate,
             escalation,
             retry,
@@ -115,8 +119,15 @@ fn start(draft: &ContractDraft, checks: &mut Checks<'_>) -> Option<Start> {
         (Some(agent), None) => checks.agent("first_agent", agent).map(Start::FirstAgent),
         (None, Some(draft)) => {
             let plan = checks.plan("plan", draft)?;
-            if plan.result_step.is_none() {
-                checks.fault("plan.result_step", "is missing: name the step whose result is the task's");
+            match plan.result_step.and_then(|index| plan.steps.get(index)) {
+                None => {
+                    checks.fault("plan.result_step", "is missing: name the step whose result is the task's");
+                }
+                Some(step) if step.optional => checks.fault(
+                    "plan.result_step",
+                    format!("names {}, which is optional: the plan has no result without it", step.id),
+                ),
+                Some(_) => {}
             }
             Some(Start::Plan(plan))
         }
@@ -343,41 +354,37 @@ fn termination(draft: &ContractDraft, checks: &mut Checks<'_>) {
         );
         return;
     };
-    if termination.has_acceptance {
-        checks.fault("termination.acceptance", "is not available yet: use result_schema");
-    }
-    if termination.has_convergence {
-        checks.fault("termination.convergence", "is not available yet: use result_schema");
-    }
+    gate::rules(&termination.acceptance, checks);
     match &termination.result_schema {
         Some(schema) => {
             checks.payload("termination.result_schema", schema, fixed::MAX_SCHEMA_BYTES);
         }
-        None if !termination.has_acceptance && !termination.has_convergence => {
+        None if termination.acceptance.is_empty() && termination.convergence.is_none() => {
             checks.fault(
                 "termination.result_schema",
-                "is missing: write the JSON Schema that tells a finished result",
+                "is missing: write the JSON Schema that tells a finished result, acceptance rules or convergence",
             );
         }
         None => {}
     }
 }
 
-fn gate(draft: &ContractDraft, checks: &mut Checks<'_>) -> Gate {
-    let min_confidence = Confidence::new(draft.gate.min_confidence).unwrap_or_else(|| {
-        checks.fault("gate.min_confidence", format!("is {}: write 0 to 1", draft.gate.min_confidence));
-        Confidence::default()
-    });
-    if !draft.gate.validator.is_empty() {
-        checks.fault("gate.validator", "is not available yet: leave it out");
+fn convergence(draft: &ContractDraft, checks: &mut Checks<'_>) -> Option<Convergence> {
+    let draft = draft.termination.as_ref()?.convergence?;
+    let min_gain = if draft.min_gain == 0.0 { fixed::DEFAULT_MIN_GAIN } else { draft.min_gain };
+    if !(min_gain > 0.0 && min_gain <= 1.0) {
+        checks.fault(
+            "termination.convergence.min_gain",
+            format!("is {min_gain}: write a number greater than 0, 1 at most"),
+        );
     }
-    let max_revisions = checks.count(
-        "gate.max_revisions",
-        draft.gate.max_revisions,
-        fixed::DEFAULT_REVISIONS,
-        (0, fixed::MAX_REVISIONS),
+    let patience = checks.count(
+        "termination.convergence.patience",
+        Some(draft.patience).filter(|&patience| patience != 0),
+        fixed::DEFAULT_PATIENCE,
+        (1, fixed::MAX_PATIENCE),
     );
-    Gate { min_confidence, max_revisions }
+    Some(Convergence { min_gain, patience })
 }
 
 fn escalation(draft: &ContractDraft, ceilings: &Ceilings, checks: &mut Checks<'_>) -> Escalation {

@@ -44,8 +44,10 @@ pub enum Pot {
     Main,
     /// The hold of the plan with this number.
     Plan(u32),
-    /// The finalization reserve.
+    /// The finalization reserve: the owner's decision.
     Finalization,
+    /// The finalization reserve: the validator's half.
+    Validation,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +95,8 @@ pub struct Ledger {
     plan: Option<u32>,
     final_spent: u64,
     final_reserved: u64,
+    /// The part of `final_spent + final_reserved` that is validate turns'.
+    judging: u64,
     overrun: u64,
     unheard: u64,
     usage: Usage,
@@ -114,6 +118,7 @@ impl Ledger {
             plan: None,
             final_spent: 0,
             final_reserved: 0,
+            judging: 0,
             overrun: 0,
             unheard: 0,
             usage: Usage::default(),
@@ -132,7 +137,10 @@ impl Ledger {
                 self.plan_free -= allowance;
                 self.main_reserved += allowance;
             }
-            Pot::Finalization => self.final_reserved += allowance,
+            Pot::Finalization | Pot::Validation => self.final_reserved += allowance,
+        }
+        if pot == Pot::Validation {
+            self.judging += allowance;
         }
         self.agent(agent).reserved += allowance;
         let account = Account {
@@ -155,7 +163,10 @@ impl Ledger {
         let (agent, pot) = (account.agent.clone(), account.pot);
         match pot {
             Pot::Main | Pot::Plan(_) => self.main_reserved += added,
-            Pot::Finalization => self.final_reserved += added,
+            Pot::Finalization | Pot::Validation => self.final_reserved += added,
+        }
+        if pot == Pot::Validation {
+            self.judging += added;
         }
         self.agent(&agent).reserved += added;
         self.assert_sound();
@@ -176,7 +187,7 @@ impl Ledger {
                 self.main_reserved -= covered;
                 self.main_spent += covered;
             }
-            Pot::Finalization => {
+            Pot::Finalization | Pot::Validation => {
                 self.final_reserved -= covered;
                 self.final_spent += covered;
             }
@@ -247,6 +258,10 @@ impl Ledger {
                 }
             }
             Pot::Finalization => self.final_reserved -= rest,
+            Pot::Validation => {
+                self.final_reserved -= rest;
+                self.judging -= rest;
+            }
         }
         self.agent(&agent).reserved -= rest;
     }
@@ -297,6 +312,17 @@ impl Ledger {
         self.budget.finalization_reserve - self.final_spent - self.final_reserved
     }
 
+    /// Tokens of the reserve that a validator may be given: its half, less what validators have of it.
+    pub const fn validation_free(&self) -> u64 {
+        (self.budget.finalization_reserve / 2).saturating_sub(self.judging)
+    }
+
+    /// Tokens of the reserve that the owner's decision may be given while a validator's half is kept apart.
+    pub const fn decision_free(&self) -> u64 {
+        let own = self.budget.finalization_reserve - self.budget.finalization_reserve / 2;
+        own.saturating_sub(self.final_spent + self.final_reserved - self.judging)
+    }
+
     /// Tokens the agent may still be given under its own cap; the greatest number where it has none.
     pub fn agent_free(&self, agent: &AgentName) -> u64 {
         let Some(cap) = self.budget.max_tokens_by_agent.get(agent) else { return u64::MAX };
@@ -312,6 +338,11 @@ impl Ledger {
     /// Tokens an attempt has reported or been charged.
     pub fn spent_by(&self, key: AttemptKey) -> u64 {
         self.attempts.get(&key).map_or(0, |a| a.usage.tokens())
+    }
+
+    /// Tokens an attempt has used or stays charged with.
+    pub fn drawn_by(&self, key: AttemptKey) -> u64 {
+        self.attempts.get(&key).map_or(0, |a| a.usage.tokens() + a.outstanding())
     }
 
     /// The pot an attempt draws on.
@@ -345,7 +376,7 @@ impl Ledger {
     pub fn vanished(&self, agent: Option<&AgentName>) -> u64 {
         let counts = |account: &&Account| {
             account.standing == Standing::Unheard
-                && account.pot != Pot::Finalization
+                && !matches!(account.pot, Pot::Finalization | Pot::Validation)
                 && agent.is_none_or(|agent| account.agent == *agent)
         };
         let attempts: u64 = self.attempts.values().filter(counts).map(Account::outstanding).sum();
@@ -402,6 +433,11 @@ impl Ledger {
         assert_eq!(sum(&unheard), self.unheard - self.children.unheard());
         let reserved: u64 = self.agents.values().map(|a| a.reserved).sum();
         assert_eq!(reserved, own);
+        let judging = |a: &Account| match a.pot {
+            Pot::Validation => a.outstanding() + a.usage.tokens().min(a.allowance),
+            Pot::Main | Pot::Plan(_) | Pot::Finalization => 0,
+        };
+        assert_eq!(sum(&judging), self.judging, "what validators have of the reserve");
         self.assert_sound();
     }
 }

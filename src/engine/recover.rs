@@ -6,7 +6,6 @@ use super::{
     family::Child,
     task::{Outstanding, Task},
 };
-use crate::types::{ids::Lease, payload::Payload};
 
 impl Task {
     /// What is outstanding: turns to offer, leases that get one lease period from now, and what is owed to parent and children.
@@ -23,7 +22,7 @@ impl Task {
                     worker: live.worker.clone(),
                     agent: turn.agent.clone(),
                     attempt: live.lease.attempt,
-                    schema: self.schema_for(&live.lease).cloned(),
+                    checks: self.checks_for(&live.lease)?,
                 })
             })
             .collect();
@@ -43,14 +42,5 @@ impl Task {
         };
         let tell = (self.parent.is_some() && self.outcome.is_some()).then_some(Effect::TellParent);
         self.children.all.iter().filter_map(of).chain(tell).collect()
-    }
-
-    /// The schema that the answer under a live lease must be checked against; `None`: no check is due.
-    pub fn schema_for(&self, lease: &Lease) -> Option<&Payload> {
-        let turn = self.turn(lease.turn)?;
-        if turn.live()?.lease != *lease || !self.needs_schema_check(turn) {
-            return None;
-        }
-        self.contract.result_schema.as_ref()
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     task::Task,
     turn::Turn,
-    view::{EscalationView, SummaryView, TaskView, TurnView, short},
+    view::{BestView, EscalationView, SummaryView, TaskView, TurnView, short},
 };
 
 impl Task {
@@ -41,6 +41,13 @@ impl Task {
             deadline: self.deadline_at(self.updated_at),
             parent: self.parent.clone(),
             children: self.children_views(),
+            tripped: self.tripped.clone(),
+            best: self.best.as_ref().map(|best| BestView {
+                turn: best.turn,
+                score: best.score,
+                confidence: best.confidence,
+                findings: best.findings.clone(),
+            }),
         }
     }
 
@@ -61,6 +68,8 @@ impl Task {
             ended_at: turn.ended_at,
             answer: turn.answer().cloned(),
             notes: turn.notes.clone(),
+            judges: turn.judges,
+            inputs: turn.inputs().cloned(),
         }
     }
 

@@ -5,13 +5,14 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     command::{Command, Effect, Env, LiveLease, Rejection, Reply},
+    convergence::Rounds,
     decide,
     event::{Escalated, EscalationEnd, Event, Outcome, Record, TraceContext, Trip, TurnKind},
     family::{Birth, Children, Parent},
     ledger::Ledger,
     plan_run::PlanRun,
     turn::Turn,
-    view::{Counters, EscalationView},
+    view::{Counters, EscalationView, Tripped},
 };
 use crate::types::{
     contract::Contract,
@@ -39,6 +40,8 @@ pub struct Task {
     pub(super) counters: Counters,
     /// Every turn; turn n stands at n - 1.
     pub(super) turns: Vec<Turn>,
+    /// Validate turns opened. Each judges another work turn, so they are never more than those.
+    pub(super) validates: u32,
     /// Turns that wait or are leased.
     pub(super) open: BTreeSet<TurnNumber>,
     /// The work turns that have ended, in the order of their ends: the lineage.
@@ -50,6 +53,10 @@ pub struct Task {
     pub(super) replan_next: bool,
     /// What the owner was last asked about.
     pub(super) trips: Vec<Trip>,
+    /// Every trip of its life, in order.
+    pub(super) tripped: Vec<Tripped>,
+    /// The drafts of its rounds.
+    pub(super) rounds: Rounds,
     pub(super) questions: Vec<Question>,
     pub(super) open_questions: BTreeSet<u32>,
     pub(super) best: Option<Best>,
@@ -69,10 +76,13 @@ pub(super) struct Question {
     pub(super) end: Option<(EscalationEnd, String, String, Timestamp)>,
 }
 
-/// The best result so far: the highest by rank, then confidence, then the newest.
+/// The best result so far: the highest by the gate's rank, then by score, then the newest.
 #[derive(Debug, Clone)]
 pub(super) struct Best {
+    /// The turn it came with.
+    pub(super) turn: TurnNumber,
     pub(super) rank: u8,
+    pub(super) score: Confidence,
     pub(super) confidence: Confidence,
     pub(super) result: Payload,
     pub(super) findings: Vec<String>,
@@ -176,12 +186,15 @@ impl Task {
             ledger: Ledger::new(&contract.budget),
             counters: Counters::default(),
             turns: Vec::new(),
+            validates: 0,
             open: BTreeSet::new(),
             history: Vec::new(),
             plan: None,
             plans: 0,
             replan_next: false,
             trips: Vec::new(),
+            tripped: Vec::new(),
+            rounds: Rounds::default(),
             questions: Vec::new(),
             open_questions: BTreeSet::new(),
             best: None,
@@ -251,6 +264,12 @@ impl Task {
         (turn.kind == TurnKind::Decide).then_some(turn)
     }
 
+    /// The validate turn that is open, if one is. It is always the only open turn.
+    pub(super) fn open_validate(&self) -> Option<&Turn> {
+        let turn = self.turn(*self.open.first()?)?;
+        (turn.kind == TurnKind::Validate).then_some(turn)
+    }
+
     /// The wall-clock deadline as it stands at `now`: pauses move it.
     pub(super) fn deadline_at(&self, now: Timestamp) -> Timestamp {
         let pause = self.paused_since.map_or(Span::ZERO, |since| now.since(since));
@@ -260,6 +279,11 @@ impl Task {
     /// When work must stop so that the owner has its reserve of time.
     pub(super) fn work_deadline_at(&self, now: Timestamp) -> Timestamp {
         self.deadline_at(now).minus(self.contract.limits.finalization_reserve)
+    }
+
+    /// When a validator must have judged: half of the reserve of time is its own, so that work that came in time is judged.
+    pub(super) fn validate_deadline_at(&self, now: Timestamp) -> Timestamp {
+        self.deadline_at(now).minus(self.contract.limits.finalization_reserve.part(2))
     }
 
     /// When the task ends whatever it waits for.

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::{
-    event::{StepRef, TurnKind},
+    event::{InputsCheck, StepRef, TurnKind},
     view::TurnState,
 };
 use crate::types::{
-    envelope::{Answer, Directive, Envelope, Status},
+    envelope::{Answer, Directive, Envelope, Status, WorkStep},
     ids::{AgentName, AttemptNumber, Lease, StepId, TurnNumber, WorkerId},
     payload::Payload,
     time::Timestamp,
@@ -21,9 +21,13 @@ pub(super) struct Turn {
     pub(super) kind: TurnKind,
     pub(super) step: Option<StepRef>,
     pub(super) step_id: Option<StepId>,
+    /// Whether another agent passed control to this one.
+    pub(super) by_hand_off: bool,
     pub(super) input: Option<Payload>,
     pub(super) corrections: u32,
     pub(super) notes: Vec<String>,
+    /// The turn that a validate turn judges.
+    pub(super) judges: Option<TurnNumber>,
     pub(super) opened_at: Timestamp,
     pub(super) started_at: Option<Timestamp>,
     pub(super) ended_at: Option<Timestamp>,
@@ -39,8 +43,15 @@ pub(super) enum Stage {
     Ready { since: Timestamp, not_before: Timestamp },
     /// Its last attempt is live.
     Leased,
-    /// Answered, with what the schema check found.
-    Answered { answer: Arc<Answer>, findings: Vec<String> },
+    /// Answered, with what was found against it.
+    Answered {
+        answer: Arc<Answer>,
+        /// By the contract's checks.
+        findings: Vec<String>,
+        /// By the output schema of the agent itself.
+        output_findings: Vec<String>,
+        inputs: Option<InputsCheck>,
+    },
     /// Ended without an answer.
     Closed { reason: String },
 }
@@ -54,6 +65,18 @@ pub(super) struct Attempt {
     pub(super) ended: String,
     /// Whether it ended by an answer of its own that was marked retryable.
     pub(super) retryable: bool,
+    /// Whether no worker ever had it: then it is no try.
+    pub(super) undelivered: bool,
+    /// What it has reported.
+    pub(super) said: Said,
+}
+
+/// How much an attempt has said on its way: bounded, because all of it is journalled.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Said {
+    pub(super) reports: u32,
+    pub(super) bytes: u64,
+    pub(super) budget_requests: u32,
 }
 
 impl Attempt {
@@ -63,7 +86,7 @@ impl Attempt {
             Answer::Envelope(envelope) => {
                 self.retryable && envelope.retryable && envelope.reason == self.ended
             }
-            Answer::Decision { .. } => false,
+            Answer::Decision { .. } | Answer::Verdict(_) => false,
         }
     }
 }
@@ -86,6 +109,11 @@ impl Turn {
         u32::try_from(self.attempts.len()).unwrap_or(u32::MAX - 1) + 1
     }
 
+    /// How often a worker has really had it.
+    pub(super) fn tries(&self) -> usize {
+        self.attempts.iter().filter(|attempt| !attempt.undelivered).count()
+    }
+
     /// The key of the last attempt in the ledger.
     pub(super) fn last_key(&self) -> (TurnNumber, AttemptNumber) {
         (self.number, self.next_attempt() - 1)
@@ -101,7 +129,7 @@ impl Turn {
     pub(super) fn envelope(&self) -> Option<&Envelope> {
         match self.answer()?.as_ref() {
             Answer::Envelope(envelope) => Some(envelope),
-            Answer::Decision { .. } => None,
+            Answer::Decision { .. } | Answer::Verdict(_) => None,
         }
     }
 
@@ -113,6 +141,22 @@ impl Turn {
         match &self.stage {
             Stage::Answered { findings, .. } => findings,
             Stage::Ready { .. } | Stage::Leased | Stage::Closed { .. } => &[],
+        }
+    }
+
+    /// What the agent's own output schema found against the result.
+    pub(super) fn output_findings(&self) -> &[String] {
+        match &self.stage {
+            Stage::Answered { output_findings, .. } => output_findings,
+            Stage::Ready { .. } | Stage::Leased | Stage::Closed { .. } => &[],
+        }
+    }
+
+    /// What the answer said of its inputs.
+    pub(super) const fn inputs(&self) -> Option<&InputsCheck> {
+        match &self.stage {
+            Stage::Answered { inputs, .. } => inputs.as_ref(),
+            Stage::Ready { .. } | Stage::Leased | Stage::Closed { .. } => None,
         }
     }
 
@@ -135,6 +179,13 @@ impl Turn {
     }
 }
 
+/// What a progress report adds to the journal, in bytes of content.
+pub(super) fn progress_bytes(steps: &[WorkStep], partial: Option<&Payload>) -> u64 {
+    let steps: usize = steps.iter().map(|step| step.tool.len() + step.content.len()).sum();
+    let partial = partial.map_or(0, |partial| partial.as_str().len());
+    u64::try_from(steps + partial).unwrap_or(u64::MAX)
+}
+
 /// The envelope that stands for work that has none.
 pub(super) fn failed_envelope(reason: String) -> Envelope {
     Envelope {
@@ -146,5 +197,6 @@ pub(super) fn failed_envelope(reason: String) -> Envelope {
         inputs_used: Vec::new(),
         retryable: false,
         directive: None,
+        score: None,
     }
 }

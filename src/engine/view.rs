@@ -3,13 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    event::{Escalated, EscalationEnd, Outcome, TraceContext, TurnKind},
+    event::{Escalated, EscalationEnd, InputsCheck, Outcome, TraceContext, Trip, TurnKind},
     family::Parent,
     ledger::LedgerView,
 };
 use crate::types::{
     contract::{Contract, DefaultAnswer},
-    envelope::Answer,
+    envelope::{Answer, Confidence},
     ids::{AgentName, AttemptNumber, StepId, TaskId, TurnNumber, WorkerId},
     outcome::{Cause, EndedBy, TaskState},
     payload::Payload,
@@ -40,6 +40,32 @@ pub struct Counters {
     /// A summary from before there were children has none.
     #[serde(default)]
     pub children: u32,
+    #[serde(default)]
+    pub steps: u32,
+}
+
+/// Trips that were answered together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tripped {
+    /// When.
+    pub at: Timestamp,
+    /// The event's number.
+    pub seq: u64,
+    /// Every trip, in the order of causes.
+    pub trips: Vec<Trip>,
+}
+
+/// The best result so far, as the server keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BestView {
+    /// The turn it came with.
+    pub turn: TurnNumber,
+    /// Its score, 0 to 1.
+    pub score: Confidence,
+    /// How sure its agent was.
+    pub confidence: Confidence,
+    /// What stands against it.
+    pub findings: Vec<String>,
 }
 
 /// A task in a line. Its JSON is `SummaryRow.view`.
@@ -95,6 +121,9 @@ pub struct TurnView {
     pub ended_at: Option<Timestamp>,
     pub answer: Option<Arc<Answer>>,
     pub notes: Vec<String>,
+    /// The turn that a validate turn judges.
+    pub judges: Option<TurnNumber>,
+    pub inputs: Option<InputsCheck>,
 }
 
 /// A task in full.
@@ -110,6 +139,8 @@ pub struct TaskView {
     pub deadline: Timestamp,
     pub parent: Option<Parent>,
     pub children: Vec<ChildView>,
+    pub tripped: Vec<Tripped>,
+    pub best: Option<BestView>,
 }
 
 /// A child, as its parent's account has it.

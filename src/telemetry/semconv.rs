@@ -93,6 +93,8 @@ pub const OUTCOME_REASON: &str = "bailiwick.outcome.reason";
 pub const HOPS: &str = "bailiwick.hops";
 /// Work turns of the task.
 pub const TURNS: &str = "bailiwick.turns";
+/// Validate turns of the task; absent where there were none.
+pub const VALIDATES: &str = "bailiwick.validates";
 /// Decide turns of the task.
 pub const DECIDES: &str = "bailiwick.decides";
 /// Attempts of the task, or of the turn.
@@ -117,12 +119,14 @@ pub const COST_NANO_USD: &str = "bailiwick.cost_nano_usd";
 
 /// The turn's number.
 pub const TURN_NUMBER: &str = "bailiwick.turn.number";
-/// The turn's kind: WORK or DECIDE.
+/// The turn's kind: WORK, DECIDE or VALIDATE.
 pub const TURN_KIND: &str = "bailiwick.turn.kind";
 /// Whether the turn revises a result that the gate refused.
 pub const TURN_REVISION: &str = "bailiwick.turn.revision";
 /// Whether the owner gave the task to this agent, counted as a re-plan.
 pub const TURN_REPLAN: &str = "bailiwick.turn.replan";
+/// Whether it is the turn of a step's fallback agent; absent: no.
+pub const TURN_FALLBACK: &str = "bailiwick.turn.fallback";
 /// Corrections in a row that led to the turn.
 pub const TURN_CORRECTIONS: &str = "bailiwick.turn.corrections";
 /// Why the turn was closed without an answer.
@@ -172,17 +176,45 @@ pub const PLAN_SUCCEEDED: &str = "bailiwick.plan.succeeded";
 pub const STEP_ID: &str = "bailiwick.step.id";
 /// How the step ended.
 pub const STEP_END: &str = "bailiwick.step.end";
+/// Whether the step failed and the plan went on without it; absent: no.
+pub const STEP_OPTIONAL: &str = "bailiwick.step.optional";
 
 /// Whether the gate let the result pass.
 pub const GATE_PASSED: &str = "bailiwick.gate.passed";
 /// What stands against a result.
 pub const FINDINGS: &str = "bailiwick.findings";
+/// A validator's verdict: AGREE, DISAGREE.
+pub const VERDICT: &str = "bailiwick.verdict";
+/// How sure the validator was, 0 to 1.
+pub const VERDICT_CONFIDENCE: &str = "bailiwick.verdict.confidence";
+/// The turn that a validate turn judges.
+pub const TURN_JUDGES: &str = "bailiwick.turn.judges";
+/// What judged: RULES, OUTPUT_SCHEMA, VALIDATOR.
+pub const GATE_CHECK: &str = "bailiwick.gate.check";
+/// Dependencies that the answer left out of the inputs it named.
+pub const INPUTS_IGNORED: &str = "bailiwick.inputs.ignored";
+/// Inputs the answer named that do not exist.
+pub const INPUTS_UNKNOWN: &str = "bailiwick.inputs.unknown";
+/// Whether the answer had inputs and did not say which it used.
+pub const INPUTS_NOT_SAID: &str = "bailiwick.inputs.not_said";
 /// What the owner decided: replan, complete_partial, escalate, abort.
 pub const DECISION: &str = "bailiwick.decision";
 /// What tripped.
 pub const TRIP_CAUSES: &str = "bailiwick.trip.causes";
 /// The evidence for what tripped, with the figures.
 pub const TRIP_EVIDENCE: &str = "bailiwick.trip.evidence";
+/// What a trip stops: TASK, STEP, DECISION.
+pub const TRIP_SCOPE: &str = "bailiwick.trip.scope";
+/// The turns that are the evidence.
+pub const TRIP_TURNS: &str = "bailiwick.trip.turns";
+/// Which comparison of content found it.
+pub const TRIP_PATTERN: &str = "bailiwick.trip.pattern";
+/// How many times what repeated was seen.
+pub const TRIP_TIMES: &str = "bailiwick.trip.times";
+/// Entries in one round of the cycle.
+pub const TRIP_CYCLE: &str = "bailiwick.trip.cycle_length";
+/// How alike the least alike two are, 0 to 1.
+pub const TRIP_SIMILARITY: &str = "bailiwick.trip.similarity";
 
 /// The question's number.
 pub const ESCALATION_NUMBER: &str = "bailiwick.escalation.number";

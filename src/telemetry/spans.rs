@@ -8,6 +8,7 @@ mod child;
 mod plan;
 mod question;
 mod root;
+mod trip;
 mod turn;
 
 use std::collections::BTreeMap;
@@ -23,7 +24,7 @@ use super::{
 };
 use crate::{
     engine::{
-        event::{Event, Record, TraceContext, Trip},
+        event::{Event, Record, TraceContext, Trip, TripScope},
         family::Parent,
     },
     types::{
@@ -178,15 +179,16 @@ impl Projector {
                     .number(semconv::BUDGET_LEFT, *left);
                 self.answer_budget(*turn, *attempt, *allowance, at, attributes);
             }
-            Event::TurnAnswered { turn, attempt, answer, charged, .. } => {
+            Event::TurnAnswered { turn, attempt, answer, charged, inputs, .. } => {
                 self.answer_turn(*turn, *attempt, answer, *charged, at);
+                self.note_inputs(*turn, inputs.as_ref());
             }
             Event::AttemptEnded { .. } => self.end_attempt(&record.event, at),
             Event::TurnClosed { turn, cause, reason } => self.close_turn(*turn, *cause, reason, at),
             Event::PlanStarted { .. } => self.start_plan(&record.event, at),
-            Event::StepEnded { plan, id, end, reason, .. } => self.end_step(*plan, id, *end, reason, at),
+            Event::StepEnded { .. } => self.end_step(&record.event, at),
             Event::PlanEnded { number, succeeded, .. } => self.end_plan(*number, *succeeded, at),
-            Event::GateJudged { turn, passed, findings } => self.judge(*turn, *passed, findings, at),
+            Event::GateJudged { .. } => self.judge(&record.event, at),
             Event::Escalated(asked) => self.ask(asked, at),
             Event::EscalationEnded { number, end, by, note } => {
                 self.end_question(*number, *end, by, note, at)
@@ -219,12 +221,11 @@ impl Projector {
             }
             Event::GuardsTripped { trips } => {
                 for trip in trips {
-                    let attributes = Attributes::new()
-                        .word(semconv::TRIP_CAUSES, trip.cause)
-                        .text(semconv::TRIP_EVIDENCE, &trip.evidence);
-                    self.push_event(None, semconv::TRIP, at, attributes);
+                    self.push_event(None, semconv::TRIP, at, trip::attributes(trip));
                 }
-                self.trips.clone_from(trips);
+                if trips.iter().any(|trip| trip.scope == TripScope::Task) {
+                    self.trips.clone_from(trips);
+                }
             }
             _ => {}
         }

@@ -29,6 +29,12 @@ pub struct Contract {
     pub limits: Limits,
     /// JSON Schema a result must fit.
     pub result_schema: Option<Payload>,
+    /// When further rounds stop paying; `None`: only `max_rounds` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub convergence: Option<Convergence>,
+    /// Rules (CEL) a result must keep.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acceptance: Vec<String>,
     /// The gate.
     pub gate: Gate,
     /// When and how a person is asked.
@@ -98,6 +104,15 @@ pub struct Limits {
     pub max_depth: u32,
 }
 
+/// When further rounds stop paying.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Convergence {
+    /// The least gain of the score, 0 to 1, that counts as progress.
+    pub min_gain: f64,
+    /// Rounds without that gain before it ends.
+    pub patience: u32,
+}
+
 /// What stands between an answer and SUCCEEDED.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Gate {
@@ -105,6 +120,12 @@ pub struct Gate {
     pub min_confidence: Confidence,
     /// Revision turns before a person is asked.
     pub max_revisions: u32,
+    /// The agent that must agree, if one must.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validator: Option<AgentName>,
+    /// The share of results that a person looks at although they passed everything: 0 to 1.
+    #[serde(default)]
+    pub spot_check_rate: f64,
 }
 
 /// When and how a person is asked.
@@ -202,12 +223,19 @@ pub struct LimitsDraft {
     pub max_depth: Option<i32>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 #[allow(missing_docs)]
 pub struct TerminationDraft {
     pub result_schema: Option<Payload>,
-    pub has_acceptance: bool,
-    pub has_convergence: bool,
+    pub acceptance: Vec<String>,
+    pub convergence: Option<ConvergenceDraft>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[allow(missing_docs)]
+pub struct ConvergenceDraft {
+    pub min_gain: f64,
+    pub patience: i32,
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -216,6 +244,7 @@ pub struct GateDraft {
     pub min_confidence: f64,
     pub validator: String,
     pub max_revisions: Option<i32>,
+    pub spot_check_rate: f64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

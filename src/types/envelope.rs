@@ -59,6 +59,9 @@ pub struct Envelope {
     /// What the agent wants next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directive: Option<Directive>,
+    /// How good the result is, in the agent's own measure; absent: as good as it is sure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<Confidence>,
 }
 
 /// What the answering agent wants next.
@@ -107,6 +110,32 @@ pub enum Decision {
     Abort(String),
 }
 
+/// What a validator says of a candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Judgement {
+    /// It may become the outcome.
+    Agree,
+    /// It may not.
+    Disagree,
+}
+
+/// The answer to a validate turn.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The verdict.
+    pub verdict: Judgement,
+    /// How sure the validator is; `None`: not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<Confidence>,
+    /// What stands against the candidate. Not empty where it disagrees.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+    /// What the attempt used in all; `None`: not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+}
+
 /// An answer as a worker sends it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -120,6 +149,15 @@ pub enum Answer {
         /// What the attempt used in all; `None`: not said.
         usage: Option<Usage>,
     },
+    /// To a validate turn.
+    Verdict(Verdict),
+}
+
+impl Envelope {
+    /// How good the result is: its score, or, where none was said, the confidence.
+    pub fn score(&self) -> Confidence {
+        self.score.or(self.confidence).unwrap_or_default()
+    }
 }
 
 impl Answer {
@@ -128,6 +166,7 @@ impl Answer {
         match self {
             Self::Envelope(envelope) => envelope.usage,
             Self::Decision { usage, .. } => *usage,
+            Self::Verdict(verdict) => verdict.usage,
         }
     }
 
@@ -136,7 +175,7 @@ impl Answer {
         match self {
             Self::Envelope(envelope) => envelope.result.as_ref(),
             Self::Decision { decision: Decision::CompletePartial { result, .. }, .. } => result.as_ref(),
-            Self::Decision { .. } => None,
+            Self::Decision { .. } | Self::Verdict(_) => None,
         }
     }
 }

@@ -105,7 +105,8 @@ impl Cause {
     pub const fn is_decidable(self) -> bool {
         matches!(
             self,
-            Self::Budget
+            Self::Converged
+                | Self::Budget
                 | Self::Hops
                 | Self::Turns
                 | Self::Replans
@@ -116,6 +117,9 @@ impl Cause {
                 | Self::Role
                 | Self::AgentFailed
                 | Self::PlanFailed
+                // Of a validator: the work is there, and somebody must judge it. Work without a worker is a dead letter.
+                | Self::NoWorker
+                | Self::AttemptsExhausted
         )
     }
 }

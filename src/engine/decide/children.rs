@@ -33,7 +33,7 @@ impl Txn<'_> {
         fingerprint: u128,
     ) -> Result<Reply, Rejection> {
         let turn = self.live_turn(lease)?;
-        if turn.kind == TurnKind::Decide {
+        if turn.kind != TurnKind::Work {
             return Err(Rejection::ChildNotAllowed);
         }
         if let Some(known) = self.task.children.all.iter().find(|known| known.id == child) {

@@ -2,8 +2,11 @@
 //! cannot be funded.
 
 use crate::{
-    engine::{task::Task, turn::Turn},
-    types::{ids::AgentName, plan::Plan},
+    engine::{plan_run::PlanRun, task::Task, turn::Turn},
+    types::{
+        ids::{AgentName, TurnNumber},
+        plan::Plan,
+    },
 };
 
 /// What an attempt is funded with.
@@ -11,6 +14,8 @@ pub(super) struct Funding {
     pub(super) allowance: u64,
     /// What the running plan's hold must be raised by first.
     pub(super) raise_hold: u64,
+    /// Whether it is the validator's half of the finalization reserve.
+    pub(super) from_reserve: bool,
 }
 
 impl Task {
@@ -45,39 +50,73 @@ impl Task {
         use crate::engine::event::TurnKind;
         match (turn.kind, turn.step) {
             (TurnKind::Decide, _) => self.decide_allowance(),
+            (TurnKind::Validate, _) => return self.validate_funding(&turn.agent),
             (TurnKind::Work, None) => self.main_allowance(&turn.agent),
             (TurnKind::Work, Some(step)) => return self.step_funding(turn, step.step),
         }
-        .map(|allowance| Funding { allowance, raise_hold: 0 })
+        .map(|allowance| Funding { allowance, raise_hold: 0, from_reserve: false })
     }
 
     /// The allowance of a decide turn: half of the reserve, the other half being a validate turn's.
     pub(super) fn decide_allowance(&self) -> Result<u64, String> {
         let half = self.contract.budget.finalization_reserve / 2;
-        let allowance = half.min(self.ledger.final_free());
+        let allowance = half.min(self.decision_free());
         if allowance >= self.contract.budget.min_tokens_per_turn.min(half).max(1) {
             return Ok(allowance);
         }
         Err(format!("{allowance} tokens of the finalization reserve are left"))
     }
 
-    /// A first attempt gets what the plan holds for its step. A retry draws on what the hold has to spare and then on the
-    /// main grant, because a vanished attempt stays charged in full.
+    /// Tokens of the reserve that are left for decisions: without a validator all of it, else the owner's half.
+    pub(super) fn decision_free(&self) -> u64 {
+        match self.contract.gate.validator {
+            None => self.ledger.final_free(),
+            Some(_) => self.ledger.decision_free(),
+        }
+    }
+
+    /// A validate turn is paid from the main grant where that has room, else from its half of the reserve: work that spent
+    /// everything is judged all the same.
+    pub(super) fn validate_funding(&self, validator: &AgentName) -> Result<Funding, String> {
+        let short = match self.main_allowance(validator) {
+            Ok(allowance) => return Ok(Funding { allowance, raise_hold: 0, from_reserve: false }),
+            Err(short) => short,
+        };
+        let half = self.contract.budget.finalization_reserve / 2;
+        let allowance = self.ledger.validation_free().min(self.ledger.agent_free(validator));
+        if allowance >= self.contract.budget.min_tokens_per_turn.min(half).max(1) {
+            return Ok(Funding { allowance, raise_hold: 0, from_reserve: true });
+        }
+        Err(format!("{short}; {allowance} tokens of the validator's half of the reserve are left"))
+    }
+
+    /// A first attempt gets what the plan holds for its step. A retry, a correction or a fallback draws on what the hold has
+    /// to spare and then on the main grant, because a vanished attempt stays charged in full. A hand-off within the step
+    /// never raises the hold: else an agent could multiply its step's tokens by handing off.
     fn step_funding(&self, turn: &Turn, step: usize) -> Result<Funding, String> {
+        let inner = turn.by_hand_off && turn.attempts.is_empty();
+        self.step_draw(&turn.agent, step, !inner)
+    }
+
+    /// What a step's next attempt can be given, were it `agent`'s.
+    pub(super) fn step_draw(
+        &self,
+        agent: &AgentName,
+        step: usize,
+        may_raise: bool,
+    ) -> Result<Funding, String> {
         let budget = &self.contract.budget;
         let Some(plan) = self.running_plan() else { return Err("its plan has ended".to_owned()) };
-        let want = plan.plan.steps[step].max_tokens.unwrap_or(budget.max_tokens_per_turn);
-        let want = want.min(self.ledger.agent_free(&turn.agent));
-        let others = plan.committed(budget.max_tokens_per_turn) + self.planner_hold() + self.ready_hold(turn);
-        let spare = self.ledger.plan_free().saturating_sub(others);
-        let raise_hold = want.saturating_sub(spare).min(self.ledger.main_free());
+        let want = plan.tokens_of(step, budget.max_tokens_per_turn).min(self.ledger.agent_free(agent));
+        let spare = self.ledger.plan_free().saturating_sub(self.plan_promises(plan, Some(step)));
+        let raise_hold = if may_raise { want.saturating_sub(spare).min(self.ledger.main_free()) } else { 0 };
         let allowance = want.min(spare + raise_hold);
         if allowance >= budget.min_tokens_per_turn {
-            return Ok(Funding { allowance, raise_hold });
+            return Ok(Funding { allowance, raise_hold, from_reserve: false });
         }
         Err(format!(
-            "{allowance} tokens are left for another attempt, {} are the least",
-            budget.min_tokens_per_turn
+            "{allowance} tokens are left for {agent} in step {}, {} are the least",
+            plan.plan.steps[step].id, budget.min_tokens_per_turn
         ))
     }
 
@@ -89,18 +128,25 @@ impl Task {
         }
     }
 
-    /// What the plan holds for other steps that wait for their first attempt.
-    fn ready_hold(&self, turn: &Turn) -> u64 {
-        let Some(plan) = self.running_plan() else { return 0 };
+    /// What the running plan's hold is promised to, but for one step: steps that have not started, what those that wait for
+    /// a turn have not drawn, and the planner's next turn. The hold never falls below it.
+    pub(in crate::engine) fn plan_promises(&self, plan: &PlanRun, but: Option<usize>) -> u64 {
         let per_turn = self.contract.budget.max_tokens_per_turn;
-        plan.running()
+        let waiting: u64 = plan
+            .running()
             .into_iter()
             .filter(|&step| {
-                let other = plan.turn_of(step);
-                other != turn.number && self.turn(other).is_some_and(|t| t.attempts.is_empty())
+                Some(step) != but && self.turn(plan.turn_of(step)).is_none_or(|t| t.live().is_none())
             })
-            .map(|step| plan.plan.steps[step].max_tokens.unwrap_or(per_turn))
-            .sum()
+            .map(|step| plan.tokens_of(step, per_turn).saturating_sub(self.drawn_by(plan.turns_of(step))))
+            .sum();
+        plan.committed(per_turn) + self.planner_hold() + waiting
+    }
+
+    /// What the attempts of these turns have used or stay charged with.
+    fn drawn_by(&self, turns: &[TurnNumber]) -> u64 {
+        let turns = turns.iter().filter_map(|&number| self.turn(number));
+        turns.map(|t| (1..t.next_attempt()).map(|n| self.ledger.drawn_by((t.number, n))).sum::<u64>()).sum()
     }
 
     /// Whether a plan can be held whole: its steps and one planner turn. The sum, or every reason against it.

@@ -2,14 +2,14 @@
 
 use crate::{
     engine::{
-        event::{AttemptEnd, EscalationEnd, StepEnd, TurnKind},
+        event::{AttemptEnd, EscalationEnd, GateCheck, PatternKind, StepEnd, TripScope, TurnKind},
         readiness::Readiness,
         view::TurnState,
     },
     pb,
     types::{
         contract::{DefaultAnswer, OwnerFallback},
-        envelope::{Status, WorkStepKind},
+        envelope::{Judgement, Status, WorkStepKind},
         outcome::{Cause, EndedBy, TaskState},
         plan::OnStepFailure,
     },
@@ -82,11 +82,59 @@ pub(crate) const fn ended_by(by: EndedBy) -> pb::EndedBy {
     }
 }
 
+/// What a trip stops, for the wire.
+pub(crate) const fn trip_scope(scope: TripScope) -> pb::TripScope {
+    match scope {
+        TripScope::Task => pb::TripScope::Task,
+        TripScope::Step => pb::TripScope::Step,
+        TripScope::Decision => pb::TripScope::Decision,
+    }
+}
+
+/// Which comparison of content found something, for the wire.
+pub(crate) const fn trip_pattern(kind: PatternKind) -> pb::TripPattern {
+    match kind {
+        PatternKind::Exact => pb::TripPattern::Exact,
+        PatternKind::Similar => pb::TripPattern::Similar,
+        PatternKind::Cycle => pb::TripPattern::Cycle,
+        PatternKind::Finished => pb::TripPattern::Finished,
+        PatternKind::SameDraft => pb::TripPattern::SameDraft,
+        PatternKind::NoGain => pb::TripPattern::NoGain,
+    }
+}
+
 /// A turn's kind for the wire.
 pub(crate) const fn turn_kind(kind: TurnKind) -> pb::TurnKind {
     match kind {
         TurnKind::Work => pb::TurnKind::Work,
         TurnKind::Decide => pb::TurnKind::Decide,
+        TurnKind::Validate => pb::TurnKind::Validate,
+    }
+}
+
+/// What judged a result, for the wire.
+pub(crate) const fn gate_check(check: GateCheck) -> pb::GateCheck {
+    match check {
+        GateCheck::Rules => pb::GateCheck::Rules,
+        GateCheck::OutputSchema => pb::GateCheck::OutputSchema,
+        GateCheck::Validator => pb::GateCheck::Validator,
+    }
+}
+
+/// A verdict for the wire.
+pub(crate) const fn judgement(verdict: Judgement) -> pb::Judgement {
+    match verdict {
+        Judgement::Agree => pb::Judgement::Agree,
+        Judgement::Disagree => pb::Judgement::Disagree,
+    }
+}
+
+/// A verdict from an answer. UNSPECIFIED is none.
+pub(crate) fn judgement_in(number: i32) -> Option<Judgement> {
+    match pb::Judgement::try_from(number).ok()? {
+        pb::Judgement::Unspecified => None,
+        pb::Judgement::Agree => Some(Judgement::Agree),
+        pb::Judgement::Disagree => Some(Judgement::Disagree),
     }
 }
 
@@ -192,6 +240,7 @@ pub(crate) const fn attempt_end(end: AttemptEnd) -> pb::AttemptEnd {
     match end {
         AttemptEnd::LeaseExpired => pb::AttemptEnd::LeaseExpired,
         AttemptEnd::Released => pb::AttemptEnd::Released,
+        AttemptEnd::Undelivered => pb::AttemptEnd::Undelivered,
         AttemptEnd::Retryable => pb::AttemptEnd::Retryable,
         AttemptEnd::Revoked => pb::AttemptEnd::Revoked,
     }

@@ -2,11 +2,11 @@
 
 use crate::{
     engine::{
-        event::{Escalated, Outcome},
+        event::{Escalated, Outcome, Pattern, Trip},
         family::Parent,
         ledger::LedgerView,
         readiness::Point,
-        view::{ChildView, Counters, EscalationView, SummaryView, TaskView, TurnView},
+        view::{BestView, ChildView, Counters, EscalationView, SummaryView, TaskView, Tripped, TurnView},
     },
     pb,
     types::{
@@ -19,7 +19,10 @@ use crate::{
     },
 };
 
-use super::{answer::answer_out, contract::contract_out, enums, int32, int64, time::wire, value::value};
+use super::{
+    answer::answer_out, contract::contract_out, enums, int32, int64, time::wire, value::value,
+    verdict::inputs_out,
+};
 
 /// A task in a line.
 pub fn summary_out(view: &SummaryView) -> pb::TaskSummary {
@@ -64,7 +67,7 @@ fn ended_by_out(by: Option<EndedBy>) -> i32 {
 }
 
 fn counters_out(counters: Counters) -> pb::Counters {
-    let Counters { hops, turns, replans, rounds, attempts, decides, escalations, revisions, children } =
+    let Counters { hops, turns, replans, rounds, attempts, decides, escalations, revisions, children, steps } =
         counters;
     pb::Counters {
         hops: int32(hops),
@@ -76,6 +79,7 @@ fn counters_out(counters: Counters) -> pb::Counters {
         escalations: int32(escalations),
         revisions: int32(revisions),
         children: int32(children),
+        steps: int32(steps),
     }
 }
 
@@ -128,7 +132,19 @@ pub(crate) fn outcome_out(outcome: &Outcome) -> pb::Outcome {
 
 /// A task in full.
 pub fn task_out(view: &TaskView) -> pb::Task {
-    let TaskView { summary, contract, turns, outcome, best_result, trace, deadline, parent, children } = view;
+    let TaskView {
+        summary,
+        contract,
+        turns,
+        outcome,
+        best_result,
+        trace,
+        deadline,
+        parent,
+        children,
+        tripped,
+        best,
+    } = view;
     pb::Task {
         summary: Some(summary_out(summary)),
         contract: Some(contract_out(contract)),
@@ -140,6 +156,8 @@ pub fn task_out(view: &TaskView) -> pb::Task {
         deadline: Some(wire(*deadline)),
         parent: parent.as_ref().map(parent_out),
         children: children.iter().map(child_out).collect(),
+        trips: tripped.iter().map(together_out).collect(),
+        best: best.as_ref().map(best_out),
     }
 }
 
@@ -190,6 +208,42 @@ fn child_out(view: &ChildView) -> pb::Child {
     }
 }
 
+/// A guard that tripped, for the wire.
+pub(crate) fn trip_out(trip: &Trip) -> pb::Trip {
+    let Trip { cause, evidence, scope, turns, pattern } = trip;
+    let told = pb::Trip {
+        cause: enums::cause(*cause) as i32,
+        evidence: evidence.clone(),
+        scope: enums::trip_scope(*scope) as i32,
+        turns: turns.iter().map(|turn| int32(*turn)).collect(),
+        ..pb::Trip::default()
+    };
+    let Some(Pattern { kind, excerpt, times, cycle, similarity_permille }) = pattern else { return told };
+    pb::Trip {
+        pattern: enums::trip_pattern(*kind) as i32,
+        excerpt: excerpt.clone(),
+        times: int32(*times),
+        cycle_length: int32(*cycle),
+        similarity: f64::from(*similarity_permille) / 1_000.0,
+        ..told
+    }
+}
+
+fn together_out(tripped: &Tripped) -> pb::TripsTogether {
+    let Tripped { at, seq, trips } = tripped;
+    pb::TripsTogether { at: Some(wire(*at)), seq: int64(*seq), trips: trips.iter().map(trip_out).collect() }
+}
+
+fn best_out(best: &BestView) -> pb::BestResult {
+    let BestView { turn, score, confidence, findings } = best;
+    pb::BestResult {
+        turn: int32(*turn),
+        score: score.get(),
+        confidence: confidence.get(),
+        findings: findings.clone(),
+    }
+}
+
 fn turn_out(view: &TurnView) -> pb::Turn {
     let TurnView {
         turn,
@@ -206,8 +260,10 @@ fn turn_out(view: &TurnView) -> pb::Turn {
         ended_at,
         answer,
         notes,
+        judges,
+        inputs,
     } = view;
-    let (envelope, decision) = answer.as_deref().map(answer_out).unwrap_or_default();
+    let (envelope, decision, verdict) = answer.as_deref().map(answer_out).unwrap_or_default();
     pb::Turn {
         turn: int32(*turn),
         agent: agent.to_string(),
@@ -224,6 +280,9 @@ fn turn_out(view: &TurnView) -> pb::Turn {
         envelope,
         decision,
         notes: notes.clone(),
+        verdict,
+        judges: int32(judges.unwrap_or_default()),
+        inputs: inputs.as_ref().map(inputs_out),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
         time::duration,
         value::{structure, value},
     },
-    types::contract::{Budget, Contract, Escalation, Gate, Limits, Retry, Start},
+    types::contract::{Budget, Contract, Convergence, Escalation, Gate, Limits, Retry, Start},
 };
 
 /// A contract for the wire.
@@ -21,6 +21,8 @@ pub fn contract_out(contract: &Contract) -> pb::Contract {
         budget,
         limits,
         result_schema,
+        convergence,
+        acceptance,
         gate,
         escalation,
         retry,
@@ -42,8 +44,8 @@ pub fn contract_out(contract: &Contract) -> pb::Contract {
         limits: Some(limits_out(limits)),
         termination: Some(pb::Termination {
             result_schema: result_schema.as_ref().map(structure),
-            acceptance: Vec::new(),
-            convergence: None,
+            acceptance: acceptance.clone(),
+            convergence: convergence.map(convergence_out),
         }),
         gate: Some(gate_out(gate)),
         escalation: Some(escalation_out(escalation)),
@@ -59,6 +61,13 @@ pub fn contract_out(contract: &Contract) -> pb::Contract {
         priority: i32::from(*priority),
         idempotency_key: idempotency_key.clone().unwrap_or_default(),
     }
+}
+
+/// When rounds stop paying, for the wire.
+pub(crate) const fn convergence_out(convergence: Convergence) -> pb::Convergence {
+    let Convergence { min_gain, patience } = convergence;
+    // At most `MAX_PATIENCE`.
+    pb::Convergence { min_gain, patience: patience.cast_signed() }
 }
 
 fn budget_out(budget: &Budget) -> pb::Budget {
@@ -122,11 +131,12 @@ fn limits_out(limits: &Limits) -> pb::Limits {
 }
 
 fn gate_out(gate: &Gate) -> pb::Gate {
-    let Gate { min_confidence, max_revisions } = gate;
+    let Gate { min_confidence, max_revisions, validator, spot_check_rate } = gate;
     pb::Gate {
         min_confidence: min_confidence.get(),
-        validator: String::new(),
+        validator: validator.as_ref().map(ToString::to_string).unwrap_or_default(),
         max_revisions: Some(int32(*max_revisions)),
+        spot_check_rate: *spot_check_rate,
     }
 }
 
