@@ -2,7 +2,7 @@
 //! live running are the same code. Never here: a decision.
 
 use super::{
-    event::{AttemptEnd, Event, InputFrom, PlanKind, Record, TurnKind},
+    event::{AttemptEnd, EscalationEnd, Event, InputFrom, PlanKind, Record, TurnKind},
     ledger::Pot,
     plan_run::PlanRun,
     task::{Best, Question, Task},
@@ -58,6 +58,7 @@ impl Task {
         self.seq = record.seq;
         self.updated_at = record.at;
         self.apply_event(&record.event, record.at);
+        self.watch(&record.event);
         self.settle_clock(record.at);
         self.check_counts();
     }
@@ -100,12 +101,14 @@ impl Task {
             Event::PlanStarted { number, planner_turn, plan, held, kind } => {
                 match kind {
                     PlanKind::Static => {}
-                    PlanKind::Round => self.counters.rounds += 1,
+                    PlanKind::Round => {
+                        self.counters.rounds += 1;
+                        self.record_round(*planner_turn);
+                    }
                     PlanKind::Replan => self.counters.replans += 1,
                 }
                 self.plans = *number;
                 self.replan_next = false;
-                self.record_round(*planner_turn);
                 self.ledger.hold_plan(*number, *held);
                 self.plan = Some(PlanRun::new(*number, plan.clone(), *planner_turn));
             }
@@ -131,6 +134,9 @@ impl Task {
             }
             Event::EscalationEnded { number, end, by, note } => {
                 self.open_questions.remove(number);
+                if matches!(end, EscalationEnd::Approved) {
+                    self.settle_guards();
+                }
                 if let Some(question) = self.questions.iter_mut().find(|q| q.asked.number == *number) {
                     question.end = Some((*end, by.clone(), note.clone(), at));
                 }
@@ -260,8 +266,6 @@ impl Task {
 
     fn on_progressed(&mut self, event: &Event) {
         let Event::Progressed { turn, steps, partial, .. } = event else { return };
-        self.counters.steps =
-            self.counters.steps.saturating_add(u32::try_from(steps.len()).unwrap_or(u32::MAX));
         if let Some(said) = self.said_mut(*turn) {
             said.reports += 1;
             said.bytes = said.bytes.saturating_add(progress_bytes(steps, partial.as_ref()));

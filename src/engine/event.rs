@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use super::trip::{Pattern, PatternKind, Trip, TripScope};
+pub use super::trip::{Pattern, Trip, TripScope};
 use super::{
     family::{ChildEnded, ChildReport, ChildStarted, Parent},
     ledger::LedgerView,

@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     command::{Command, Effect, Env, LiveLease, Rejection, Reply},
-    convergence::Rounds,
     decide,
     event::{Escalated, EscalationEnd, Event, Outcome, Record, TraceContext, Trip, TurnKind},
     family::{Birth, Children, Parent},
+    guarded::Guarded,
     ledger::Ledger,
     plan_run::PlanRun,
     turn::Turn,
@@ -55,8 +55,8 @@ pub struct Task {
     pub(super) trips: Vec<Trip>,
     /// Every trip of its life, in order.
     pub(super) tripped: Vec<Tripped>,
-    /// The drafts of its rounds.
-    pub(super) rounds: Rounds,
+    /// What the guards over content have seen.
+    pub(super) guarded: Guarded,
     pub(super) questions: Vec<Question>,
     pub(super) open_questions: BTreeSet<u32>,
     pub(super) best: Option<Best>,
@@ -194,7 +194,7 @@ impl Task {
             replan_next: false,
             trips: Vec::new(),
             tripped: Vec::new(),
-            rounds: Rounds::default(),
+            guarded: Guarded::default(),
             questions: Vec::new(),
             open_questions: BTreeSet::new(),
             best: None,

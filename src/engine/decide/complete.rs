@@ -105,12 +105,18 @@ impl Txn<'_> {
             TurnKind::Validate => return self.validated(turn),
             TurnKind::Work => {}
         }
+        if self.task.goes_on(turn) && self.ask_guards(turn) {
+            return;
+        }
         let Some(state) = self.task.turn(turn) else { return };
         if state.directive().is_some() {
             // What an agent is given fits what it declared, or it is not given to it.
             return if input_faults.is_empty() { self.direct(turn) } else { self.refuse(turn, input_faults) };
         }
         if let Some(step) = state.step {
+            if let Some(trip) = self.task.steps_trip(turn) {
+                self.note_trip(trip);
+            }
             if self.step_output_refused(turn, step.step) {
                 return;
             }

@@ -91,6 +91,12 @@ impl Txn<'_> {
         if self.task.is_draft(turn) {
             return self.draft_refused(evidence);
         }
+        if self.task.counters.revisions < self.task.contract.gate.max_revisions {
+            self.ask_guards(turn);
+        }
+        if self.has_tripped() {
+            return self.trip(Cause::GateRejected, evidence);
+        }
         if self.revise(turn, &findings) {
             return;
         }

@@ -165,6 +165,9 @@ impl Txn<'_> {
         if self.task.turns_taken() >= limits.max_turns {
             reasons.push(format!("all {} work turns are used", limits.max_turns));
         }
+        if let Some(most) = self.task.contract.guards.max_steps.filter(|&most| counters.steps >= most) {
+            reasons.push(format!("all {most} steps are used"));
+        }
         if self.env.now >= self.task.work_deadline_at(self.env.now) {
             reasons.push("the time for work is used".to_owned());
         }

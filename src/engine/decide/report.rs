@@ -63,6 +63,7 @@ impl Txn<'_> {
         }
         if !steps.is_empty() || partial.is_some() {
             self.emit(Event::Progressed { turn: lease.turn, attempt: lease.attempt, steps, partial });
+            self.ask_guards(lease.turn);
         }
         Ok(Reply::Done)
     }

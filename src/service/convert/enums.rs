@@ -2,7 +2,8 @@
 
 use crate::{
     engine::{
-        event::{AttemptEnd, EscalationEnd, GateCheck, PatternKind, StepEnd, TripScope, TurnKind},
+        event::{AttemptEnd, EscalationEnd, GateCheck, StepEnd, TripScope, TurnKind},
+        guard::GuardKind,
         readiness::Readiness,
         view::TurnState,
     },
@@ -91,15 +92,18 @@ pub(crate) const fn trip_scope(scope: TripScope) -> pb::TripScope {
     }
 }
 
-/// Which comparison of content found something, for the wire.
-pub(crate) const fn trip_pattern(kind: PatternKind) -> pb::TripPattern {
-    match kind {
-        PatternKind::Exact => pb::TripPattern::Exact,
-        PatternKind::Similar => pb::TripPattern::Similar,
-        PatternKind::Cycle => pb::TripPattern::Cycle,
-        PatternKind::Finished => pb::TripPattern::Finished,
-        PatternKind::SameDraft => pb::TripPattern::SameDraft,
-        PatternKind::NoGain => pb::TripPattern::NoGain,
+/// Which guard over content it was, for the wire.
+pub(crate) const fn trip_pattern(guard: GuardKind) -> pb::TripPattern {
+    match guard {
+        GuardKind::Repetition => pb::TripPattern::Repetition,
+        GuardKind::Cycle => pb::TripPattern::Cycle,
+        GuardKind::NearRepetition => pb::TripPattern::NearRepetition,
+        GuardKind::Restated => pb::TripPattern::Restated,
+        GuardKind::Confirmed => pb::TripPattern::Confirmed,
+        GuardKind::Idle => pb::TripPattern::Idle,
+        GuardKind::Drafts => pb::TripPattern::Drafts,
+        GuardKind::NoGain => pb::TripPattern::NoGain,
+        GuardKind::Steps => pb::TripPattern::Steps,
     }
 }
 

@@ -218,9 +218,9 @@ pub(crate) fn trip_out(trip: &Trip) -> pb::Trip {
         turns: turns.iter().map(|turn| int32(*turn)).collect(),
         ..pb::Trip::default()
     };
-    let Some(Pattern { kind, excerpt, times, cycle, similarity_permille }) = pattern else { return told };
+    let Some(Pattern { guard, excerpt, times, cycle, similarity_permille }) = pattern else { return told };
     pb::Trip {
-        pattern: enums::trip_pattern(*kind) as i32,
+        pattern: enums::trip_pattern(*guard) as i32,
         excerpt: excerpt.clone(),
         times: int32(*times),
         cycle_length: int32(*cycle),
