@@ -187,7 +187,7 @@ fn play(bench: &mut Bench, seen: &mut Vec<Lease>, step: Move) {
             let Some(lease) = nth(&live, pick) else { return };
             let findings = if bad { vec!["does not fit".to_owned()] } else { Vec::new() };
             let answer = Arc::new(Answer::Envelope(envelope(which, tokens)));
-            let _ = bench.send(Command::Complete { lease, answer, findings });
+            let _ = bench.send(Command::Complete { lease, answer, findings: findings.into() });
         }
         Move::Decide { pick, decision: which } => {
             let Some(lease) = nth(&live, pick) else { return };
