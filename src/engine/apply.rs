@@ -68,9 +68,9 @@ impl Task {
             Event::Submitted { .. } => {}
             Event::TurnOpened { .. } => self.on_turn_opened(event, at),
             Event::AttemptStarted { .. } => self.on_attempt_started(event, at),
-            Event::LateUsage { child: Some(report), .. } => self.on_child_heard(report),
-            Event::ChildStarted(started) => self.on_child_started(started, at),
-            Event::ChildEnded(ended) => self.on_child_ended(ended, at),
+            Event::LateUsage { child: Some(_), .. } | Event::ChildStarted(_) | Event::ChildEnded(_) => {
+                self.on_family(event, at);
+            }
             Event::Progressed { .. } => self.on_progressed(event),
             Event::UsageRecorded { turn, attempt, usage }
             | Event::LateUsage { turn, attempt, usage, child: None } => {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{task::Task, view::ChildView};
+use super::{event::Event, task::Task, view::ChildView};
 use crate::types::{
     contract::Contract,
     ids::{AgentName, AttemptNumber, TaskId, TurnNumber},
@@ -200,7 +200,16 @@ impl Children {
 
 /// State: the only changes, all from `apply`.
 impl Task {
-    pub(super) fn on_child_started(&mut self, started: &ChildStarted, at: Timestamp) {
+    pub(super) fn on_family(&mut self, event: &Event, at: Timestamp) {
+        match event {
+            Event::LateUsage { child: Some(report), .. } => self.on_child_heard(report),
+            Event::ChildStarted(started) => self.on_child_started(started, at),
+            Event::ChildEnded(ended) => self.on_child_ended(ended, at),
+            _ => {} // Nothing of the family's.
+        }
+    }
+
+    fn on_child_started(&mut self, started: &ChildStarted, at: Timestamp) {
         let ChildStarted { number, child, turn, attempt, contract, fingerprint, share } = started;
         self.counters.children += 1;
         self.children.open += 1;
@@ -225,7 +234,7 @@ impl Task {
         });
     }
 
-    pub(super) fn on_child_ended(&mut self, ended: &ChildEnded, at: Timestamp) {
+    fn on_child_ended(&mut self, ended: &ChildEnded, at: Timestamp) {
         let ChildEnded { number, child: _, state, used, reason } = ended;
         let Some(child) = self.children.get_mut(*number) else { return };
         child.ended_at = Some(at);
@@ -240,7 +249,7 @@ impl Task {
     }
 
     /// An account of a child that was stopped, or a later one of a child that has ended.
-    pub(super) fn on_child_heard(&mut self, report: &ChildReport) {
+    fn on_child_heard(&mut self, report: &ChildReport) {
         let Some(child) = self.children.get_mut(report.number) else { return };
         child.state = report.state;
         self.settle_child(report.number, &report.used);

@@ -252,14 +252,7 @@ fn limits(
         fixed::DEFAULT_PARALLEL,
         (1, ceilings.max_parallel),
     );
-    let max_children = checks.count(
-        "limits.max_children",
-        count(limits.max_children),
-        fixed::DEFAULT_CHILDREN,
-        (1, ceilings.max_children),
-    );
-    let max_depth =
-        checks.count("limits.max_depth", limits.max_depth, fixed::DEFAULT_DEPTH, (0, ceilings.max_depth));
+    let (max_children, max_depth) = family(limits, ceilings, checks);
     let max_corrections = checks.count(
         "limits.max_corrections",
         limits.max_corrections,
@@ -286,6 +279,16 @@ fn limits(
         max_depth,
         ..times
     })
+}
+
+/// How many children there may be, and how many levels of them.
+fn family(limits: &LimitsDraft, ceilings: &Ceilings, checks: &mut Checks<'_>) -> (u32, u32) {
+    let children = Some(limits.max_children).filter(|count| *count != 0);
+    let most = (1, ceilings.max_children);
+    let max_children = checks.count("limits.max_children", children, fixed::DEFAULT_CHILDREN, most);
+    let most = (0, ceilings.max_depth);
+    let max_depth = checks.count("limits.max_depth", limits.max_depth, fixed::DEFAULT_DEPTH, most);
+    (max_children, max_depth)
 }
 
 /// The limits of time; the counts in it are zero.

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     engine::{
         event::{Escalated, Event, PlanKind, Record, StepRef},
-        family::{ChildEnded, ChildStarted, Parent, Share},
+        family::{ChildEnded, ChildReport, ChildStarted, Parent, Share},
         view::GOAL_CHARS,
     },
     pb,
@@ -165,10 +165,7 @@ impl Reader {
                     state: enums::escalation_state(Some(*end)) as i32, answered_by: by.clone(), note: note.clone() }),
             Event::Ended { outcome, ledger } =>
                 Wire::Ended(pb::Ended { outcome: Some(outcome_out(outcome)), ledger: Some(ledger_out(ledger)) }),
-            Event::LateUsage { turn, attempt, usage, child } =>
-                Wire::LateUsage(pb::LateUsage {
-                    turn: int32(*turn), attempt: int32(*attempt), usage: Some(usage_out(*usage)),
-                    child_task_id: child.as_ref().map(|report| report.child.to_string()).unwrap_or_default() }),
+            Event::LateUsage { turn, attempt, usage, child } => late_usage(*turn, *attempt, *usage, child.as_deref()),
             Event::ChildStarted(started) => child_started(started),
             Event::ChildEnded(ended) => child_ended(ended),
         }
@@ -181,6 +178,15 @@ fn submitted(contract: &Contract, traceparent: Option<&str>, parent: Option<&Par
         depth: int32(parent.map_or(0, |parent| parent.depth)),
         contract: Some(contract_out(contract)),
         traceparent: traceparent.unwrap_or_default().to_owned(),
+    })
+}
+
+fn late_usage(turn: u32, attempt: u32, usage: Usage, child: Option<&ChildReport>) -> Wire {
+    Wire::LateUsage(pb::LateUsage {
+        turn: int32(turn),
+        attempt: int32(attempt),
+        usage: Some(usage_out(usage)),
+        child_task_id: child.map(|report| report.child.to_string()).unwrap_or_default(),
     })
 }
 
