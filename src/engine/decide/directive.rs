@@ -55,7 +55,7 @@ impl Txn<'_> {
             );
             self.trip(Cause::Hops, evidence);
         }
-        if !self.may_open(&to.agent, false) {
+        if !self.may_open(&to.agent, step.is_some()) {
             return;
         }
         self.emit(Event::HandedOff { turn, from, to: to.agent.clone(), hop: self.task.counters.hops + 1 });
