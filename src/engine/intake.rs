@@ -10,7 +10,7 @@ mod plan;
 use std::collections::BTreeMap;
 
 use checks::Checks;
-pub use child::{Terms, complete_child};
+pub use child::{Terms, complete_any_child, complete_child};
 pub use plan::plan;
 
 use crate::types::{

@@ -107,14 +107,11 @@ impl Tasks {
         let lease: Lease = lease.parse().map_err(|error: crate::types::ids::InvalidName| {
             Fault::field("parent_lease", error.to_string())
         })?;
-        let large = wire.encoded_len() > LARGE_CONTRACT_BYTES;
-        let draft = if large {
-            let checked = tokio::task::spawn_blocking(move || child_intake(wire)).await;
-            checked.map_err(|_| Fault::field("contract", "could not be checked"))?
-        } else {
-            child_intake(wire)
-        };
-        let draft = draft.map_err(Fault::ContractRefused)?;
+        let (runtime, large) = (self.runtime.clone(), wire.encoded_len() > LARGE_CONTRACT_BYTES);
+        let check = move || child_intake(wire, runtime.ceilings(), &|agent| runtime.is_known(agent));
+        let checked = if large { off_thread(check).await } else { check() };
+        let (draft, contract) = checked.map_err(Fault::ContractRefused)?;
+        self.tried(contract).await.map_err(Fault::ContractRefused)?;
         let submitted = self.runtime.submit_child(lease, draft, fingerprint).await.map_err(Fault::from)?;
         let crate::runtime::Submitted { task, existing } = submitted;
         Ok(Response::new(pb::SubmitTaskResponse { task_id: task.to_string(), existing }))

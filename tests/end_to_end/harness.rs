@@ -253,7 +253,7 @@ pub fn register(worker_id: &str, agents: &[&str], held_leases: Vec<String>) -> p
     pb::Register {
         worker_id: worker_id.to_owned(),
         agents: agents.iter().map(spec).collect(),
-        max_concurrency: 8,
+        max_concurrency: 64,
         held_leases,
         ..Default::default()
     }

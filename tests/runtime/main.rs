@@ -6,6 +6,7 @@ mod kit;
 mod children;
 mod failures;
 mod flow;
+mod gate;
 mod leases;
 mod limits;
 mod restart;

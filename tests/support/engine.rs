@@ -10,6 +10,7 @@ use bailiwick::{
         event::{AttemptEnd, Event, Record, TraceContext},
         family::Birth,
         intake,
+        tally::Tally,
         task::Task,
     },
     types::{
@@ -142,6 +143,7 @@ pub struct Bench {
     pub known: Known,
     pub records: Vec<Record>,
     pub effects: Vec<Effect>,
+    pub tallies: Vec<Tally>,
     secret: u64,
 }
 
@@ -154,7 +156,15 @@ impl Bench {
         let env = Env { now, agents: &known };
         let (task, decided) = Task::submit(id, contract, 7, TraceContext::default(), env);
         task.audit();
-        Self { task, now, known, records: decided.records, effects: decided.effects, secret: 0 }
+        Self {
+            task,
+            now,
+            known,
+            records: decided.records,
+            effects: decided.effects,
+            tallies: decided.tallies,
+            secret: 0,
+        }
     }
 
     /// The bench of a child.
@@ -178,6 +188,7 @@ impl Bench {
             self.records.push(record.clone());
         }
         self.effects.extend(decided.effects);
+        self.tallies.extend(decided.tallies);
         self.task.audit();
         Ok(decided.reply)
     }
@@ -283,6 +294,8 @@ impl Bench {
         assert_eq!(replayed.outstanding().leases, self.task.outstanding().leases);
         assert_eq!(replayed.outstanding().family, self.task.outstanding().family);
         assert_eq!(replayed.next_timer(self.now), self.task.next_timer(self.now));
+        // Everything, what the guards have seen included.
+        assert_eq!(format!("{replayed:?}"), format!("{:?}", self.task));
     }
 }
 

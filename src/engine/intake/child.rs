@@ -87,6 +87,32 @@ pub fn complete_child(
     }
 }
 
+/// Completes a child's draft as if its parent had everything there can be: what is wrong with it whatever the parent has
+/// left. The contract is good for trying its rules, and for nothing else.
+pub fn complete_any_child(
+    draft: &ContractDraft,
+    ceilings: &Ceilings,
+    is_known: &dyn Fn(&AgentName) -> bool,
+) -> Result<Contract, Vec<Violation>> {
+    let everything = Terms {
+        tokens: ceilings.max_tokens,
+        cost: None,
+        by_agent: BTreeMap::new(),
+        time: ceilings.deadline,
+        hops: ceilings.max_hops,
+        turns: ceilings.max_turns,
+        escalations: fixed::MAX_ESCALATIONS,
+        max_replans: ceilings.max_replans,
+        max_rounds: ceilings.max_rounds,
+        max_attempts: ceilings.max_attempts,
+        max_parallel: ceilings.max_parallel,
+        max_children: ceilings.max_children,
+        max_depth: ceilings.max_depth,
+        priority: fixed::MAX_PRIORITY,
+    };
+    complete(&fill(draft, &everything), ceilings, is_known)
+}
+
 /// The draft with its parent's defaults.
 fn fill(draft: &ContractDraft, terms: &Terms) -> ContractDraft {
     let mut filled = draft.clone();

@@ -50,11 +50,18 @@ pub fn intake(
     faults.finish(completed)
 }
 
-/// A child's wire contract as a draft, to be completed where its parent is; or the faults that a draft cannot carry.
-pub fn child_intake(wire: pb::Contract) -> Result<ContractDraft, Vec<Violation>> {
+/// A child's wire contract as a draft, to be completed where its parent is, and completed as far as can be told here; or
+/// every fault that it has whatever its parent has left.
+pub fn child_intake(
+    wire: pb::Contract,
+    ceilings: &Ceilings,
+    is_known: &dyn Fn(&AgentName) -> bool,
+) -> Result<(ContractDraft, Contract), Vec<Violation>> {
     let mut faults = Faults::default();
     let draft = contract_draft(wire, &mut faults);
-    faults.finish(Some(draft))
+    let completed = intake::complete_any_child(&draft, ceilings, is_known);
+    let completed = completed.map_err(|others| faults.merge(others)).ok();
+    faults.finish(completed.map(|contract| (draft, contract)))
 }
 
 /// A wire contract as a draft. Faults that the draft cannot carry go to `faults`.
