@@ -294,7 +294,7 @@ async fn agents_and_workers_are_listed() {
     let workers = stage.operator().list_workers(pb::ListWorkersRequest {}).await.expect("it answers");
     let ids: Vec<_> = workers.into_inner().workers.into_iter().map(|worker| worker.worker_id).collect();
     assert_eq!(ids, ["w1"]);
-    assert_eq!(worker.registered.max_concurrency, 8);
+    assert_eq!(worker.registered.max_concurrency, 64);
 }
 
 #[tokio::test]

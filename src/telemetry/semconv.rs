@@ -76,9 +76,9 @@ pub const CHILDREN: &str = "bailiwick.children";
 /// Tokens that children used, of those spent.
 pub const CHILDREN_SPENT: &str = "bailiwick.children.spent";
 /// A child was submitted: an event.
-pub const CHILD_STARTED: &str = "bailiwick.child_started";
+pub const CHILD_STARTED: &str = "child_started";
 /// A child ended or was stopped: an event.
-pub const CHILD_ENDED: &str = "bailiwick.child_ended";
+pub const CHILD_ENDED: &str = "child_ended";
 
 /// How the task ended: the state.
 pub const OUTCOME_STATE: &str = "bailiwick.outcome.state";

@@ -173,7 +173,15 @@ impl Bench {
         let now = Timestamp(1_000_000_000);
         let (task, decided) = Task::submit_child(birth, Env { now, agents: &known });
         task.audit();
-        Self { task, now, known, records: decided.records, effects: decided.effects, secret: 0 }
+        Self {
+            task,
+            now,
+            known,
+            records: decided.records,
+            effects: decided.effects,
+            secret: 0,
+            tallies: decided.tallies,
+        }
     }
 
     pub fn send(&mut self, command: Command) -> Result<Reply, Rejection> {
