@@ -87,6 +87,10 @@ pub struct Ceilings {
     pub max_attempts: u32,
     /// Of `limits.max_parallel`.
     pub max_parallel: u32,
+    /// Of `limits.max_children`.
+    pub max_children: u32,
+    /// Of `limits.max_depth`.
+    pub max_depth: u32,
     /// Of `escalation.timeout`.
     pub escalation_timeout: Duration,
     /// Of `limits.max_lifetime`.
@@ -104,6 +108,8 @@ impl Default for Ceilings {
             max_rounds: 1_000,
             max_attempts: 20,
             max_parallel: 256,
+            max_children: 1_000,
+            max_depth: 10,
             escalation_timeout: Duration::from_secs(30 * DAY),
             max_lifetime: Duration::from_secs(90 * DAY),
         }

@@ -94,6 +94,8 @@ fn engine_ceilings(ceilings: &Ceilings, dearest: Option<u64>) -> limits::Ceiling
         max_rounds,
         max_attempts,
         max_parallel,
+        max_children,
+        max_depth,
         escalation_timeout,
         max_lifetime,
     } = *ceilings;
@@ -106,6 +108,8 @@ fn engine_ceilings(ceilings: &Ceilings, dearest: Option<u64>) -> limits::Ceiling
         max_rounds,
         max_attempts,
         max_parallel,
+        max_children,
+        max_depth,
         escalation_timeout: Span::from(escalation_timeout),
         max_lifetime: Span::from(max_lifetime),
         dearest_nano_usd_per_token: dearest,

@@ -104,7 +104,7 @@ struct Drill<'a> {
 impl Drill<'_> {
     async fn run(&self, terminal: &mut Terminal, worker_id: &str) -> Result<Exit, Failure> {
         self.registered(terminal, worker_id).await?;
-        let request = pb::SubmitTaskRequest { contract: Some(self.contract()) };
+        let request = pb::SubmitTaskRequest { contract: Some(self.contract()), ..Default::default() };
         let submitted = self.client.ask(terminal, self.client.tasks.clone().submit_task(request)).await?;
         let id = submitted.task_id;
         tokio::select! {

@@ -186,6 +186,18 @@ pub const ROWS: &[Row] = &[
         slot: |s| Slot::Count(&mut s.ceilings.max_parallel),
     },
     Row {
+        key: "ceilings.max_children",
+        help: "The most a contract may ask for as `limits.max_children`.",
+        bounds: Bounds::Count(1, 1_000_000),
+        slot: |s| Slot::Count(&mut s.ceilings.max_children),
+    },
+    Row {
+        key: "ceilings.max_depth",
+        help: "The most a contract may ask for as `limits.max_depth`.",
+        bounds: Bounds::Count(1, 100),
+        slot: |s| Slot::Count(&mut s.ceilings.max_depth),
+    },
+    Row {
         key: "ceilings.escalation_timeout",
         help: "The most a contract may ask for as `escalation.timeout`.",
         bounds: LONG,

@@ -2,6 +2,7 @@
 //! registry itself (it comes in), schema compilation (the service's), defaults that are not in `types::limits`.
 
 mod checks;
+mod child;
 mod gate;
 mod guards;
 mod plan;
@@ -9,6 +10,7 @@ mod plan;
 use std::collections::BTreeMap;
 
 use checks::Checks;
+pub use child::{Terms, complete_any_child, complete_child};
 pub use plan::plan;
 
 use crate::types::{
@@ -235,9 +237,6 @@ fn limits(
 ) -> Option<Limits> {
     let empty = LimitsDraft::default();
     let limits = draft.limits.as_ref().unwrap_or(&empty);
-    if limits.max_children != 0 {
-        checks.fault("limits.max_children", "is not available yet: leave it out");
-    }
     let count = |value: i32| if value == 0 { None } else { Some(value) };
     let max_hops =
         checks.count("limits.max_hops", limits.max_hops, fixed::DEFAULT_HOPS, (0, ceilings.max_hops));
@@ -271,6 +270,7 @@ fn limits(
         fixed::DEFAULT_PARALLEL,
         (1, ceilings.max_parallel),
     );
+    let (max_children, max_depth) = family(limits, ceilings, checks);
     let max_corrections = checks.count(
         "limits.max_corrections",
         limits.max_corrections,
@@ -293,8 +293,20 @@ fn limits(
         max_parallel,
         max_corrections,
         max_decides,
+        max_children,
+        max_depth,
         ..times
     })
+}
+
+/// How many children there may be, and how many levels of them.
+fn family(limits: &LimitsDraft, ceilings: &Ceilings, checks: &mut Checks<'_>) -> (u32, u32) {
+    let children = Some(limits.max_children).filter(|count| *count != 0);
+    let most = (1, ceilings.max_children);
+    let max_children = checks.count("limits.max_children", children, fixed::DEFAULT_CHILDREN, most);
+    let most = (0, ceilings.max_depth);
+    let max_depth = checks.count("limits.max_depth", limits.max_depth, fixed::DEFAULT_DEPTH, most);
+    (max_children, max_depth)
 }
 
 /// The limits of time; the counts in it are zero.
@@ -353,6 +365,8 @@ fn times(
         max_decides: 0,
         worker_wait,
         max_lifetime,
+        max_children: 0,
+        max_depth: 0,
     })
 }
 

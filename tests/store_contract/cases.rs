@@ -192,6 +192,7 @@ pub(crate) fn filters_combine(store: &dyn Store) {
         agent: Some(agent("helper")),
         labels: labels(&[("env", "test")]),
         since: Some(Timestamp(2)),
+        parent: None,
     };
     assert_eq!(listed(store, &filter), [2]);
     let none_of: [fn(&mut TaskFilter); 5] = [

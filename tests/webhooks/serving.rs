@@ -118,7 +118,7 @@ impl Stage {
             labels: [("team".to_owned(), "search".to_owned())].into(),
             ..pb::Contract::default()
         };
-        let request = pb::SubmitTaskRequest { contract: Some(contract) };
+        let request = pb::SubmitTaskRequest { contract: Some(contract), ..Default::default() };
         let mut tasks = TaskServiceClient::new(self.channel.clone());
         tasks.submit_task(request).await.expect("it is accepted").into_inner().task_id
     }
