@@ -282,7 +282,7 @@ impl Guards {
         if !o.concurrent {
             self.task.push(reading.item.clone(), similar);
         }
-        let mut found = None;
+        let mut found: Option<GuardTrip> = None;
         let agent = &self.agents[o.agent].stream;
         let streams = [
             (is_step.then(|| &self.turns[&o.turn].stream), true, Some(o.agent)),
@@ -294,8 +294,15 @@ impl Guards {
             let (equal, alike) = (stream.equal(MAX_CYCLE), stream.alike(MAX_CYCLE));
             self.levels.repetition = self.levels.repetition.max(equal.times);
             self.levels.near_repetition = self.levels.near_repetition.max(alike.times);
-            if found.is_none() && terms.repetition.on {
-                found = repetition(terms, stream).map(|(round, is_equal)| GuardTrip {
+            // Inside a turn first; of the others the longer cycle says more.
+            let longer = |round: &Round| {
+                found
+                    .as_ref()
+                    .is_none_or(|found: &GuardTrip| found.in_turn.is_none() && round.cycle > found.cycle)
+            };
+            let tripped = repetition(terms, stream).filter(|(round, _)| terms.repetition.on && longer(round));
+            found = tripped
+                .map(|(round, is_equal)| GuardTrip {
                     guard: GuardKind::of_repetition(round.cycle, is_equal),
                     turns: stream.turns(round.times.saturating_mul(round.cycle)),
                     agent: by.map(str::to_owned),
@@ -304,8 +311,8 @@ impl Guards {
                     cycle: round.cycle,
                     similarity_permille: round.similarity_permille,
                     in_turn: inside.then_some(o.turn),
-                });
-            }
+                })
+                .or(found);
         }
         if let Some(trip) = found {
             self.trip(trip);

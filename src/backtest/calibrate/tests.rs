@@ -58,7 +58,7 @@ fn terms_are_fitted_by_the_shape_of_the_crew() {
     assert_ne!(group("wavers").terms.finished.restated, Some(2), "there it would harm every run");
     let whole = found.sets["made-up"].held_out;
     assert_eq!(whole.harm.count, 0);
-    assert!(whole.share > 0.7, "{whole:?}");
+    assert!(whole.share > 0.6, "{whole:?}");
     assert!(whole.share_interval.0 <= whole.share && whole.share <= whole.share_interval.1, "{whole:?}");
     assert_eq!(group("settles").terms.max_steps, Some(12), "nine steps and a quarter more");
     assert_eq!(group("settles").caps.max_turns, 12);

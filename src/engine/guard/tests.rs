@@ -281,7 +281,8 @@ fn after_settling_only_what_comes_after_counts() {
 
 #[test]
 fn an_answer_restated_with_nothing_said_against_it_is_finished() {
-    let program = "```python\ndef double(number):\n    return number + number\n\n```\nThat is it.";
+    let program =
+        "```python\ndef double(number):\n    return number + number + 0 * number\n\n```\nThat is it.";
     let mut script = finished();
     script
         .says("coder", program)
