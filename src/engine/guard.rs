@@ -244,8 +244,10 @@ impl Guards {
         let tool = text::raw(o.tool);
         let before = self.task.last();
         let pending = &mut self.turn(o.turn).pending;
-        let at =
-            pending.iter().position(|(called, _)| *called == tool).or((!pending.is_empty()).then_some(0));
+        let at = pending
+            .iter()
+            .position(|(called, _)| *called == tool)
+            .or_else(|| (!pending.is_empty()).then_some(0));
         let call = at.and_then(|at| pending.remove(at)).map_or(before, |(_, call)| call);
         Hash::new().word(tool).word(call).word(content).finish()
     }
