@@ -6,6 +6,7 @@
 pub mod contract;
 pub mod drill;
 pub mod envelope;
+pub mod extension;
 pub mod guards;
 pub mod ids;
 pub mod limits;

@@ -6,6 +6,8 @@ mod bad_input;
 #[path = "end_to_end/harness.rs"]
 #[allow(unreachable_pub)]
 mod harness;
+#[path = "end_to_end/person.rs"]
+mod person;
 #[path = "end_to_end/polling.rs"]
 mod polling;
 #[path = "end_to_end/sessions.rs"]
@@ -197,6 +199,7 @@ async fn a_person_approves_what_the_gate_refused() {
             answer: answer as i32,
             answered_by: "ada".into(),
             note: "good enough".into(),
+            ..Default::default()
         };
         let mut operator = stage.operator();
         async move { operator.answer_escalation(request).await }
