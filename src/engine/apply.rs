@@ -133,10 +133,7 @@ impl Task {
         let Event::PlanStarted { number, planner_turn, plan, held, kind } = event else { return };
         match kind {
             PlanKind::Static => {}
-            PlanKind::Round => {
-                self.counters.rounds += 1;
-                self.record_round(*planner_turn);
-            }
+            PlanKind::Round => self.counters.rounds += 1,
             PlanKind::Replan => self.counters.replans += 1,
         }
         self.plans = *number;
