@@ -8,6 +8,8 @@ mod children;
 #[path = "end_to_end/harness.rs"]
 #[allow(unreachable_pub)]
 mod harness;
+#[path = "end_to_end/person.rs"]
+mod person;
 #[path = "end_to_end/polling.rs"]
 mod polling;
 #[path = "end_to_end/sessions.rs"]

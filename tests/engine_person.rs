@@ -269,6 +269,7 @@ fn no_cap_passes_the_servers_ceiling_and_the_refusal_says_what_may_be_added() {
     check_refused(&mut bench, tokens, "extend.tokens", "add at most 99900000");
     let per_turn = Extension { tokens_per_turn: u64::MAX, ..none() };
     check_refused(&mut bench, per_turn, "extend.tokens_per_turn", "beside the reserve is 90000");
+    check_refused(&mut bench, Extension { steps: 1, ..none() }, "extend.steps", "no cap on steps");
     let cost = Extension { cost_nano_usd: 1, ..none() };
     check_refused(&mut bench, cost, "extend.cost_nano_usd", "no limit on money");
     let by_agent = Extension { tokens_by_agent: [(name("alpha"), 5)].into(), ..none() };
@@ -435,13 +436,16 @@ fn a_question_tells_the_story_so_far_and_what_is_used_of_every_cap() {
 #[test]
 fn the_story_of_a_long_task_is_bounded() {
     let mut draft = draft();
-    draft.limits.as_mut().expect("limits").max_hops = Some(40);
+    draft.limits.as_mut().expect("limits").max_hops = Some(0);
     let bench = escalated(&draft, |bench| {
-        for hop in 0..=40 {
-            let to = if hop % 2 == 0 { "alpha" } else { "beta" };
-            let reason = "long\n".repeat(200);
-            bench.turn(Envelope { reason, ..hand_off(to) });
+        let ids: Vec<_> = (0..39).map(|n| format!("s{n}")).collect();
+        bench.turn(delegate(ids.iter().map(|id| step(id, "alpha", &[])).collect()));
+        for n in 0..39 {
+            let next = bench.assign(bench.ready()[0]).expect("a step waits");
+            let reason = format!("{n} long\n").repeat(100);
+            bench.answer(next.lease, Envelope { reason, ..success(&n.to_string(), 10) });
         }
+        bench.turn(hand_off("beta"));
     });
     let story = asked(&bench).story;
     assert!(story.len() <= 24, "{}", story.len());

@@ -35,6 +35,9 @@ pub struct ExtendArgs {
     /// Revisions of what the gate refuses.
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, value_parser = clap::value_parser!(i32).range(0..))]
     pub revisions: i32,
+    /// Observed steps, where the contract caps them.
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, value_parser = clap::value_parser!(i32).range(0..))]
+    pub steps: i32,
     /// Money, in nano-USD.
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, value_parser = clap::value_parser!(i64).range(0..))]
     pub cost_nano_usd: i64,
@@ -62,6 +65,7 @@ pub async fn run(args: ExtendArgs, terminal: &Terminal) -> Result<Exit, Failure>
         rounds,
         replans,
         revisions,
+        steps,
         cost_nano_usd,
         tokens_per_turn,
         agent_tokens,
@@ -75,6 +79,7 @@ pub async fn run(args: ExtendArgs, terminal: &Terminal) -> Result<Exit, Failure>
         rounds,
         replans,
         revisions,
+        steps,
         cost_nano_usd,
         tokens_per_turn,
         tokens_by_agent: BTreeMap::from_iter(agent_tokens),

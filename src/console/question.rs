@@ -106,8 +106,18 @@ fn candidate(asked: &pb::Escalation) -> Vec<String> {
 
 fn room(room: &pb::Room) -> String {
     // Destructured, so that a new cap cannot be forgotten here.
-    let pb::Room { tokens, hops, turns, rounds, replans, revisions, decides, cost_nano_usd, time_left } =
-        room;
+    let pb::Room {
+        tokens,
+        hops,
+        turns,
+        rounds,
+        replans,
+        revisions,
+        decides,
+        cost_nano_usd,
+        time_left,
+        steps,
+    } = room;
     let mut parts: Vec<String> = [
         ("tokens", tokens),
         ("nano-USD", cost_nano_usd),
@@ -117,6 +127,7 @@ fn room(room: &pb::Room) -> String {
         ("re-plans", replans),
         ("revisions", revisions),
         ("decides", decides),
+        ("steps", steps),
     ]
     .into_iter()
     .filter_map(|(what, used)| {
@@ -236,6 +247,7 @@ pub fn extension(added: &pb::Extension) -> String {
         cost_nano_usd,
         tokens_per_turn,
         tokens_by_agent,
+        steps,
     } = added;
     let mut parts = Vec::new();
     for (amount, what) in [
@@ -245,6 +257,7 @@ pub fn extension(added: &pb::Extension) -> String {
         (i64::from(*rounds), "rounds"),
         (i64::from(*replans), "re-plans"),
         (i64::from(*revisions), "revisions"),
+        (i64::from(*steps), "steps"),
         (*cost_nano_usd, "nano-USD"),
         (*tokens_per_turn, "tokens a turn"),
     ] {

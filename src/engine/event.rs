@@ -444,6 +444,9 @@ pub struct Room {
     pub revisions: Used,
     /// Decide turns.
     pub decides: Used,
+    /// Observed steps, where they have a cap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<Used>,
     /// Time until the deadline.
     pub time_left: Span,
 }

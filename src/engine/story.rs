@@ -84,6 +84,7 @@ impl Task {
             replans: used(counters.replans, limits.max_replans),
             revisions: used(counters.revisions, self.contract.gate.max_revisions),
             decides: used(counters.decides, limits.max_decides),
+            steps: self.contract.guards.max_steps.map(|most| used(counters.steps, most)),
             time_left: self.deadline_at(now).since(now),
         }
     }

@@ -29,7 +29,7 @@ use crate::{
 
 /// Version of the body's schema: raised when a field is removed or changes its meaning, not when one is added.
 const SCHEMA: u32 = 1;
-/// Findings, and turns of a trip, that a body lists.
+/// Findings, lines of a story and turns of a trip that a body lists.
 const MOST_LISTED: usize = 20;
 /// Characters of a text that others wrote.
 const MOST_CHARS: usize = 1_000;
@@ -79,6 +79,7 @@ struct EscalationPart {
     has_candidate: bool,
     confidence: Option<f64>,
     findings: Vec<String>,
+    story: Vec<String>,
     asked_at: String,
     expires_at: String,
     default_answer: Option<DefaultAnswer>,
@@ -91,7 +92,10 @@ struct EscalationPart {
 #[derive(Serialize)]
 struct HowToAnswer {
     show: String,
-    approve: String,
+    /// `None`: there is nothing to approve.
+    approve: Option<String>,
+    amend: String,
+    extend: String,
     abort: String,
     rpc: &'static str,
 }
@@ -195,10 +199,13 @@ fn asked_part(
 ) -> Result<EscalationPart, StoreError> {
     let id = EscalationId { task, number: asked.number };
     let default_answer = view(store, id)?.map(|view| view.default_answer);
+    let approvable = asked.candidate.is_some() || asked.cause.is_none();
     let how = HowToAnswer {
-        show: format!("bailiwick inbox --task {task}"),
-        approve: format!("bailiwick approve {id} --as NAME"),
-        abort: format!("bailiwick abort {id} --as NAME"),
+        show: format!("bailiwick show {id}"),
+        approve: approvable.then(|| format!("bailiwick approve {id} --by NAME")),
+        amend: format!("bailiwick amend {id} --by NAME --result FILE"),
+        extend: format!("bailiwick extend {id} --by NAME --tokens N --hops N --time DURATION"),
+        abort: format!("bailiwick abort {id} --by NAME"),
         rpc: "bailiwick.v1.OperatorService/AnswerEscalation",
     };
     Ok(EscalationPart { how_to_answer: Some(how), ..part(id, asked, at, default_answer) })
@@ -233,7 +240,8 @@ fn part(
         cause: asked.cause,
         has_candidate: asked.candidate.is_some(),
         confidence: asked.confidence.map(|confidence| confidence.get()),
-        findings: findings(&asked.findings),
+        findings: listed(&asked.findings),
+        story: listed(&asked.story),
         asked_at: at.to_string(),
         expires_at: asked.expires_at.to_string(),
         default_answer,
@@ -254,12 +262,12 @@ fn outcome_part(outcome: &Outcome) -> OutcomePart {
         cause: outcome.cause,
         reason: clipped(&outcome.reason),
         has_result: outcome.result.is_some(),
-        findings: findings(&outcome.findings),
+        findings: listed(&outcome.findings),
     }
 }
 
-fn findings(findings: &[String]) -> Vec<String> {
-    findings.iter().take(MOST_LISTED).map(|finding| clipped(finding)).collect()
+fn listed(lines: &[String]) -> Vec<String> {
+    lines.iter().take(MOST_LISTED).map(|line| clipped(line)).collect()
 }
 
 fn clipped(text: &str) -> String {

@@ -216,3 +216,41 @@ impl QuestionWatch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::store::memory::MemoryStore;
+
+    async fn watch(questions: &Questions) -> QuestionWatch {
+        let store = Arc::new(MemoryStore::default());
+        let mut watch = QuestionWatch::start(store, questions, EscalationFilter::default());
+        assert_eq!(watch.next().await, Some(Ok(QuestionNews::CaughtUp)));
+        watch
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_is_too_slow_is_told_so_and_holds_nothing() {
+        let questions = Questions::default();
+        let mut slow = watch(&questions).await;
+        let id = EscalationId { task: TaskId::from(Uuid::from_u128(1)), number: 1 };
+        for _ in 0..=MAX_BEHIND {
+            questions.tell(&[id]);
+        }
+        assert!(matches!(slow.next().await, Some(Err(ReadError::Overloaded(_)))));
+        assert_eq!(slow.next().await, None, "after an error nothing more comes");
+    }
+
+    #[tokio::test]
+    async fn a_watch_ends_with_the_runtime() {
+        let questions = Questions::default();
+        let mut watch = watch(&questions).await;
+        questions.close();
+        assert_eq!(watch.next().await, Some(Err(ReadError::ShuttingDown)));
+        let mut late =
+            QuestionWatch::start(Arc::new(MemoryStore::default()), &questions, EscalationFilter::default());
+        assert_eq!(late.next().await, None);
+    }
+}

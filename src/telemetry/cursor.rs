@@ -44,13 +44,13 @@ impl Cursor {
         Ok(self.saved)
     }
 
-    /// Makes the place durable. Costs nothing where it is already.
+    /// Makes the place durable. Costs nothing where it is already; one that was never kept counts as the log's beginning.
     ///
     /// # Errors
     /// The store cannot be written.
     pub async fn save(&mut self, place: u64) -> Result<(), CursorError> {
         self.saved_at = Instant::now();
-        if self.saved == Some(place) {
+        if self.saved.unwrap_or(0) == place {
             return Ok(());
         }
         let (store, name) = (Arc::clone(&self.store), Arc::clone(&self.name));

@@ -40,6 +40,9 @@ pub struct Extension {
     /// Revision turns.
     #[serde(skip_serializing_if = "is_zero")]
     pub revisions: u32,
+    /// Observed steps, where they have a cap.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub steps: u32,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde wants a reference.
@@ -71,8 +74,9 @@ impl Extension {
             rounds,
             replans,
             revisions,
+            steps,
         } = self;
-        let counts = [hops, turns, rounds, replans, revisions];
+        let counts = [hops, turns, rounds, replans, revisions, steps];
         *tokens == 0
             && *tokens_per_turn == 0
             && tokens_by_agent.values().all(|tokens| *tokens == 0)
@@ -95,6 +99,7 @@ impl fmt::Display for Extension {
             (u64::from(self.rounds), "round", "rounds"),
             (u64::from(self.replans), "re-plan", "re-plans"),
             (u64::from(self.revisions), "revision", "revisions"),
+            (u64::from(self.steps), "step", "steps"),
         ] {
             if amount > 0 {
                 parts.push(format!("{amount} {}", if amount == 1 { one } else { many }));

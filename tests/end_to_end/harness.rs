@@ -51,6 +51,11 @@ impl Stage {
         Self { running, channel }
     }
 
+    /// Where it listens, as HOST:PORT.
+    pub fn addr(&self) -> String {
+        self.running.local_addr().to_string()
+    }
+
     pub fn tasks(&self) -> TaskServiceClient<Channel> {
         TaskServiceClient::new(self.channel.clone()).max_decoding_message_size(64 << 20)
     }

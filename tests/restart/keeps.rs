@@ -3,9 +3,9 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use bailiwick::pb::{
-    Answer, AnswerEscalationRequest, Cause, Escalation, EscalationPolicy, EscalationState, Gate, HandOff,
-    Limits, ListEscalationsRequest, OwnerFallback, ReportUsageRequest, StatusEnvelope, TaskState,
-    UsageReport, status_envelope::Directive, task_event::Event,
+    Answer, AnswerEscalationRequest, Cause, Escalation, EscalationPolicy, EscalationState, Extension, Gate,
+    HandOff, Limits, ListEscalationsRequest, OwnerFallback, ReportUsageRequest, StatusEnvelope, TaskState,
+    UsageReport, answer_escalation_request::What, status_envelope::Directive, task_event::Event,
 };
 use tonic::Code;
 
@@ -85,6 +85,45 @@ async fn a_question_stays_open_with_its_expiry_and_can_be_approved() {
     world.operator().answer_escalation(request).await.expect("it can be answered");
     assert_eq!(state(&world.ended(&id).await), TaskState::Succeeded);
     assert_eq!(questions(&world, EscalationState::Open).await, []);
+}
+
+#[tokio::test]
+async fn raised_caps_outlive_the_process() {
+    let mut world = World::new().await;
+    let (mut hand, _) = world.hand("w", &["solo", "boss"], &[]).await;
+    let mut strict = contract("solo");
+    strict.gate = Some(Gate { min_confidence: 0.8, max_revisions: Some(0), ..Gate::default() });
+    let id = world.submit(strict).await;
+    let assignment = hand.next().await;
+    let unsure = StatusEnvelope { confidence: Some(0.3), ..success(10) };
+    hand.answer(&assignment.lease, unsure).await.expect("acknowledged");
+    let before = world.task(&id).await;
+    let more = Extension { tokens: 7_000, hops: 3, time: seconds(60), ..Extension::default() };
+    let request = AnswerEscalationRequest {
+        escalation_id: format!("{id}.1"),
+        answered_by: "ada".to_owned(),
+        what: Some(What::Extend(more)),
+        ..AnswerEscalationRequest::default()
+    };
+    world.operator().answer_escalation(request).await.expect("there is room");
+    let extended = world.task(&id).await;
+    world.restart().await;
+    let after = world.task(&id).await;
+    assert_eq!(after.contract, extended.contract, "the caps as a person left them");
+    assert_eq!(state(&after), TaskState::OwnerDecides);
+    let granted = |task: &bailiwick::pb::Task| {
+        task.summary.as_ref().and_then(|summary| summary.ledger.as_ref()).map(|ledger| ledger.granted_tokens)
+    };
+    assert_eq!(granted(&after), granted(&before).map(|tokens| tokens + 7_000));
+    let answered = questions(&world, EscalationState::Extended).await;
+    assert_eq!(answered[0].extension.as_ref().map(|added| added.hops), Some(3));
+    let (mut hand, _) = world.hand("w", &["solo", "boss"], &[]).await;
+    let decide = hand.next().await;
+    assert!(
+        decide.notes[0].contains("ada extended the task by 7000 tokens, 3 hops, 60s"),
+        "{:?}",
+        decide.notes
+    );
 }
 
 #[tokio::test]

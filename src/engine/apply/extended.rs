@@ -44,6 +44,7 @@ impl Task {
             rounds,
             replans,
             revisions,
+            steps,
         } = added;
         self.ledger.extend(added, *reserve_tokens);
         let contract = Arc::make_mut(&mut self.contract);
@@ -64,6 +65,7 @@ impl Task {
         limits.max_replans += replans;
         limits.max_decides += decides;
         contract.gate.max_revisions += revisions;
+        contract.guards.max_steps = contract.guards.max_steps.map(|most| most + steps);
         let question = self.questions.iter_mut().find(|q| q.asked.number == *number);
         if let Some(end) = question.and_then(|question| question.end.as_mut()) {
             end.extended = Some(extended.clone());

@@ -17,6 +17,7 @@ use crate::{
     },
     types::{
         extension::Extension,
+        guards::MAX_STEPS,
         ids::AgentName,
         limits::{Ceilings, fixed},
         outcome::Cause,
@@ -108,7 +109,12 @@ impl Task {
 
     fn check_counts_of(&self, added: &Extension, ceilings: &Ceilings, faults: &mut Faults) {
         let limits = &self.contract.limits;
+        if added.steps > 0 && self.contract.guards.max_steps.is_none() {
+            faults.add("steps", "cannot be raised: the contract sets no cap on steps".to_owned());
+        }
+        let steps = self.contract.guards.max_steps.unwrap_or(0);
         for (field, has, more, ceiling) in [
+            ("steps", steps, added.steps, MAX_STEPS),
             ("hops", limits.max_hops, added.hops, ceilings.max_hops),
             ("turns", limits.max_turns, added.turns, ceilings.max_turns),
             ("rounds", limits.max_rounds, added.rounds, ceilings.max_rounds),

@@ -93,7 +93,8 @@ pub(crate) fn asked_out(
 }
 
 fn room_out(room: &Room) -> pb::Room {
-    let Room { tokens, cost_nano_usd, hops, turns, rounds, replans, revisions, decides, time_left } = room;
+    let Room { tokens, cost_nano_usd, hops, turns, rounds, replans, revisions, decides, steps, time_left } =
+        room;
     let used = |Used { used, cap }: &Used| Some(pb::Use { used: int64(*used), cap: int64(*cap) });
     pb::Room {
         tokens: used(tokens),
@@ -103,6 +104,7 @@ fn room_out(room: &Room) -> pb::Room {
         replans: used(replans),
         revisions: used(revisions),
         decides: used(decides),
+        steps: steps.as_ref().and_then(used),
         cost_nano_usd: cost_nano_usd.as_ref().and_then(used),
         time_left: Some(duration(*time_left)),
     }
@@ -132,6 +134,7 @@ fn extension_out(added: &Extension) -> pb::Extension {
         rounds,
         replans,
         revisions,
+        steps,
     } = added;
     pb::Extension {
         tokens: int64(*tokens),
@@ -141,6 +144,7 @@ fn extension_out(added: &Extension) -> pb::Extension {
         rounds: int32(*rounds),
         replans: int32(*replans),
         revisions: int32(*revisions),
+        steps: int32(*steps),
         cost_nano_usd: int64(*cost_nano_usd),
         tokens_per_turn: int64(*tokens_per_turn),
         tokens_by_agent: tokens_by_agent
@@ -197,6 +201,7 @@ fn extension_in(extension: pb::Extension, faults: &mut Faults) -> Extension {
         cost_nano_usd,
         tokens_per_turn,
         tokens_by_agent,
+        steps,
     } = extension;
     if tokens_by_agent.len() > MAX_LIST {
         faults.add(
@@ -221,6 +226,7 @@ fn extension_in(extension: pb::Extension, faults: &mut Faults) -> Extension {
         rounds: count("extend.rounds", rounds, faults),
         replans: count("extend.replans", replans, faults),
         revisions: count("extend.revisions", revisions, faults),
+        steps: count("extend.steps", steps, faults),
     }
 }
 
@@ -294,6 +300,7 @@ mod tests {
             rounds: 8,
             replans: 9,
             revisions: 10,
+            steps: 11,
         };
         check(What::Extend(extension_out(&added)), Ok(PersonAnswer::Extend(added)));
     }
