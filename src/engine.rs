@@ -24,6 +24,7 @@ mod recover;
 mod render;
 mod rounds;
 mod story;
+pub mod tally;
 pub mod task;
 mod trip;
 mod turn;

@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use bailiwick::{
     engine::{
-        command::{Command, HumanAnswer},
+        command::{Command, Findings, HumanAnswer},
         event::AttemptEnd,
         intake,
     },
     types::{
-        contract::ContractDraft,
-        envelope::{Answer, Decision, Directive, Envelope, HandOff, Status},
+        contract::{ContractDraft, ConvergenceDraft},
+        envelope::{
+            Answer, Confidence, Decision, Directive, Envelope, HandOff, Status, WorkStep, WorkStepKind,
+        },
         extension::Extension,
         ids::Lease,
         limits::{Ceilings, fixed},
@@ -23,7 +25,16 @@ use bailiwick::{
     },
 };
 use proptest::prelude::*;
-use support::{Bench, delegate, draft, failed, hand_off, json, name, plan, step, success, usage};
+use support::{Bench, delegate, draft, failed, hand_off, json, name, plan, step, success, usage, verdict};
+
+/// What the checks off the shard find against an answer.
+#[derive(Debug, Clone, Copy)]
+enum Bad {
+    No,
+    Result,
+    Output,
+    Inputs,
+}
 
 /// What the world does next; numbers pick among what is possible then.
 #[derive(Debug, Clone)]
@@ -33,7 +44,12 @@ enum Move {
         pick: usize,
         envelope: usize,
         tokens: u64,
-        bad: bool,
+        bad: Bad,
+    },
+    Judge {
+        pick: usize,
+        agrees: bool,
+        tokens: u64,
     },
     Decide {
         pick: usize,
@@ -49,6 +65,11 @@ enum Move {
     },
     Progress {
         pick: usize,
+    },
+    /// Streamed steps, from a few things that agents say again and again.
+    Stream {
+        pick: usize,
+        said: Vec<usize>,
     },
     Lose {
         pick: usize,
@@ -70,16 +91,24 @@ enum Move {
     Cancel(u8),
 }
 
+fn bad() -> impl Strategy<Value = Bad> {
+    prop_oneof![4 => Just(Bad::No), 2 => Just(Bad::Result), 1 => Just(Bad::Output), 1 => Just(Bad::Inputs)]
+}
+
 fn moves() -> impl Strategy<Value = Move> {
     let pick = 0..8_usize;
     prop_oneof![
         8 => pick.clone().prop_map(Move::Assign),
-        8 => (pick.clone(), 0..15_usize, 0..30_000_u64, any::<bool>())
+        8 => (pick.clone(), 0..21_usize, 0..30_000_u64, bad())
             .prop_map(|(pick, envelope, tokens, bad)| Move::Answer { pick, envelope, tokens, bad }),
+        4 => (pick.clone(), any::<bool>(), 0..3_000_u64)
+            .prop_map(|(pick, agrees, tokens)| Move::Judge { pick, agrees, tokens }),
         3 => (pick.clone(), 0..9_usize).prop_map(|(pick, decision)| Move::Decide { pick, decision }),
         3 => (pick.clone(), 0..30_000_u64).prop_map(|(pick, tokens)| Move::Usage { pick, tokens }),
         2 => (pick.clone(), 1..30_000_u64).prop_map(|(pick, tokens)| Move::Budget { pick, tokens }),
         1 => pick.clone().prop_map(|pick| Move::Progress { pick }),
+        3 => (pick.clone(), proptest::collection::vec(0..7_usize, 1..6))
+            .prop_map(|(pick, said)| Move::Stream { pick, said }),
         2 => pick.clone().prop_map(|pick| Move::Lose { pick }),
         2 => (pick, 0..30_000_u64).prop_map(|(pick, tokens)| Move::Late { pick, tokens }),
         5 => (1..4_u32, 0..8_usize, 0..40_000_u64)
@@ -108,15 +137,40 @@ fn envelope(pick: usize, tokens: u64) -> Envelope {
             step("d", "alpha", &["b", "c"]),
         ]),
         10 => delegate(vec![step("a", "alpha", &[]), step("z", "nobody", &[])]),
-        11 => delegate(wild_steps()),
-        12 => {
+        11 => Envelope { result: base.result, ..hand_off("beta") },
+        // A round whose draft and score depend on how much it cost: some rounds pay, some do not, some repeat themselves.
+        12 | 13 => Envelope {
+            result: Some(json(&format!(r#"{{"draft":{}}}"#, tokens % 4))),
+            score: Confidence::new((tokens % 10) as f64 / 10.0),
+            ..delegate(vec![step("a", "alpha", &[])])
+        },
+        14 => delegate(wild_steps()),
+        15 => {
             let wild = PlanDraft { on_step_failure: OnStepFailure::Cancel, ..plan(wild_steps()) };
             let wild = intake::plan(&wild, "plan").expect("a valid plan");
             Envelope { directive: Some(Directive::Delegate(wild)), ..base }
         }
-        13 => hand_off("gamma"),
+        16 => hand_off("gamma"),
+        17 => hand_off("judge"),
+        18 => {
+            let named = ["a", "b", "turn-1", "turn-99"].map(str::to_owned);
+            Envelope { inputs_used: named.to_vec(), ..base }
+        }
         _ => Envelope { directive: Some(Directive::AskHuman("may I?".to_owned())), ..base },
     }
+}
+
+fn work_step(pick: usize) -> WorkStep {
+    let (kind, content) = match pick {
+        0 | 1 => (WorkStepKind::Message, "I will have another look at the report before I answer."),
+        2 => (WorkStepKind::Message, "I will have another look at the report, before I answer you."),
+        3 => (WorkStepKind::Message, r#"{"a":1}"#),
+        4 => (WorkStepKind::ToolCall, "open the next page"),
+        5 => (WorkStepKind::ToolResult, "there is no next page to be opened"),
+        _ => (WorkStepKind::Message, "9f2b7c1de0aa41c7"),
+    };
+    let tool = if kind == WorkStepKind::Message { String::new() } else { "browser".to_owned() };
+    WorkStep { kind, tool, content: content.to_owned(), fingerprint: pick == 6 }
 }
 
 /// Steps with everything a step can have.
@@ -229,9 +283,20 @@ fn play(bench: &mut Bench, seen: &mut Vec<Lease>, step: Move) {
         }
         Move::Answer { pick, envelope: which, tokens, bad } => {
             let Some(lease) = nth(&live, pick) else { return };
-            let findings = if bad { vec!["does not fit".to_owned()] } else { Vec::new() };
+            let word = || vec!["does not fit".to_owned()];
+            let findings = match bad {
+                Bad::No => Findings::default(),
+                Bad::Result => Findings { result: word(), ..Findings::default() },
+                Bad::Output => Findings { output: word(), ..Findings::default() },
+                Bad::Inputs => Findings { inputs: word(), ..Findings::default() },
+            };
             let answer = Arc::new(Answer::Envelope(envelope(which, tokens)));
-            let _ = bench.send(Command::Complete { lease, answer, findings: findings.into() });
+            let _ = bench.send(Command::Complete { lease, answer, findings });
+        }
+        Move::Judge { pick, agrees, tokens } => {
+            let Some(lease) = nth(&live, pick) else { return };
+            let answer = Arc::new(verdict(if agrees { &[] } else { &["off the goal"] }, tokens));
+            let _ = bench.send(Command::Complete { lease, answer, findings: Findings::default() });
         }
         Move::Decide { pick, decision: which } => {
             let Some(lease) = nth(&live, pick) else { return };
@@ -250,6 +315,11 @@ fn play(bench: &mut Bench, seen: &mut Vec<Lease>, step: Move) {
             let Some(lease) = nth(&live, pick) else { return };
             let partial = Some(json(r#"{"p":1}"#));
             let _ = bench.send(Command::Progress { lease, steps: Vec::new(), partial });
+        }
+        Move::Stream { pick, said } => {
+            let Some(lease) = nth(&live, pick) else { return };
+            let steps = said.into_iter().map(work_step).collect();
+            let _ = bench.send(Command::Progress { lease, steps, partial: None });
         }
         Move::Lose { pick } => {
             let Some(lease) = nth(&live, pick) else { return };
@@ -296,8 +366,8 @@ fn run_out(bench: &mut Bench) {
 }
 
 fn drafts() -> impl Strategy<Value = ContractDraft> {
-    (any::<bool>(), 1_000..200_000_i64, 0..3_i32, 0..3_i32, 1..12_i32, 0..3_i32).prop_map(
-        |(is_static, tokens, hops, revisions, turns, escalations)| {
+    (any::<bool>(), 1_000..200_000_i64, 0..3_i32, 0..3_i32, 1..12_i32, 0..3_i32, any::<bool>()).prop_map(
+        |(is_static, tokens, hops, revisions, turns, escalations, judged)| {
             let mut draft = draft();
             if is_static {
                 let mut fixed = plan(vec![
@@ -329,8 +399,19 @@ fn drafts() -> impl Strategy<Value = ContractDraft> {
                 limits.max_attempts = 2;
             }
             draft.gate.max_revisions = Some(revisions);
+            if tokens % 2 == 0 {
+                let terms = ConvergenceDraft { min_gain: 0.1, patience: revisions.max(1) };
+                draft.termination.as_mut().expect("termination").convergence = Some(terms);
+            }
+            if tokens % 5 == 0 {
+                draft.guards.max_steps = turns;
+            }
             draft.gate.min_confidence = 0.5;
             draft.escalation.max_escalations = Some(escalations);
+            if judged {
+                draft.gate.validator = "judge".to_owned();
+                draft.gate.spot_check_rate = if escalations > 0 { 0.5 } else { 0.0 };
+            }
             draft
         },
     )

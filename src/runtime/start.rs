@@ -122,7 +122,7 @@ fn launch(
         store,
         mailboxes,
         dispatch: Arc::clone(&dispatch),
-        answer_check: AnswerCheck::new(Arc::default(), Arc::clone(&registry)),
+        answer_check: AnswerCheck::new(Arc::clone(&registry)),
         registry,
         watchers: Arc::clone(&shared.watchers),
         questions: Arc::clone(&shared.questions),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::{
     engine::{
-        event::{EscalationEnd, Event, Extended},
+        event::{Event, Extended},
         task::{QuestionEnd, Task},
     },
     types::{
@@ -18,9 +18,6 @@ impl Task {
     pub(super) fn on_question_ended(&mut self, event: &Event, at: Timestamp) {
         let Event::EscalationEnded { number, end, by, note, result } = event else { return };
         self.open_questions.remove(number);
-        if matches!(end, EscalationEnd::Approved | EscalationEnd::Extended) {
-            self.settle_guards();
-        }
         if let Some(question) = self.questions.iter_mut().find(|q| q.asked.number == *number) {
             question.end = Some(QuestionEnd {
                 end: *end,
