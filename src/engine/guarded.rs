@@ -210,7 +210,7 @@ impl Task {
             }
             // A person who says "go on" has answered what the guards saw before.
             Event::EscalationEnded { end: EscalationEnd::Approved | EscalationEnd::Extended, .. } => {
-                self.guarded.settle();
+                self.guarded.settle()
             }
             Event::PlanEnded { .. } => {
                 self.guarded.steps.clear();

@@ -106,7 +106,7 @@ fn result(turn: &Turn, judge: Judge, accepted: bool) -> Option<Tally> {
 fn answered(task: &Task, number: u32, end: EscalationEnd) -> Vec<Tally> {
     let accepted = match end {
         EscalationEnd::Approved => true,
-        // Another result in its place says that it would not do.
+        // Who writes a better result does not accept this one.
         EscalationEnd::Aborted | EscalationEnd::Amended => false,
         EscalationEnd::Extended | EscalationEnd::Expired | EscalationEnd::Withdrawn => return Vec::new(),
     };
