@@ -23,6 +23,7 @@ mod plan_run;
 pub mod readiness;
 mod recover;
 mod render;
+mod room;
 mod rounds;
 mod story;
 pub mod tally;

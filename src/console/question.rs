@@ -15,7 +15,7 @@ const CANDIDATE_SHOWN: usize = 1_200;
 /// Characters of a candidate that is offered for changing on the command line.
 const CANDIDATE_TYPED: usize = 160;
 /// Below this much time a person is offered more of it, in seconds.
-const SHORT_OF_TIME: i64 = 60;
+const SHORT_OF_TIME: i64 = 30;
 
 /// A question in a line, to tell it from others.
 #[must_use]
@@ -262,6 +262,8 @@ pub fn extension(added: &pb::Extension) -> String {
         (*tokens_per_turn, "tokens a turn"),
     ] {
         if amount > 0 {
+            let what =
+                if amount == 1 { what.strip_suffix('s').unwrap_or(what).to_owned() } else { what.to_owned() };
             parts.push(format!("{} {what}", number(amount)));
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::room::{Extended, Room, Used};
 pub use super::trip::{Pattern, Trip, TripScope};
 use super::{
     family::{ChildEnded, ChildReport, ChildStarted, Parent},
@@ -13,12 +14,11 @@ use super::{
 use crate::types::{
     contract::Contract,
     envelope::{Answer, Confidence, WorkStep},
-    extension::Extension,
     ids::{AgentName, AttemptNumber, Lease, StepId, TurnNumber, WorkerId},
     outcome::{Cause, EndedBy, TaskState},
     payload::Payload,
     plan::Plan,
-    time::{Span, Timestamp},
+    time::Timestamp,
     usage::Usage,
 };
 
@@ -414,56 +414,6 @@ pub struct Escalated {
     /// What had been used of every cap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room: Option<Room>,
-}
-
-/// What has been used of a cap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct Used {
-    pub used: u64,
-    pub cap: u64,
-}
-
-/// What has been used of every cap that a person can raise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Room {
-    /// Tokens: spent and still reserved; granted.
-    pub tokens: Used,
-    /// Money, in nano-USD, where the contract limits it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cost_nano_usd: Option<Used>,
-    /// Hand-offs.
-    pub hops: Used,
-    /// Work turns.
-    pub turns: Used,
-    /// Rounds.
-    pub rounds: Used,
-    /// Re-plans.
-    pub replans: Used,
-    /// Revision turns.
-    pub revisions: Used,
-    /// Decide turns.
-    pub decides: Used,
-    /// Observed steps, where they have a cap.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub steps: Option<Used>,
-    /// Time until the deadline.
-    pub time_left: Span,
-}
-
-/// What a person has added to the caps, with what followed from it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Extended {
-    /// The question that this answered.
-    pub number: u32,
-    /// Who.
-    pub by: String,
-    /// What they added.
-    pub added: Extension,
-    /// The part of the added tokens that refilled the finalization reserve.
-    pub reserve_tokens: u64,
-    /// Decide turns that were added, so that the owner can decide what to do with the room.
-    pub decides: u32,
 }
 
 /// How a question ended.

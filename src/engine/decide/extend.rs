@@ -57,7 +57,10 @@ impl Txn<'_> {
             // The gate asked the person directly: the owner has not heard of it yet. A spot check asks about a result that had
             // passed: extended, it has not.
             let cause = super::gate::cause_of_abort(asked.cause);
-            let evidence = asked.question.clone();
+            let evidence = match asked.findings.as_slice() {
+                [] => asked.question.clone(),
+                findings => format!("the gate refused turn {}: {}", asked.turn, findings.join("; ")),
+            };
             self.emit(Event::GuardsTripped { trips: vec![Trip::new(cause, evidence)] });
         }
         self.open_decide_turn(vec![note]);

@@ -16,7 +16,7 @@ use crate::{
     types::{
         contract::{Contract, DefaultAnswer},
         envelope::{Answer, WorkStep},
-        ids::{AgentName, EscalationId, TaskId, TurnNumber},
+        ids::{AgentName, TaskId, TurnNumber},
         payload::Payload,
         plan::Plan,
         time::Timestamp,
@@ -29,7 +29,7 @@ use super::{
     contract::contract_out,
     enums, int32, int64,
     plan::plan_out,
-    question::{asked_out, extended_out},
+    question::{asked_out, ended_out, extended_out},
     task::{ledger_out, outcome_out, trip_out},
     time::wire,
     value::value,
@@ -161,10 +161,7 @@ impl Reader {
                 Wire::GuardsTripped(pb::GuardsTripped { trips: trips.iter().map(trip_out).collect() }),
             Event::Escalated(asked) => self.asked(asked, at),
             Event::EscalationEnded { number, end, by, note, result } =>
-                Wire::EscalationEnded(pb::EscalationEnded {
-                    escalation_id: EscalationId { task: self.task, number: *number }.to_string(),
-                    state: enums::escalation_state(Some(*end)) as i32, answered_by: by.clone(), note: note.clone(),
-                    result: result.as_ref().map(value) }),
+                Wire::EscalationEnded(ended_out(self.task, *number, *end, by, note, result.as_ref())),
             Event::Extended(extended) => Wire::Extended(extended_out(self.task, extended)),
             Event::Ended { outcome, ledger } =>
                 Wire::Ended(pb::Ended { outcome: Some(outcome_out(outcome)), ledger: Some(ledger_out(ledger)) }),

@@ -2,7 +2,7 @@
 
 use crate::{
     engine::{
-        event::{Escalated, Extended, Room, Used},
+        event::{Escalated, EscalationEnd, Extended, Room, Used},
         view::EscalationView,
     },
     pb::{self, answer_escalation_request::What},
@@ -13,6 +13,7 @@ use crate::{
         extension::Extension,
         ids::{EscalationId, TaskId},
         limits::fixed::MAX_LIST,
+        payload::Payload,
         time::{Span, Timestamp},
     },
 };
@@ -107,6 +108,24 @@ fn room_out(room: &Room) -> pb::Room {
         steps: steps.as_ref().and_then(used),
         cost_nano_usd: cost_nano_usd.as_ref().and_then(used),
         time_left: Some(duration(*time_left)),
+    }
+}
+
+/// The end of a question, for the wire.
+pub(crate) fn ended_out(
+    task: TaskId,
+    number: u32,
+    end: EscalationEnd,
+    by: &str,
+    note: &str,
+    result: Option<&Payload>,
+) -> pb::EscalationEnded {
+    pb::EscalationEnded {
+        escalation_id: EscalationId { task, number }.to_string(),
+        state: enums::escalation_state(Some(end)) as i32,
+        answered_by: by.to_owned(),
+        note: note.to_owned(),
+        result: result.map(value),
     }
 }
 
