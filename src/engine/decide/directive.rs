@@ -55,7 +55,7 @@ impl Txn<'_> {
             );
             self.trip(Cause::Hops, evidence);
         }
-        if !self.may_open(&to.agent, false) {
+        if !self.may_open(&to.agent, step.is_some()) {
             return;
         }
         self.emit(Event::HandedOff { turn, from, to: to.agent.clone(), hop: hops + 1 });
@@ -161,7 +161,7 @@ impl Txn<'_> {
             reasons.join("; ")
         );
         match step {
-            Some(step) => self.trip_step(turn, step.step, vec![Trip::new(cause, evidence).on(turn)]),
+            Some(_) => self.trip_step(turn, vec![Trip::new(cause, evidence).on(turn)]),
             None => self.trip(cause, evidence),
         }
     }
