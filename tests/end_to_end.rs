@@ -3,6 +3,8 @@
 
 #[path = "end_to_end/bad_input.rs"]
 mod bad_input;
+#[path = "end_to_end/guards.rs"]
+mod guards;
 #[path = "end_to_end/harness.rs"]
 #[allow(unreachable_pub)]
 mod harness;
