@@ -64,10 +64,7 @@ pub fn points(contract: &Contract) -> Vec<Point> {
         ("re-plan, not just retry", replan_point(limits)),
         ("gate with a confidence threshold", gate_point(gate)),
         ("human escalation path that has been drilled", human_point(escalation)),
-        (
-            "termination criteria before anything runs",
-            (Enforced, "result_schema is fixed at intake and sent with every turn".to_owned()),
-        ),
+        ("termination criteria before anything runs", termination_point(contract)),
         (
             "load-tested with deliberate worker failures",
             (Absent, "no chaos run is recorded yet: `bailiwick chaos` is coming".to_owned()),
@@ -90,6 +87,16 @@ fn gate_point(gate: &Gate) -> Verdict {
     } else {
         (Weak, "only result_schema stands before SUCCEEDED: set gate.min_confidence".to_owned())
     }
+}
+
+fn termination_point(contract: &Contract) -> Verdict {
+    let criteria = [
+        ("result_schema", contract.result_schema.is_some()),
+        ("acceptance rules", !contract.acceptance.is_empty()),
+        ("convergence", contract.convergence.is_some()),
+    ];
+    let named: Vec<_> = criteria.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect();
+    (Enforced, format!("fixed at intake and sent with every turn: {}", named.join(", ")))
 }
 
 fn human_point(escalation: &Escalation) -> Verdict {
