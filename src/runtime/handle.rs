@@ -46,6 +46,7 @@ use crate::{
     },
 };
 
+mod drill;
 mod lease;
 mod person;
 
