@@ -73,50 +73,38 @@ pub struct Replayed {
     pub saved_of_savable: u64,
     /// Whether the stop comes before the outcome of a successful run was fixed.
     pub harmful: bool,
-    /// Whether the run itself went round in circles, or on and on after it was done: a guard against that trips under the
-    /// default terms.
+    /// Whether the run went round in circles (equal content three times), or on after it was done (twelve messages that add
+    /// nothing), be it stopped or not.
     pub runaway: bool,
 }
 
 /// Replays a run under these terms.
 pub fn replay(trace: &Trace, terms: &BacktestTerms) -> Replayed {
     let bill = Bill::of(trace);
-    let mut walk = Walk::new(trace);
     let mut guards = Guards::new();
     let mut spent = 0;
     let mut stop = None;
-    let mut runaway = Runaway::default();
-    while let Some(step) = walk.next() {
+    let mut runaway = false;
+    for step in Walk::new(trace) {
         spent += bill.steps[step.index];
         let trip = step.observation.as_ref().and_then(|o| {
-            runaway.observe(o);
             guards.observe(&terms.guards, o);
+            runaway |= is_runaway(guards.levels());
             guards.trips().first()
         });
         if stop.is_none() {
             stop = first_stop(&step, trip, spent, terms);
         }
     }
-    let runaway = runaway.tripped;
     let after = stop.as_ref().map_or(trace.steps.len(), |stop| stop.step_index + 1);
     bill.replayed(trace, stop, after, runaway)
 }
 
-/// Whether the default guards against loops see one.
-#[derive(Default)]
-struct Runaway {
-    guards: Guards,
-    tripped: bool,
-}
-
-impl Runaway {
-    fn observe(&mut self, o: &Observation<'_>) {
-        if !self.tripped {
-            self.guards.observe(&GuardTerms::default(), o);
-            self.tripped =
-                self.guards.trips().iter().any(|trip| trip.guard.is_loop() || trip.guard == GuardKind::Idle);
-        }
-    }
+/// Whether a run goes round in circles, or on after it was done, by the default measure whatever the terms.
+fn is_runaway(levels: Levels) -> bool {
+    let default = GuardTerms::default();
+    levels.repetition >= default.repetition.times
+        || default.finished.idle.is_some_and(|most| levels.idle >= most)
 }
 
 fn first_stop(step: &Step<'_>, trip: Option<&GuardTrip>, spent: u64, terms: &BacktestTerms) -> Option<Stop> {
@@ -260,6 +248,7 @@ impl<'a> Iterator for Walk<'a> {
 
 fn observation(step: &TraceStep, turn: u32) -> Observation<'_> {
     let (kind, content) = match step.kind {
+        StepKind::Message if step.role == StepRole::User => (Observed::Input, step.text.as_str()),
         StepKind::Message => (Observed::Message, step.text.as_str()),
         StepKind::ToolCall => (Observed::ToolCall, step.call.as_deref().unwrap_or(&step.text)),
         StepKind::ToolResult => (Observed::ToolResult, step.text.as_str()),
@@ -286,4 +275,90 @@ pub fn levels<'a>(trace: &'a Trace, terms: &GuardTerms) -> impl Iterator<Item = 
         let levels = guards.levels();
         (step, levels)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(i: u64, agent: &str, role: StepRole, text: &str, tokens: Option<u64>) -> TraceStep {
+        TraceStep {
+            i,
+            agent: agent.to_owned(),
+            role,
+            kind: StepKind::Message,
+            tool: None,
+            text: text.to_owned(),
+            call: None,
+            templated: role == StepRole::System,
+            prompt_tokens: tokens,
+            completion_tokens: None,
+        }
+    }
+
+    /// Six answers that are all the same, 100 tokens each, after a scripted step.
+    fn looping(outcome: RunOutcome, outcome_fixed_at: Option<u64>) -> Trace {
+        let mut steps = vec![step(0, "system", StepRole::System, "you are six agents", None)];
+        steps.extend((1..7).map(|i| {
+            step(i, &format!("agent-{i}"), StepRole::Assistant, "the very same answer as before", Some(100))
+        }));
+        Trace {
+            trace_id: "t".to_owned(),
+            dataset: "d".to_owned(),
+            topology: String::new(),
+            outcome,
+            outcome_fixed_at,
+            steps,
+        }
+    }
+
+    #[test]
+    fn a_stop_is_worth_what_comes_after_it() {
+        let check = |outcome, fixed, harmful, savable, saved| {
+            let replayed = replay(&looping(outcome, fixed), &BacktestTerms::default());
+            assert_eq!(replayed.stop.as_ref().map(|stop| stop.step_index), Some(3));
+            assert_eq!((replayed.billed_total, replayed.billed_saved), (600, 300));
+            assert_eq!(
+                (replayed.harmful, replayed.savable, replayed.saved_of_savable),
+                (harmful, savable, saved)
+            );
+            assert!(replayed.runaway);
+        };
+        check(RunOutcome::Failure, None, false, 600, 300);
+        check(RunOutcome::Success, Some(1), false, 500, 300);
+        check(RunOutcome::Success, Some(3), false, 300, 300);
+        check(RunOutcome::Success, Some(4), true, 200, 0);
+        check(RunOutcome::Success, None, true, 0, 0);
+        check(RunOutcome::Unknown, None, false, 0, 0);
+    }
+
+    #[test]
+    fn tokens_that_were_not_recorded_are_estimated_from_what_was_read_and_written() {
+        let mut trace = looping(RunOutcome::Failure, None);
+        trace.steps = vec![
+            step(0, "person", StepRole::User, "12345678", None),
+            step(1, "a", StepRole::Assistant, "äöüß", None),
+            step(2, "a", StepRole::Assistant, "", Some(7)),
+        ];
+        assert_eq!(Bill::of(&trace).steps, [0, 3, 7]);
+    }
+
+    #[test]
+    fn the_caps_of_a_contract_stop_a_run_too() {
+        let trace = looping(RunOutcome::Failure, None);
+        let mut off = BacktestTerms::default();
+        off.guards.repetition.on = false;
+        off.guards.finished.on = false;
+        let check = |terms: BacktestTerms, expected: Option<(usize, StoppedBy)>| {
+            let stop = replay(&trace, &terms).stop.map(|stop| (stop.step_index, stop.by));
+            assert_eq!(stop, expected);
+        };
+        check(off, None);
+        check(BacktestTerms { max_hops: Some(2), ..off }, Some((4, StoppedBy::Hops)));
+        check(BacktestTerms { max_turns: Some(2), ..off }, Some((3, StoppedBy::Turns)));
+        check(BacktestTerms { max_tokens: Some(250), ..off }, Some((3, StoppedBy::Tokens)));
+        let mut steps = off;
+        steps.guards.max_steps = Some(4);
+        check(steps, Some((4, StoppedBy::Guard(GuardKind::Steps))));
+    }
 }

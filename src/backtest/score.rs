@@ -165,3 +165,59 @@ fn wilson(count: u64, of: u64) -> (f64, f64) {
     let whole = 1.0 + Z * Z / n;
     (((centre - spread) / whole).max(0.0), ((centre + spread) / whole).min(1.0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{backtest::replay::Stop, engine::guard::GuardKind};
+
+    fn tally(harmful: bool) -> Tally {
+        let trace = Trace {
+            trace_id: "t".to_owned(),
+            dataset: "d".to_owned(),
+            topology: String::new(),
+            outcome: RunOutcome::Success,
+            outcome_fixed_at: None,
+            steps: Vec::new(),
+        };
+        let by = StoppedBy::Guard(GuardKind::Cycle);
+        let stop = harmful.then(|| Stop { step_index: 7, by, evidence: String::new() });
+        let replayed = Replayed {
+            stop,
+            billed_total: 100,
+            billed_saved: 40,
+            savable: 50,
+            saved_of_savable: 20,
+            harmful,
+            runaway: harmful,
+        };
+        let mut tally = Tally::default();
+        tally.add(&trace, &replayed);
+        tally
+    }
+
+    #[test]
+    fn tallies_of_several_cores_add_up() {
+        let mut all = tally(true);
+        all.merge(tally(false));
+        all.merge(Tally::default());
+        let sums = all.set("d");
+        assert_eq!((sums.runs, sums.stopped, sums.harmful, sums.runaway_stopped), (2, 1, 1, 1));
+        assert_eq!((sums.billed, sums.saved, sums.savable, sums.stop_steps), (200, 80, 100, 7));
+        assert!((sums.saved_share() - 0.4).abs() < 1e-9);
+        assert_eq!(all.sets(), ["d"]);
+        assert_eq!(all.by_stop.len(), 1);
+        assert_eq!((all.harm("d").count, all.harm("d").of), (1, 2));
+        assert_eq!(all.set("none"), Sums::default());
+    }
+
+    #[test]
+    fn the_interval_of_a_rare_event_is_sound() {
+        let none = Rate::of(0, 300);
+        assert!(none.interval.0 < 1e-9, "{none:?}");
+        assert!((0.012..0.013).contains(&none.interval.1), "{none:?}");
+        let some = Rate::of(5, 500);
+        assert!(some.interval.0 < some.share && some.share < some.interval.1, "{some:?}");
+        assert_eq!(Rate::of(0, 0).interval, (0.0, 1.0));
+    }
+}

@@ -28,11 +28,11 @@ use answer::{Parts, Stated};
 use idle::Idle;
 use sketch::Sketch;
 use standing::{Claim, Standing};
-use stream::{Item, Stream};
-use text::Hash;
+use stream::{Item, Round, Stream};
+use text::{Hash, Word};
 pub use trip::{GuardKind, GuardTrip};
 
-use crate::types::guards::GuardTerms;
+use crate::types::guards::{GuardTerms, MAX_CYCLE};
 
 /// Agents that are told apart; of more, the first ones in the alphabet give way.
 const MAX_AGENTS: usize = 64;
@@ -42,8 +42,8 @@ const MAX_OPEN_TURNS: usize = 256;
 const MAX_PENDING: usize = 16;
 /// Contents remembered to tell what is new.
 const REMEMBERED: usize = 64;
-/// A shorter message is a nod: it brings no news, and saying it again proves nothing once something new was heard.
-const NOD_BYTES: usize = 20;
+/// A shorter message brings no news: it agrees, or announces.
+const NEWS_BYTES: usize = 20;
 /// From this length on, saying the same again is a repetition even if something new was heard: it was ignored.
 const LONG_BYTES: usize = 200;
 
@@ -58,8 +58,8 @@ pub enum Observed {
     ToolResult,
     /// The answer to a turn: its result, as JSON text.
     Answer,
-    /// Why an answer was sent back (gate, validator, person).
-    Refusal,
+    /// What came from outside the crew: a person's words, why the gate sent an answer back. It is heard, never counted.
+    Input,
 }
 
 /// One thing said or done.
@@ -134,10 +134,11 @@ struct Turn {
 struct Reading {
     item: Item,
     stated: Option<Stated>,
-    /// Whether its content was not there before and is more than a nod.
+    /// Whether its content was not there before and is more than a few letters.
     is_news: bool,
     is_long: bool,
     has_code: bool,
+    words: Vec<Word>,
 }
 
 impl Guards {
@@ -153,9 +154,9 @@ impl Guards {
             return;
         }
         let reading = self.read(terms, o);
-        self.steps = self.steps.saturating_add(u32::from(o.kind != Observed::Refusal));
+        self.steps = self.steps.saturating_add(u32::from(o.kind != Observed::Input));
         self.levels = Levels { steps: self.steps, ..Levels::default() };
-        if o.kind != Observed::Refusal {
+        if o.kind != Observed::Input {
             self.follow(terms, o, &reading);
         }
         self.stand(terms, o, &reading);
@@ -208,7 +209,8 @@ impl Guards {
             _ => content,
         };
         let near = terms.repetition.on && terms.repetition.similarity_permille < 1_000;
-        let sketch = if is_talk && near { Sketch::of(o.content, parts.code_hash) } else { None };
+        let words = if o.fingerprint { Vec::new() } else { text::words(o.content) };
+        let sketch = if is_talk && near { Sketch::of(o.content, &words, parts.code_hash) } else { None };
         let stated = match o.kind {
             Observed::Message if is_talk => answer::in_message(o.content, &parts),
             Observed::Answer if is_talk => Some(answer::in_result(o.content)),
@@ -217,7 +219,9 @@ impl Guards {
             }
             _ => None,
         };
-        let is_nod = o.kind == Observed::Message && !o.fingerprint && o.content.trim().len() < NOD_BYTES;
+        let is_message = o.kind == Observed::Message && !o.fingerprint;
+        let is_nod = is_message && words.len() <= 1;
+        let is_short = is_message && o.content.trim().len() < NEWS_BYTES;
         let is_known = self.seen.contains(&content);
         if !is_known {
             if self.seen.len() == REMEMBERED {
@@ -226,11 +230,12 @@ impl Guards {
             self.seen.push_back(content);
         }
         Reading {
-            item: Item { hash, sketch: sketch.map(Arc::new), turn: o.turn },
+            item: Item { hash, sketch: sketch.map(Arc::new), turn: o.turn, is_nod },
             stated,
-            is_news: !is_known && !is_nod,
+            is_news: !is_known && !is_short,
             is_long: o.content.len() >= LONG_BYTES || o.fingerprint,
             has_code: parts.code_hash != 0,
+            words,
         }
     }
 
@@ -239,8 +244,10 @@ impl Guards {
         let tool = text::raw(o.tool);
         let before = self.task.last();
         let pending = &mut self.turn(o.turn).pending;
-        let at =
-            pending.iter().position(|(called, _)| *called == tool).or((!pending.is_empty()).then_some(0));
+        let at = pending
+            .iter()
+            .position(|(called, _)| *called == tool)
+            .or_else(|| (!pending.is_empty()).then_some(0));
         let call = at.and_then(|at| pending.remove(at)).map_or(before, |(_, call)| call);
         Hash::new().word(tool).word(call).word(content).finish()
     }
@@ -264,23 +271,20 @@ impl Guards {
 
     /// Repetition: inside the turn, by the agent, regardless of agent; the first that trips is named.
     fn follow(&mut self, terms: &GuardTerms, o: &Observation<'_>, reading: &Reading) {
-        let (max_cycle, similar) = (terms.repetition.max_cycle, terms.repetition.similarity_permille);
+        let similar = terms.repetition.similarity_permille;
         let is_step = o.kind != Observed::Answer;
         if is_step {
-            self.turn(o.turn).stream.push(reading.item.clone(), max_cycle, similar);
+            self.turn(o.turn).stream.push(reading.item.clone(), similar);
         }
         let agent = self.agent(o.agent);
         if std::mem::take(&mut agent.heard) && !reading.is_long {
             agent.stream.break_off();
         }
-        agent.stream.push(reading.item.clone(), max_cycle, similar);
+        agent.stream.push(reading.item.clone(), similar);
         if !o.concurrent {
-            self.task.push(reading.item.clone(), max_cycle, similar);
+            self.task.push(reading.item.clone(), similar);
         }
-        if !terms.repetition.on {
-            return;
-        }
-        let mut found = Vec::new();
+        let mut found: Option<GuardTrip> = None;
         let agent = &self.agents[o.agent].stream;
         let streams = [
             (is_step.then(|| &self.turns[&o.turn].stream), true, Some(o.agent)),
@@ -289,26 +293,32 @@ impl Guards {
         ];
         for (stream, inside, by) in streams {
             let Some(stream) = stream else { continue };
-            let (equal, alike) = (stream.equal(), stream.alike());
+            let (equal, alike) = (stream.equal(MAX_CYCLE), stream.alike(MAX_CYCLE));
             self.levels.repetition = self.levels.repetition.max(equal.times);
             self.levels.near_repetition = self.levels.near_repetition.max(alike.times);
-            let (round, is_equal) =
-                if equal.times >= terms.repetition.times { (equal, true) } else { (alike, false) };
-            if round.times < terms.repetition.times || !found.is_empty() {
-                continue;
-            }
-            found.push(GuardTrip {
-                guard: GuardKind::of_repetition(round.cycle, is_equal),
-                turns: stream.turns(round.times * round.cycle),
-                agent: by.map(str::to_owned),
-                repeated: text::excerpt(o.content),
-                times: round.times,
-                cycle: round.cycle,
-                similarity_permille: round.similarity_permille,
-                in_turn: inside.then_some(o.turn),
-            });
+            // Inside a turn first; of the others the longer cycle says more.
+            let longer = |round: &Round| {
+                found
+                    .as_ref()
+                    .is_none_or(|found: &GuardTrip| found.in_turn.is_none() && round.cycle > found.cycle)
+            };
+            let tripped = repetition(terms, stream).filter(|(round, _)| terms.repetition.on && longer(round));
+            found = tripped
+                .map(|(round, is_equal)| GuardTrip {
+                    guard: GuardKind::of_repetition(round.cycle, is_equal),
+                    turns: stream.turns(round.times.saturating_mul(round.cycle)),
+                    agent: by.map(str::to_owned),
+                    repeated: text::excerpt(o.content),
+                    times: round.times,
+                    cycle: round.cycle,
+                    similarity_permille: round.similarity_permille,
+                    in_turn: inside.then_some(o.turn),
+                })
+                .or(found);
         }
-        found.into_iter().for_each(|trip| self.trip(trip));
+        if let Some(trip) = found {
+            self.trip(trip);
+        }
     }
 
     /// An answer is stated, or a tool says what was answered.
@@ -343,15 +353,15 @@ impl Guards {
         }
     }
 
-    /// What is new is heard by the others, and may contest what stands.
+    /// What is new is heard by the others, and contests what stands; another answer does even if it is not new.
     fn spread(&mut self, o: &Observation<'_>, reading: &Reading) {
-        if !reading.is_news {
+        if !reading.is_news && reading.stated.is_none() {
             return;
         }
-        let from_outside = matches!(o.kind, Observed::ToolResult | Observed::Refusal);
+        let from_outside = matches!(o.kind, Observed::ToolResult | Observed::Input);
         for (name, agent) in &mut self.agents {
             let is_own = &**name == o.agent;
-            agent.heard |= !is_own;
+            agent.heard |= !is_own && reading.is_news;
             let Some(standing) = &mut agent.standing else { continue };
             if o.kind == Observed::ToolResult && !o.fingerprint {
                 standing.see(o.content);
@@ -364,12 +374,16 @@ impl Guards {
     /// Talk that adds nothing.
     fn rest(&mut self, terms: &GuardTerms, o: &Observation<'_>, reading: &Reading) {
         let is_message = o.kind == Observed::Message;
+        if o.kind == Observed::Input {
+            self.idle.brought(o.content, &reading.words);
+            return;
+        }
         if o.fingerprint {
             self.idle.end();
         } else if !is_message || reading.has_code {
-            self.idle.brought(o.content);
+            self.idle.brought(o.content, &reading.words);
         } else {
-            self.idle.said(o.content, o.turn, self.stands);
+            self.idle.said(o.content, &reading.words, o.turn, self.stands);
         }
         self.stands |= !is_message || reading.stated.is_some();
         self.levels.idle = self.idle.run();
@@ -393,6 +407,13 @@ impl Guards {
             self.trips.sort_by_key(|trip| (trip.guard, trip.in_turn));
         }
     }
+}
+
+/// The cycle of a stream that trips the guard, and whether its items are equal.
+fn repetition(terms: &GuardTerms, stream: &Stream) -> Option<(Round, bool)> {
+    let terms = &terms.repetition;
+    let rounds = [(stream.equal(terms.max_cycle), true), (stream.alike(terms.max_cycle), false)];
+    rounds.into_iter().find(|(round, _)| round.times >= terms.times)
 }
 
 #[cfg(test)]

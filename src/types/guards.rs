@@ -69,20 +69,34 @@ pub const MAX_IDLE: u32 = 100;
 /// The greatest cap on steps.
 pub const MAX_STEPS: u32 = 1_000_000;
 /// Below this, in thousandths, texts on one subject look alike.
-pub const MIN_SIMILARITY: u16 = 700;
+pub const MIN_SIMILARITY: u16 = 500;
 
+/// Three times, as everybody counts. On 2,106 recorded runs three equal rounds harmed 2 of 1,792 successes (both had agreed
+/// and were about to say so); two would have harmed 21. Compared to the letter but for the ends of lines: with white space
+/// and case ignored, drafts that are still moving count as equal, and harm triples. Prose that shares 0.7 of its pairs of
+/// words, every figure and all code is the same: down to there no further success was harmed, at 0.6 the first was.
 impl Default for RepetitionTerms {
     fn default() -> Self {
-        Self { on: true, times: 3, max_cycle: MAX_CYCLE, similarity_permille: 900 }
+        Self { on: true, times: 3, max_cycle: MAX_CYCLE, similarity_permille: 700 }
     }
 }
 
+/// Most of what can be saved comes after the work is done. On the recordings:
+/// - an answer stated twice by its author, uncontested, saved 65 % of what could be saved in a company of role agents that
+///   writes programs and harmed none of its 499 successes; waiting for a third statement saved 43 %. In
+///   chats and teams on mathematics it saved 9 % and harmed 2 of 1,268;
+/// - a tool that gives the figure just answered saved 28 % in the latter and harmed 1;
+/// - twelve messages in a row that add nothing saved 2 % more there and harmed 1; with eight it was 6 % and 6 harmed, and
+///   runs that say goodbye at length before they name their answer were among them.
+///
+/// None of these stopped any of 45 runs of tool-calling desks with a person at the other end.
 impl Default for FinishedTerms {
     fn default() -> Self {
-        Self { on: true, restated: Some(2), confirmed: true, idle: Some(8) }
+        Self { on: true, restated: Some(2), confirmed: true, idle: Some(12) }
     }
 }
 
+/// Stricter than for three in a row: here two drafts are enough to stop, and in two drafts a tenth may be the whole gain.
 impl Default for DraftTerms {
     fn default() -> Self {
         Self { on: true, similarity_permille: 950 }

@@ -152,6 +152,7 @@ fn contract() -> Contract {
         labels: BTreeMap::from([("team".to_owned(), "search".to_owned())]),
         priority: 3,
         idempotency_key: None,
+        guards: Default::default(),
     }
 }
 

@@ -10,6 +10,9 @@ const CYCLES: usize = MAX_CYCLE as usize;
 /// Turns remembered: those of the longest cycle, the most times it can be asked for.
 const TURNS: usize = (MAX_CYCLE * MAX_TIMES) as usize;
 
+/// Rounds of single words that count as one.
+const NODS: u32 = 8;
+
 /// One thing that was said or done.
 #[derive(Debug, Clone)]
 pub(super) struct Item {
@@ -19,6 +22,8 @@ pub(super) struct Item {
     pub(super) sketch: Option<Arc<Sketch>>,
     /// The turn it belongs to.
     pub(super) turn: u32,
+    /// Whether it is a message of a single word.
+    pub(super) is_nod: bool,
 }
 
 /// The tail of a stream, and for each length of a cycle how many items in a row were as they were one cycle ago.
@@ -44,8 +49,8 @@ pub(super) struct Round {
 }
 
 impl Stream {
-    pub(super) fn push(&mut self, item: Item, max_cycle: u32, similar_permille: u16) {
-        for lag in 1..=CYCLES.min(max_cycle as usize) {
+    pub(super) fn push(&mut self, item: Item, similar_permille: u16) {
+        for lag in 1..=CYCLES {
             let before = self.recent.len().checked_sub(lag).map(|at| &self.recent[at]);
             let similarity = before.map_or(0, |before| similarity(&item, before));
             let slot = lag - 1;
@@ -81,14 +86,14 @@ impl Stream {
         self.recent.back().map_or(0, |item| item.hash)
     }
 
-    /// The cycle of equal items that has come round most often; of several, the shortest.
-    pub(super) fn equal(&self) -> Round {
-        strongest(&self.equal, |_| 1_000)
+    /// The cycle of equal items, no longer than this, that has come round most often; of several, the shortest.
+    pub(super) fn equal(&self, max_cycle: u32) -> Round {
+        self.strongest(&self.equal, max_cycle, |_| 1_000)
     }
 
     /// The same of items that are at least alike.
-    pub(super) fn alike(&self) -> Round {
-        strongest(&self.alike, |slot| self.least[slot])
+    pub(super) fn alike(&self, max_cycle: u32) -> Round {
+        self.strongest(&self.alike, max_cycle, |slot| self.least[slot])
     }
 
     /// The turns of the last `items` items, each once, in order.
@@ -99,18 +104,24 @@ impl Stream {
         turns.dedup();
         turns
     }
-}
 
-fn strongest(runs: &[u32; CYCLES], similarity: impl Fn(usize) -> u16) -> Round {
-    let mut best = Round { times: 1, cycle: 1, similarity_permille: 1_000 };
-    for (slot, &run) in runs.iter().enumerate() {
-        let cycle = slot as u32 + 1;
-        let times = run / cycle + 1;
-        if times > best.times {
-            best = Round { times, cycle, similarity_permille: similarity(slot) };
+    /// Rounds of nothing but single words count by the eight: agents that agree in a word, or a worker that streams one as
+    /// it goes, are no loop yet. Of twelve recorded runs with one word three times in a row ten had agreed and went on at
+    /// once, and the two that said it twenty times succeeded all the same.
+    fn strongest(&self, runs: &[u32; CYCLES], max_cycle: u32, similarity: impl Fn(usize) -> u16) -> Round {
+        let mut best = Round { times: 1, cycle: 1, similarity_permille: 1_000 };
+        for (slot, &run) in runs.iter().enumerate().take(max_cycle as usize) {
+            let cycle = slot as u32 + 1;
+            let mut times = run / cycle + 1;
+            if times > 1 && self.recent.iter().rev().take(slot + 1).all(|item| item.is_nod) {
+                times = (times / NODS).max(1);
+            }
+            if times > best.times {
+                best = Round { times, cycle, similarity_permille: similarity(slot) };
+            }
         }
+        best
     }
-    best
 }
 
 /// 1,001 for equal items, else their likeness in thousandths, 0 where it cannot be told.
@@ -131,9 +142,9 @@ mod tests {
     fn after(items: &str) -> Round {
         let mut stream = Stream::default();
         for (turn, item) in (0..).zip(items.bytes()) {
-            stream.push(Item { hash: u64::from(item), sketch: None, turn }, MAX_CYCLE, 900);
+            stream.push(Item { hash: u64::from(item), sketch: None, turn, is_nod: false }, 900);
         }
-        stream.equal()
+        stream.equal(MAX_CYCLE)
     }
 
     #[test]
@@ -157,10 +168,10 @@ mod tests {
     fn the_turns_of_a_cycle_are_remembered_and_bounded() {
         let mut stream = Stream::default();
         for turn in 0..1_000 {
-            stream.push(Item { hash: 1, sketch: None, turn }, MAX_CYCLE, 900);
+            stream.push(Item { hash: 1, sketch: None, turn, is_nod: false }, 900);
         }
         assert_eq!(stream.turns(3), [997, 998, 999]);
         assert_eq!(stream.turns(1_000).len(), TURNS);
-        assert_eq!(stream.equal(), Round { times: 1_000, cycle: 1, similarity_permille: 1_000 });
+        assert_eq!(stream.equal(MAX_CYCLE), Round { times: 1_000, cycle: 1, similarity_permille: 1_000 });
     }
 }
