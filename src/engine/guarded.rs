@@ -146,7 +146,7 @@ impl Place {
 }
 
 fn server_says(turn: TurnNumber) -> Observation<'static> {
-    let (agent, kind) = (SERVER, Observed::Refusal);
+    let (agent, kind) = (SERVER, Observed::Input);
     Observation { turn, agent, kind, tool: "", content: "", fingerprint: false, concurrent: false }
 }
 

@@ -103,6 +103,16 @@ pub fn points(contract: &Contract, facts: &ServerFacts) -> Vec<Point> {
 
 type Verdict = (Readiness, String);
 
+fn termination_point(contract: &Contract) -> Verdict {
+    let criteria = [
+        ("result_schema", contract.result_schema.is_some()),
+        ("acceptance rules", !contract.acceptance.is_empty()),
+        ("convergence", contract.convergence.is_some()),
+    ];
+    let named: Vec<_> = criteria.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect();
+    (Enforced, format!("fixed at intake and sent with every turn: {}", named.join(", ")))
+}
+
 fn gate_point(gate: &Gate) -> Verdict {
     if gate.min_confidence.get() > 0.0 {
         (
