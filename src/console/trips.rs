@@ -29,6 +29,7 @@ fn trip(trip: &pb::Trip) -> String {
     let place = match pb::TripScope::try_from(*scope) {
         Ok(pb::TripScope::Step) => ", this step only",
         Ok(pb::TripScope::Decision) => ", in the owner's own decide turn",
+        Ok(pb::TripScope::Validation) => ", in the validator's own turn",
         Ok(pb::TripScope::Task | pb::TripScope::Unspecified) | Err(_) => "",
     };
     let mut told = format!("{cause}{place} ({})", clip(evidence, 200));

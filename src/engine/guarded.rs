@@ -146,7 +146,7 @@ impl Place {
 }
 
 fn server_says(turn: TurnNumber) -> Observation<'static> {
-    let (agent, kind) = (SERVER, Observed::Refusal);
+    let (agent, kind) = (SERVER, Observed::Input);
     Observation { turn, agent, kind, tool: "", content: "", fingerprint: false, concurrent: false }
 }
 
@@ -294,9 +294,19 @@ impl Task {
     /// Guards tripped. What the owner is asked about is answered with that: from here on only what comes after counts.
     pub(super) fn on_tripped(&mut self, trips: &[Trip], at: Timestamp) {
         self.tripped.push(Tripped { at, seq: self.seq, trips: trips.to_vec() });
-        if trips.iter().any(|trip| trip.scope == TripScope::Task) {
-            self.trips = trips.to_vec();
-            self.guarded.settle();
+        for trip in trips {
+            match trip.scope {
+                TripScope::Task => {
+                    self.trips = trips.to_vec();
+                    return self.guarded.settle();
+                }
+                // Whoever takes the step over begins anew.
+                TripScope::Step => {
+                    let step = trip.turns.last().and_then(|&turn| self.turn(turn)?.step);
+                    step.map(|step| self.guarded.steps.remove(&step));
+                }
+                TripScope::Decision | TripScope::Validation => {}
+            }
         }
     }
 

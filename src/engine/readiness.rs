@@ -92,10 +92,7 @@ pub fn points(contract: &Contract, facts: &ServerFacts) -> Vec<Point> {
         ("re-plan, not just retry", replan_point(limits)),
         ("gate with a confidence threshold", gate_point(gate)),
         ("human escalation path that has been drilled", human_point(escalation, facts)),
-        (
-            "termination criteria before anything runs",
-            (Enforced, "result_schema is fixed at intake and sent with every turn".to_owned()),
-        ),
+        ("termination criteria before anything runs", termination_point(contract)),
         ("load-tested with deliberate worker failures", chaos_point(facts)),
     ];
     (1..)
@@ -105,6 +102,16 @@ pub fn points(contract: &Contract, facts: &ServerFacts) -> Vec<Point> {
 }
 
 type Verdict = (Readiness, String);
+
+fn termination_point(contract: &Contract) -> Verdict {
+    let criteria = [
+        ("result_schema", contract.result_schema.is_some()),
+        ("acceptance rules", !contract.acceptance.is_empty()),
+        ("convergence", contract.convergence.is_some()),
+    ];
+    let named: Vec<_> = criteria.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect();
+    (Enforced, format!("fixed at intake and sent with every turn: {}", named.join(", ")))
+}
 
 fn gate_point(gate: &Gate) -> Verdict {
     if gate.min_confidence.get() > 0.0 {

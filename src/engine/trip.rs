@@ -58,6 +58,8 @@ pub enum TripScope {
     Step,
     /// The owner's own decide turn: the contract's fallback applies.
     Decision,
+    /// The validator's own turn: a person judges in its place, or the owner decides.
+    Validation,
 }
 
 impl TripScope {

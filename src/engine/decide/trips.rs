@@ -59,8 +59,8 @@ impl Txn<'_> {
         self.fall_back(format!("the owner's decide turn was stopped: {evidence}"));
     }
 
-    /// Asks the guards over content what they see where this turn stands, and the cap on steps. Whether that stopped the
-    /// turn's step.
+    /// Asks the guards over content what they see where this turn stands, and the cap on steps. Whether that stopped this turn
+    /// alone.
     pub(super) fn ask_guards(&mut self, turn: TurnNumber) -> bool {
         let Some(state) = self.task.turn(turn) else { return false };
         let (kind, step) = (state.kind, state.step);
@@ -70,30 +70,43 @@ impl Txn<'_> {
         {
             self.note_trip(trip);
         }
-        match step {
-            Some(step) if !seen.is_empty() => {
-                self.trip_step(turn, step.step, seen);
-                true
-            }
-            Some(_) => false,
-            None => {
+        match (kind, step) {
+            (_, _) if seen.is_empty() => return false,
+            (TurnKind::Work, Some(_)) => self.trip_step(turn, seen),
+            (TurnKind::Validate, _) => self.trip_validator(turn, seen),
+            (TurnKind::Work | TurnKind::Decide, _) => {
                 seen.into_iter().for_each(|trip| self.note_trip(trip));
-                false
+                return false;
             }
         }
+        true
     }
 
-    /// Guards tripped inside one step of the running plan: only that step stops, it fails, and the plan goes by its rules.
-    pub(super) fn trip_step(&mut self, turn: TurnNumber, step: usize, mut trips: Vec<Trip>) {
+    /// Guards tripped inside one step of the running plan: only that step stops. It goes to a fallback or fails, and the plan
+    /// goes by its rules.
+    pub(super) fn trip_step(&mut self, turn: TurnNumber, trips: Vec<Trip>) {
+        let (_, evidence) = self.stop_turn(turn, trips, TripScope::Step);
+        self.step_agent_failed(turn, &evidence);
+    }
+
+    /// The validator loops: the work is not to blame, and a person judges it, or the owner decides.
+    fn trip_validator(&mut self, turn: TurnNumber, trips: Vec<Trip>) {
+        let judged = self.task.turn(turn).and_then(|t| t.judges).unwrap_or_default();
+        let (cause, evidence) = self.stop_turn(turn, trips, TripScope::Validation);
+        self.unjudged(judged, cause, evidence);
+    }
+
+    /// Stops a turn alone for what tripped in it.
+    fn stop_turn(&mut self, turn: TurnNumber, mut trips: Vec<Trip>, scope: TripScope) -> (Cause, String) {
         trips.sort_by_key(|trip| trip.cause);
         for trip in &mut trips {
-            trip.scope = TripScope::Step;
+            trip.scope = scope;
         }
         let (cause, evidence) = (trips[0].cause, sentence(&trips));
         self.withdraw_questions_of(turn);
         self.close_turn(turn, cause, &evidence);
         self.emit(Event::GuardsTripped { trips });
-        self.step_failed(step, evidence);
+        (cause, evidence)
     }
 }
 

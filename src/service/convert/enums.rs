@@ -89,6 +89,7 @@ pub(crate) const fn trip_scope(scope: TripScope) -> pb::TripScope {
         TripScope::Task => pb::TripScope::Task,
         TripScope::Step => pb::TripScope::Step,
         TripScope::Decision => pb::TripScope::Decision,
+        TripScope::Validation => pb::TripScope::Validation,
     }
 }
 
