@@ -2,9 +2,8 @@
 //! live running are the same code. Never here: a decision.
 
 use super::{
-    event::{AttemptEnd, EscalationEnd, Event, InputFrom, PlanKind, Record, TurnKind},
+    event::{AttemptEnd, EscalationEnd, Event, InputFrom, Record, TurnKind},
     ledger::Pot,
-    plan_run::PlanRun,
     task::{Best, Question, Task},
     turn::{Attempt, Said, Stage, Turn, progress_bytes},
 };
@@ -87,31 +86,8 @@ impl Task {
                 self.end_turn(*turn, Stage::Closed { reason: reason.clone() }, at);
             }
             Event::HandedOff { hop, .. } => self.counters.hops = *hop,
-            Event::PlanStarted { number, planner_turn, plan, held, kind } => {
-                match kind {
-                    PlanKind::Static => {}
-                    PlanKind::Round => {
-                        self.counters.rounds += 1;
-                        self.record_round(*planner_turn);
-                    }
-                    PlanKind::Replan => self.counters.replans += 1,
-                }
-                self.plans = *number;
-                self.replan_next = false;
-                self.ledger.hold_plan(*number, *held);
-                self.plan = Some(PlanRun::new(*number, plan.clone(), *planner_turn));
-            }
-            Event::StepEnded { step, end, reason, optional, .. } => {
-                if let Some(plan) = &mut self.plan {
-                    plan.end_step(*step, *end, reason.clone(), *optional);
-                }
-            }
-            Event::PlanEnded { succeeded, .. } => {
-                self.ledger.end_plan();
-                self.replan_next = !succeeded;
-                if let Some(plan) = &mut self.plan {
-                    plan.succeeded = Some(*succeeded);
-                }
+            Event::PlanStarted { .. } | Event::StepEnded { .. } | Event::PlanEnded { .. } => {
+                self.apply_to_plan(event);
             }
             Event::DirectiveRefused { .. } => self.replan_next = true,
             Event::GateJudged { turn, passed, findings, .. } => self.on_judged(*turn, *passed, findings),

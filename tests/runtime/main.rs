@@ -7,6 +7,7 @@ mod failures;
 mod flow;
 mod leases;
 mod limits;
+mod patterns;
 mod restart;
 mod sessions;
 mod watching;
