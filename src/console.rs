@@ -5,6 +5,7 @@
 
 pub mod contract;
 pub mod events;
+pub mod gate;
 pub mod ledger;
 pub mod operator;
 pub mod paint;

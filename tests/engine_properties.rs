@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bailiwick::{
     engine::{
-        command::{Command, HumanAnswer},
+        command::{Command, Findings, HumanAnswer},
         event::AttemptEnd,
         intake,
     },
@@ -21,7 +21,16 @@ use bailiwick::{
     },
 };
 use proptest::prelude::*;
-use support::{Bench, delegate, draft, failed, hand_off, json, name, plan, step, success, usage};
+use support::{Bench, delegate, draft, failed, hand_off, json, name, plan, step, success, usage, verdict};
+
+/// What the checks off the shard find against an answer.
+#[derive(Debug, Clone, Copy)]
+enum Bad {
+    No,
+    Result,
+    Output,
+    Inputs,
+}
 
 /// What the world does next; numbers pick among what is possible then.
 #[derive(Debug, Clone)]
@@ -31,7 +40,12 @@ enum Move {
         pick: usize,
         envelope: usize,
         tokens: u64,
-        bad: bool,
+        bad: Bad,
+    },
+    Judge {
+        pick: usize,
+        agrees: bool,
+        tokens: u64,
     },
     Decide {
         pick: usize,
@@ -67,12 +81,18 @@ enum Move {
     Cancel(u8),
 }
 
+fn bad() -> impl Strategy<Value = Bad> {
+    prop_oneof![4 => Just(Bad::No), 2 => Just(Bad::Result), 1 => Just(Bad::Output), 1 => Just(Bad::Inputs)]
+}
+
 fn moves() -> impl Strategy<Value = Move> {
     let pick = 0..8_usize;
     prop_oneof![
         8 => pick.clone().prop_map(Move::Assign),
-        8 => (pick.clone(), 0..15_usize, 0..30_000_u64, any::<bool>())
+        8 => (pick.clone(), 0..17_usize, 0..30_000_u64, bad())
             .prop_map(|(pick, envelope, tokens, bad)| Move::Answer { pick, envelope, tokens, bad }),
+        4 => (pick.clone(), any::<bool>(), 0..3_000_u64)
+            .prop_map(|(pick, agrees, tokens)| Move::Judge { pick, agrees, tokens }),
         3 => (pick.clone(), 0..9_usize).prop_map(|(pick, decision)| Move::Decide { pick, decision }),
         3 => (pick.clone(), 0..30_000_u64).prop_map(|(pick, tokens)| Move::Usage { pick, tokens }),
         2 => (pick.clone(), 1..30_000_u64).prop_map(|(pick, tokens)| Move::Budget { pick, tokens }),
@@ -111,6 +131,11 @@ fn envelope(pick: usize, tokens: u64) -> Envelope {
             Envelope { directive: Some(Directive::Delegate(wild)), ..base }
         }
         13 => hand_off("gamma"),
+        14 => hand_off("judge"),
+        15 => {
+            let named = ["a", "b", "turn-1", "turn-99"].map(str::to_owned);
+            Envelope { inputs_used: named.to_vec(), ..base }
+        }
         _ => Envelope { directive: Some(Directive::AskHuman("may I?".to_owned())), ..base },
     }
 }
@@ -161,9 +186,20 @@ fn play(bench: &mut Bench, seen: &mut Vec<Lease>, step: Move) {
         }
         Move::Answer { pick, envelope: which, tokens, bad } => {
             let Some(lease) = nth(&live, pick) else { return };
-            let findings = if bad { vec!["does not fit".to_owned()] } else { Vec::new() };
+            let word = || vec!["does not fit".to_owned()];
+            let findings = match bad {
+                Bad::No => Findings::default(),
+                Bad::Result => Findings { result: word(), ..Findings::default() },
+                Bad::Output => Findings { output: word(), ..Findings::default() },
+                Bad::Inputs => Findings { inputs: word(), ..Findings::default() },
+            };
             let answer = Arc::new(Answer::Envelope(envelope(which, tokens)));
             let _ = bench.send(Command::Complete { lease, answer, findings });
+        }
+        Move::Judge { pick, agrees, tokens } => {
+            let Some(lease) = nth(&live, pick) else { return };
+            let answer = Arc::new(verdict(if agrees { &[] } else { &["off the goal"] }, tokens));
+            let _ = bench.send(Command::Complete { lease, answer, findings: Findings::default() });
         }
         Move::Decide { pick, decision: which } => {
             let Some(lease) = nth(&live, pick) else { return };
@@ -224,8 +260,8 @@ fn run_out(bench: &mut Bench) {
 }
 
 fn drafts() -> impl Strategy<Value = ContractDraft> {
-    (any::<bool>(), 1_000..200_000_i64, 0..3_i32, 0..3_i32, 1..12_i32, 0..3_i32).prop_map(
-        |(is_static, tokens, hops, revisions, turns, escalations)| {
+    (any::<bool>(), 1_000..200_000_i64, 0..3_i32, 0..3_i32, 1..12_i32, 0..3_i32, any::<bool>()).prop_map(
+        |(is_static, tokens, hops, revisions, turns, escalations, judged)| {
             let mut draft = draft();
             if is_static {
                 let mut fixed = plan(vec![
@@ -259,6 +295,10 @@ fn drafts() -> impl Strategy<Value = ContractDraft> {
             draft.gate.max_revisions = Some(revisions);
             draft.gate.min_confidence = 0.5;
             draft.escalation.max_escalations = Some(escalations);
+            if judged {
+                draft.gate.validator = "judge".to_owned();
+                draft.gate.spot_check_rate = if escalations > 0 { 0.5 } else { 0.0 };
+            }
             draft
         },
     )

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::pb::{self, task_event::Event};
 
 use super::{
-    Look, Tone,
+    Look, Tone, gate,
     text::{clean, clip, clock, confidence, number, plural, tokens, value},
     trips, turns, words,
 };
@@ -80,11 +80,14 @@ impl Story {
                 with(format!("{}: directive refused", self.turn(it.turn)), &it.reasons.join("; ")),
             ),
             Event::GateJudged(it) if it.passed => {
-                line(Tone::Good, format!("gate: {} passes", self.turn(it.turn)))
+                line(Tone::Good, format!("gate: {} passes{}", self.turn(it.turn), gate::judge(it)))
             }
             Event::GateJudged(it) => line(
                 Tone::Warn,
-                with(format!("gate: {} is refused", self.turn(it.turn)), &it.findings.join("; ")),
+                with(
+                    format!("gate: {} is refused{}", self.turn(it.turn), gate::judge(it)),
+                    &it.findings.join("; "),
+                ),
             ),
             Event::GuardsTripped(it) => guards(it),
             Event::Escalated(it) => escalated(it),
@@ -120,12 +123,17 @@ impl Story {
             let (word, reason) = turns::decision_words(decision);
             return line(Tone::Warn, with(format!("{turn} decides to {word}, {cost}"), &reason));
         }
+        if let Some(verdict) = &it.verdict {
+            let text = format!("{turn} {}, {cost}", gate::verdict(verdict));
+            return line(Tone::Plain, with(text, &verdict.reasons.join("; ")));
+        }
         let Some(envelope) = &it.envelope else {
             return line(Tone::Plain, format!("{turn} answers, {cost}"));
         };
         let mut parts = vec![format!("{turn} answers {}", words::status(envelope.status))];
         parts.extend([confidence(envelope.confidence), cost].into_iter().filter(|part| !part.is_empty()));
         parts.extend(turns::directive(envelope).map(|directive| clip(&directive, 200)));
+        parts.extend(Some(gate::inputs(it.inputs.as_ref())).filter(|said| !said.is_empty()));
         line(words::status_tone(envelope.status), with(parts.join(", "), &envelope.reason))
     }
 
@@ -334,7 +342,6 @@ mod tests {
             turn,
             attempt: 1,
             envelope: Some(envelope),
-            decision: None,
             charged_tokens: 1_204,
             ..Default::default()
         })

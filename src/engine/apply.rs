@@ -2,8 +2,9 @@
 //! live running are the same code. Never here: a decision.
 
 use super::{
-    event::{AttemptEnd, EscalationEnd, Event, InputFrom, Record, TurnKind},
+    event::{AttemptEnd, EscalationEnd, Event, InputFrom, PlanKind, Record, TurnKind},
     ledger::Pot,
+    plan_run::PlanRun,
     task::{Best, Question, Task},
     turn::{Attempt, Said, Stage, Turn, progress_bytes},
 };
@@ -70,24 +71,24 @@ impl Task {
                     said.budget_requests += 1;
                 }
             }
-            Event::TurnAnswered { turn, attempt, answer, charged, findings, output_findings, inputs } => {
-                self.ledger.settle((*turn, *attempt), *charged);
-                self.note_result(*turn, answer, findings);
-                let stage = Stage::Answered {
-                    answer: answer.clone(),
-                    findings: findings.clone(),
-                    output_findings: output_findings.clone(),
-                    inputs: inputs.clone(),
-                };
-                self.end_turn(*turn, stage, at);
-            }
+            Event::TurnAnswered { .. } => self.on_turn_answered(event, at),
             Event::AttemptEnded { .. } => self.on_attempt_ended(event, at),
             Event::TurnClosed { turn, reason, .. } => {
                 self.end_turn(*turn, Stage::Closed { reason: reason.clone() }, at);
             }
             Event::HandedOff { hop, .. } => self.counters.hops = *hop,
-            Event::PlanStarted { .. } | Event::StepEnded { .. } | Event::PlanEnded { .. } => {
-                self.apply_to_plan(event);
+            Event::PlanStarted { .. } => self.on_plan_started(event),
+            Event::StepEnded { step, end, reason, optional, .. } => {
+                if let Some(plan) = &mut self.plan {
+                    plan.end_step(*step, *end, reason.clone(), *optional);
+                }
+            }
+            Event::PlanEnded { succeeded, .. } => {
+                self.ledger.end_plan();
+                self.replan_next = !succeeded;
+                if let Some(plan) = &mut self.plan {
+                    plan.succeeded = Some(*succeeded);
+                }
             }
             Event::DirectiveRefused { .. } => self.replan_next = true,
             Event::GateJudged { turn, passed, findings, .. } => self.on_judged(*turn, *passed, findings),
@@ -112,6 +113,38 @@ impl Task {
                 self.ended_at = Some(at);
             }
         }
+    }
+
+    fn on_turn_answered(&mut self, event: &Event, at: Timestamp) {
+        let Event::TurnAnswered { turn, attempt, answer, charged, findings, output_findings, inputs } = event
+        else {
+            return;
+        };
+        self.ledger.settle((*turn, *attempt), *charged);
+        self.note_result(*turn, answer, findings);
+        let stage = Stage::Answered {
+            answer: answer.clone(),
+            findings: findings.clone(),
+            output_findings: output_findings.clone(),
+            inputs: inputs.clone(),
+        };
+        self.end_turn(*turn, stage, at);
+    }
+
+    fn on_plan_started(&mut self, event: &Event) {
+        let Event::PlanStarted { number, planner_turn, plan, held, kind } = event else { return };
+        match kind {
+            PlanKind::Static => {}
+            PlanKind::Round => {
+                self.counters.rounds += 1;
+                self.record_round(*planner_turn);
+            }
+            PlanKind::Replan => self.counters.replans += 1,
+        }
+        self.plans = *number;
+        self.replan_next = false;
+        self.ledger.hold_plan(*number, *held);
+        self.plan = Some(PlanRun::new(*number, plan.clone(), *planner_turn));
     }
 
     fn on_turn_opened(&mut self, event: &Event, at: Timestamp) {

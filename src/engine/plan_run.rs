@@ -3,10 +3,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{
-    event::{Event, PlanKind, StepEnd},
-    task::Task,
-};
+use super::event::StepEnd;
 use crate::types::{
     ids::TurnNumber,
     plan::{OnStepFailure, Plan},
@@ -50,41 +47,6 @@ struct StepRun {
     /// The turns that worked on it, in order: its agent's, and those of fallbacks, hand-offs and corrections.
     turns: Vec<TurnNumber>,
     end: Option<(StepEnd, String)>,
-}
-
-impl Task {
-    /// The part of `apply` that is about plans.
-    pub(super) fn apply_to_plan(&mut self, event: &Event) {
-        match event {
-            Event::PlanStarted { number, planner_turn, plan, held, kind } => {
-                match kind {
-                    PlanKind::Static => {}
-                    PlanKind::Round => {
-                        self.counters.rounds += 1;
-                        self.record_round(*planner_turn);
-                    }
-                    PlanKind::Replan => self.counters.replans += 1,
-                }
-                self.plans = *number;
-                self.replan_next = false;
-                self.ledger.hold_plan(*number, *held);
-                self.plan = Some(PlanRun::new(*number, plan.clone(), *planner_turn));
-            }
-            Event::StepEnded { step, end, reason, optional, .. } => {
-                if let Some(plan) = &mut self.plan {
-                    plan.end_step(*step, *end, reason.clone(), *optional);
-                }
-            }
-            Event::PlanEnded { succeeded, .. } => {
-                self.ledger.end_plan();
-                self.replan_next = !succeeded;
-                if let Some(plan) = &mut self.plan {
-                    plan.succeeded = Some(*succeeded);
-                }
-            }
-            _ => {}
-        }
-    }
 }
 
 impl PlanRun {

@@ -121,7 +121,7 @@ fn launch(
         store,
         mailboxes,
         dispatch: Arc::clone(&dispatch),
-        answer_check: AnswerCheck::new(Arc::default(), Arc::clone(&registry)),
+        answer_check: AnswerCheck::new(Arc::clone(&registry)),
         registry,
         watchers: Arc::clone(&shared.watchers),
         log_end: shared.log_end.clone(),

@@ -13,7 +13,7 @@ use bailiwick::{
     },
     types::{
         contract::{BudgetDraft, Contract, ContractDraft, LimitsDraft, TerminationDraft},
-        envelope::{Answer, Confidence, Decision, Directive, Envelope, HandOff, Status},
+        envelope::{Answer, Confidence, Decision, Directive, Envelope, HandOff, Judgement, Status, Verdict},
         ids::{AgentName, Lease, TaskId, TurnNumber, WorkerId},
         limits::Ceilings,
         outcome::TaskState,
@@ -24,7 +24,7 @@ use bailiwick::{
     },
 };
 
-pub const AGENTS: [&str; 5] = ["owner", "planner", "alpha", "beta", "gamma"];
+pub const AGENTS: [&str; 6] = ["owner", "planner", "alpha", "beta", "gamma", "judge"];
 
 pub struct Known {
     pub served: bool,
@@ -119,6 +119,16 @@ pub fn delegate(steps: Vec<StepDraft>) -> Envelope {
     Envelope { result: None, directive: Some(Directive::Delegate(plan)), ..success("null", 10) }
 }
 
+/// A validator's answer: it disagrees where there are reasons.
+pub fn verdict(reasons: &[&str], tokens: u64) -> Answer {
+    Answer::Verdict(Verdict {
+        verdict: if reasons.is_empty() { Judgement::Agree } else { Judgement::Disagree },
+        confidence: Confidence::new(0.75),
+        reasons: reasons.iter().map(|reason| (*reason).to_owned()).collect(),
+        usage: Some(usage(tokens)),
+    })
+}
+
 /// One task on the bench.
 pub struct Bench {
     pub task: Task,
@@ -193,6 +203,14 @@ impl Bench {
     pub fn answer(&mut self, lease: Lease, envelope: Envelope) -> Reply {
         let answer = Arc::new(Answer::Envelope(envelope));
         self.send(Command::Complete { lease, answer, findings: Vec::new().into() }).expect("accepted")
+    }
+
+    /// Leases the only ready turn, a validate turn, and answers it.
+    pub fn judge(&mut self, answer: Answer) -> Assignment {
+        let assignment = self.next();
+        let (lease, answer, findings) = (assignment.lease, Arc::new(answer), Vec::new().into());
+        self.send(Command::Complete { lease, answer, findings }).expect("accepted");
+        assignment
     }
 
     pub fn decide(&mut self, lease: Lease, decision: Decision) -> Reply {
