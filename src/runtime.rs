@@ -23,6 +23,7 @@ mod registry;
 pub mod schema;
 mod shard;
 mod start;
+pub mod tallies;
 mod tasks;
 mod watch;
 mod watchers;
@@ -38,6 +39,7 @@ pub use error::{CommandError, OpenError, Overloaded, ReadError, SessionError, Su
 pub use handle::Runtime;
 pub use options::{RuntimeOptions, StartError};
 pub use prices::{Price, PriceTable};
+pub use tallies::AgentRecord;
 pub use tasks::{RuntimeTasks, ShutdownReport};
 pub use watch::Watch;
 pub use words::{AgentInfo, Cancelled, Down, Grant, Opened, Registration, SessionId, Submitted, WorkerInfo};

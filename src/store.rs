@@ -66,6 +66,8 @@ pub trait Store: Send + Sync + 'static {
     fn agents(&self) -> Result<Vec<AgentRow>, StoreError>;
     /// A named number kept beside the journal (cursors, the shard count).
     fn number(&self, name: &str) -> Result<Option<u64>, StoreError>;
+    /// The named numbers whose names begin so, by name.
+    fn numbers(&self, prefix: &str) -> Result<Vec<(String, u64)>, StoreError>;
     /// Sets a named number, durably.
     fn set_number(&self, name: &str, value: u64) -> Result<(), StoreError>;
 }

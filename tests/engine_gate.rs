@@ -9,6 +9,7 @@ use bailiwick::{
     engine::{
         command::{Command, Findings, HumanAnswer, Rejection, Reply},
         event::{Event, GateCheck, InputsCheck, TurnKind},
+        tally::{Tallied, Tally},
     },
     types::{
         contract::ContractDraft,
@@ -395,4 +396,64 @@ fn a_partial_answer_is_never_put_to_the_validator() {
     bench.turn(partial);
     assert_eq!(bench.state(), TaskState::OwnerDecides);
     assert!(bench.task.view().turns.iter().all(|t| t.kind != TurnKind::Validate));
+}
+
+/// What has been counted, in order, as words.
+fn tallied(bench: &Bench) -> Vec<String> {
+    let word = |tally: &Tally| match tally.what {
+        Tallied::Result { judge, said, accepted } => {
+            format!("{} {judge:?} {} {accepted}", tally.agent, said.get())
+        }
+        Tallied::Verdict { agreed } => format!("{} agreed {agreed}", tally.agent),
+        Tallied::Review { upheld } => format!("{} upheld {upheld}", tally.agent),
+    };
+    bench.tallies.iter().map(word).collect()
+}
+
+#[test]
+fn verdicts_of_the_gate_of_validators_and_of_people_are_counted_for_their_agents() {
+    let mut draft = judged();
+    draft.gate.max_revisions = Some(0);
+    let mut overruled = bench(&draft);
+    overruled.turn(success("{}", 100));
+    overruled.judge(verdict(&["off the goal"], 40));
+    overruled.human(1, HumanAnswer::Approve).expect("open");
+    assert_eq!(
+        tallied(&overruled),
+        [
+            "planner Gate 0.9 true",
+            "planner Validator 0.9 false",
+            "judge agreed false",
+            "planner Human 0.9 true",
+            "judge upheld false",
+        ]
+    );
+    draft.gate.spot_check_rate = 1.0;
+    let mut upheld = bench(&draft);
+    upheld.turn(success("{}", 100));
+    upheld.judge(verdict(&[], 40));
+    upheld.human(1, HumanAnswer::Approve).expect("open");
+    assert_eq!(tallied(&upheld)[2..], ["judge agreed true", "planner Human 0.9 true", "judge upheld true"]);
+}
+
+#[test]
+fn a_low_confidence_or_none_says_nothing_about_the_result() {
+    let mut draft = draft();
+    draft.gate.min_confidence = 0.95;
+    draft.gate.max_revisions = Some(3);
+    let mut bench = bench(&draft);
+    bench.turn(success("{}", 10));
+    bench.turn(Envelope { confidence: None, ..success("{}", 10) });
+    answer_with(&mut bench, success("{}", 10), vec!["/n: missing".to_owned()].into());
+    assert_eq!(tallied(&bench), ["planner Gate 0.9 true", "planner Gate 0.9 false"]);
+}
+
+#[test]
+fn a_question_that_expires_is_no_verdict_of_a_person() {
+    let mut draft = draft();
+    draft.gate.spot_check_rate = 1.0;
+    let mut bench = bench(&draft);
+    bench.turn(success("{}", 10));
+    bench.pass(Span::from_secs(86_401));
+    assert_eq!(tallied(&bench), ["planner Gate 0.9 true"]);
 }

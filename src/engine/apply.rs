@@ -2,7 +2,7 @@
 //! live running are the same code. Never here: a decision.
 
 use super::{
-    event::{AttemptEnd, EscalationEnd, Event, InputFrom, PlanKind, Record, TurnKind},
+    event::{AttemptEnd, Event, InputFrom, PlanKind, Record, TurnKind},
     ledger::Pot,
     plan_run::PlanRun,
     task::{Best, Question, Task},
@@ -100,9 +100,6 @@ impl Task {
             }
             Event::EscalationEnded { number, end, by, note } => {
                 self.open_questions.remove(number);
-                if matches!(end, EscalationEnd::Approved) {
-                    self.settle_guards();
-                }
                 if let Some(question) = self.questions.iter_mut().find(|q| q.asked.number == *number) {
                     question.end = Some((*end, by.clone(), note.clone(), at));
                 }
@@ -135,10 +132,7 @@ impl Task {
         let Event::PlanStarted { number, planner_turn, plan, held, kind } = event else { return };
         match kind {
             PlanKind::Static => {}
-            PlanKind::Round => {
-                self.counters.rounds += 1;
-                self.record_round(*planner_turn);
-            }
+            PlanKind::Round => self.counters.rounds += 1,
             PlanKind::Replan => self.counters.replans += 1,
         }
         self.plans = *number;

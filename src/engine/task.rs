@@ -10,6 +10,7 @@ use super::{
     guarded::Guarded,
     ledger::Ledger,
     plan_run::PlanRun,
+    tally::Tally,
     turn::Turn,
     view::{Counters, EscalationView, Tripped},
 };
@@ -97,6 +98,8 @@ pub struct Decided {
     pub effects: Vec<Effect>,
     /// Questions that changed, as they stand now.
     pub escalations: Vec<EscalationView>,
+    /// What the events add to the record of agents.
+    pub tallies: Vec<Tally>,
 }
 
 /// What recovery must do for a task that is open.

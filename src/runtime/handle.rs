@@ -1,15 +1,18 @@
 //! The face: what the service may ask of the runtime. Every call is short: it finds the shard, asks, and waits for the
 //! answer. Never here: a channel in a public signature, but for a session's own.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    AgentInfo, Cancelled, CommandError, Down, Entropy, OpenError, Opened, Overloaded, ReadError,
+    AgentInfo, AgentRecord, Cancelled, CommandError, Down, Entropy, OpenError, Opened, Overloaded, ReadError,
     Registration, RuntimeOptions, SessionError, SessionId, SubmitError, Submitted, Watch, WorkerInfo,
     answer_check::AnswerCheck,
     blocking::blocking,
@@ -20,6 +23,7 @@ use super::{
     intake::Intake,
     registry::Registry,
     shard::{Answered, Asked, Mailbox, NotSent, Outcome, Request, Submission},
+    tallies,
     watchers::Watchers,
 };
 use crate::{
@@ -277,6 +281,16 @@ impl Runtime {
     /// Every agent ever seen, by name.
     pub fn agents(&self) -> Vec<AgentInfo> {
         self.0.dispatch.agents(self.0.registry.rows())
+    }
+
+    /// The record of every agent that has one: how it was judged, and how it judged.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn agent_records(&self) -> Result<BTreeMap<AgentName, AgentRecord>, ReadError> {
+        let store = Arc::clone(&self.0.store);
+        let sums = blocking(move || store.numbers(tallies::PREFIX)).await??;
+        Ok(tallies::records(sums))
     }
 
     /// Every connected worker, by id.

@@ -121,7 +121,9 @@ impl pb::operator_service_server::OperatorService for Operator {
         request: Request<pb::ListAgentsRequest>,
     ) -> Result<Response<pb::ListAgentsResponse>, Status> {
         let pb::ListAgentsRequest {} = request.into_inner();
-        let agents = self.runtime.agents().iter().map(agent_out).collect();
+        let records = self.runtime.agent_records().await.map_err(Fault::from)?;
+        let agents = self.runtime.agents();
+        let agents = agents.iter().map(|info| agent_out(info, records.get(&info.row.name))).collect();
         Ok(Response::new(pb::ListAgentsResponse { agents }))
     }
 

@@ -135,6 +135,10 @@ impl Store for SqliteStore {
         self.readers.with(|reader| read::number(reader, name))
     }
 
+    fn numbers(&self, prefix: &str) -> Result<Vec<(String, u64)>, StoreError> {
+        self.readers.with(|reader| read::numbers(reader, prefix))
+    }
+
     fn set_number(&self, name: &str, value: u64) -> Result<(), StoreError> {
         write::set_number(&self.writer(), name, value)
     }

@@ -135,6 +135,10 @@ impl Store for Gated {
     fn number(&self, name: &str) -> Result<Option<u64>, StoreError> {
         self.memory.number(name)
     }
+    fn numbers(&self, prefix: &str) -> Result<Vec<(String, u64)>, StoreError> {
+        self.store.numbers(prefix)
+    }
+
     fn set_number(&self, name: &str, value: u64) -> Result<(), StoreError> {
         self.memory.set_number(name, value)
     }

@@ -9,6 +9,7 @@ use bailiwick::{
         command::{Agents, Assignment, Command, Effect, Env, HumanAnswer, Rejection, Reply},
         event::{AttemptEnd, Event, Record, TraceContext},
         intake,
+        tally::Tally,
         task::Task,
     },
     types::{
@@ -136,6 +137,7 @@ pub struct Bench {
     pub known: Known,
     pub records: Vec<Record>,
     pub effects: Vec<Effect>,
+    pub tallies: Vec<Tally>,
     secret: u64,
 }
 
@@ -148,7 +150,15 @@ impl Bench {
         let env = Env { now, agents: &known };
         let (task, decided) = Task::submit(id, contract, 7, TraceContext::default(), env);
         task.audit();
-        Self { task, now, known, records: decided.records, effects: decided.effects, secret: 0 }
+        Self {
+            task,
+            now,
+            known,
+            records: decided.records,
+            effects: decided.effects,
+            tallies: decided.tallies,
+            secret: 0,
+        }
     }
 
     pub fn send(&mut self, command: Command) -> Result<Reply, Rejection> {
@@ -163,6 +173,7 @@ impl Bench {
             self.records.push(record.clone());
         }
         self.effects.extend(decided.effects);
+        self.tallies.extend(decided.tallies);
         self.task.audit();
         Ok(decided.reply)
     }
@@ -267,6 +278,8 @@ impl Bench {
         assert_eq!(replayed.outstanding().ready, self.task.outstanding().ready);
         assert_eq!(replayed.outstanding().leases, self.task.outstanding().leases);
         assert_eq!(replayed.next_timer(self.now), self.task.next_timer(self.now));
+        // Everything, what the guards have seen included.
+        assert_eq!(format!("{replayed:?}"), format!("{:?}", self.task));
     }
 }
 

@@ -60,6 +60,7 @@ impl Journal {
             events: stored,
             summary: self.summary(at, last),
             escalations: Vec::new(),
+            sums: Vec::new(),
         };
         self.store.commit(&[append]).expect("the store takes it");
         self.seq = last;

@@ -106,7 +106,7 @@ impl Txn<'_> {
             );
             self.trip(Cause::NotConverged, evidence);
         }
-        if self.rounds_ended(turn) || self.has_tripped() {
+        if (!is_replan && self.rounds_ended(turn)) || self.has_tripped() {
             return;
         }
         // Fan-out admission: whole or not at all.

@@ -230,9 +230,9 @@ impl Shard {
         arrived: Option<Timestamp>,
         now: Timestamp,
     ) -> Reply {
-        let Decided { reply, records, effects, escalations } = decided;
+        let Decided { reply, records, effects, escalations, tallies } = decided;
         if !records.is_empty() {
-            self.batch.add(id, &records, escalations);
+            self.batch.add(id, &records, escalations, &tallies);
             let number = self.batch.number;
             if let Some(resident) = self.residents.get_mut(id) {
                 resident.batch = number;

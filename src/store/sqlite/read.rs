@@ -129,6 +129,18 @@ pub(super) fn agents(reader: &Connection) -> Result<Vec<AgentRow>, StoreError> {
     statement.query_and_then([], to_agent)?.collect()
 }
 
+/// The named numbers whose names begin so, by name.
+pub(super) fn numbers(reader: &Connection, prefix: &str) -> Result<Vec<(String, u64)>, StoreError> {
+    let mut statement = reader
+        .prepare_cached("SELECT name, value FROM numbers WHERE substr(name, 1, ?2) = ?1 ORDER BY name")?;
+    let length = prefix.chars().count() as u64;
+    let named = |row: &Row<'_>| {
+        let mut columns = Columns::of(row);
+        Ok((columns.string()?, columns.number()?))
+    };
+    statement.query_and_then(params![prefix, to_column(length)], named)?.collect()
+}
+
 pub(super) fn number(reader: &Connection, name: &str) -> Result<Option<u64>, StoreError> {
     let mut statement = reader.prepare_cached("SELECT value FROM numbers WHERE name = ?1")?;
     statement.query_and_then([name], |row| Columns::of(row).number())?.next().transpose()

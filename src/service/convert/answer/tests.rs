@@ -130,13 +130,13 @@ fn round_trip(wire: pb::complete::Answer) {
         (Some(e), None, None) => {
             pb::complete::Answer::Envelope(pb::StatusEnvelope { usage: name(e.usage.clone()), ..e })
         }
-        (None, None, Some(v)) => {
-            pb::complete::Answer::Verdict(pb::Verdict { usage: name(v.usage.clone()), ..v })
-        }
         (None, Some(d), None) => {
             pb::complete::Answer::Decision(pb::Decision { usage: name(d.usage.clone()), ..d })
         }
-        both => panic!("neither or both: {both:?}"),
+        (None, None, Some(v)) => {
+            pb::complete::Answer::Verdict(pb::Verdict { usage: name(v.usage.clone()), ..v })
+        }
+        other => panic!("none or several: {other:?}"),
     };
     assert_eq!(out, wire);
 }
