@@ -104,12 +104,10 @@ impl Reader {
         match event {
             Event::Submitted { contract, fingerprint: _, trace } =>
                 submitted(contract, trace.traceparent.as_deref()),
-            Event::TurnOpened { turn, agent, kind, input: _, step, corrections: _, revision, replan, fallback,
-                notes, judges: _ } =>
+            Event::TurnOpened { turn, agent, kind, input: _, step, corrections: _, revision, replan, fallback, notes, judges: _ } =>
                 Wire::TurnOpened(pb::TurnOpened {
-                    turn: int32(*turn), agent: agent.to_string(), kind: enums::turn_kind(*kind) as i32,
-                    step_id: self.step_id(*step), notes: notes.clone(), replan: *replan, revision: *revision,
-                    fallback: *fallback }),
+                    turn: int32(*turn), agent: agent.to_string(), kind: enums::turn_kind(*kind) as i32, step_id: self.step_id(*step),
+                    notes: notes.clone(), replan: *replan, revision: *revision, fallback: *fallback }),
             Event::AttemptStarted { turn, attempt, lease: _, worker, allowance, hold_raised: _, from_reserve: _ } =>
                 Wire::AttemptStarted(pb::AttemptStarted {
                     turn: int32(*turn), attempt: int32(*attempt), worker_id: worker.to_string(),
