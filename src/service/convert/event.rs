@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     engine::{
         event::{Escalated, Event, PlanKind, Record, StepRef},
+        family::{ChildEnded, ChildReport, ChildStarted, Parent, Share},
         view::GOAL_CHARS,
     },
     pb,
@@ -102,12 +103,14 @@ impl Reader {
     #[rustfmt::skip] // A table: a line or two for each kind of event.
     fn event(&self, at: Timestamp, event: &Event) -> Wire {
         match event {
-            Event::Submitted { contract, fingerprint: _, trace } =>
-                submitted(contract, trace.traceparent.as_deref()),
-            Event::TurnOpened { turn, agent, kind, input: _, step, corrections: _, revision, replan, fallback, notes, judges: _ } =>
+            Event::Submitted { contract, fingerprint: _, trace, parent } =>
+                submitted(contract, trace.traceparent.as_deref(), parent.as_deref()),
+            Event::TurnOpened { turn, agent, kind, input: _, step, corrections: _, revision, replan, fallback,
+                notes, judges: _ } =>
                 Wire::TurnOpened(pb::TurnOpened {
-                    turn: int32(*turn), agent: agent.to_string(), kind: enums::turn_kind(*kind) as i32, step_id: self.step_id(*step),
-                    notes: notes.clone(), replan: *replan, revision: *revision, fallback: *fallback }),
+                    turn: int32(*turn), agent: agent.to_string(), kind: enums::turn_kind(*kind) as i32,
+                    step_id: self.step_id(*step), notes: notes.clone(), replan: *replan, revision: *revision,
+                    fallback: *fallback }),
             Event::AttemptStarted { turn, attempt, lease: _, worker, allowance, hold_raised: _, from_reserve: _ } =>
                 Wire::AttemptStarted(pb::AttemptStarted {
                     turn: int32(*turn), attempt: int32(*attempt), worker_id: worker.to_string(),
@@ -165,17 +168,58 @@ impl Reader {
             Event::Extended(extended) => Wire::Extended(extended_out(self.task, extended)),
             Event::Ended { outcome, ledger } =>
                 Wire::Ended(pb::Ended { outcome: Some(outcome_out(outcome)), ledger: Some(ledger_out(ledger)) }),
-            Event::LateUsage { turn, attempt, usage } =>
-                Wire::LateUsage(pb::LateUsage {
-                    turn: int32(*turn), attempt: int32(*attempt), usage: Some(usage_out(*usage)) }),
+            Event::LateUsage { turn, attempt, usage, child } => late_usage(*turn, *attempt, *usage, child.as_deref()),
+            Event::ChildStarted(started) => child_started(started),
+            Event::ChildEnded(ended) => child_ended(ended),
         }
     }
 }
 
-fn submitted(contract: &Contract, traceparent: Option<&str>) -> Wire {
+fn submitted(contract: &Contract, traceparent: Option<&str>, parent: Option<&Parent>) -> Wire {
     Wire::Submitted(pb::Submitted {
+        parent_task_id: parent.map(|parent| parent.task.to_string()).unwrap_or_default(),
+        depth: int32(parent.map_or(0, |parent| parent.depth)),
         contract: Some(contract_out(contract)),
         traceparent: traceparent.unwrap_or_default().to_owned(),
+    })
+}
+
+fn late_usage(turn: u32, attempt: u32, usage: Usage, child: Option<&ChildReport>) -> Wire {
+    Wire::LateUsage(pb::LateUsage {
+        turn: int32(turn),
+        attempt: int32(attempt),
+        usage: Some(usage_out(usage)),
+        child_task_id: child.map(|report| report.child.to_string()).unwrap_or_default(),
+    })
+}
+
+fn child_started(started: &ChildStarted) -> Wire {
+    let ChildStarted { number, child, turn, attempt, contract, fingerprint: _, share } = started;
+    let Share { tokens, hops, turns, escalations, by_agent: _ } = share;
+    Wire::ChildStarted(pb::ChildStarted {
+        number: int32(*number),
+        child_task_id: child.to_string(),
+        turn: int32(*turn),
+        attempt: int32(*attempt),
+        goal: contract.goal.chars().take(GOAL_CHARS).collect(),
+        tokens: int64(*tokens),
+        hops: int32(*hops),
+        turns: int32(*turns),
+        escalations: int32(*escalations),
+    })
+}
+
+fn child_ended(ended: &ChildEnded) -> Wire {
+    let ChildEnded { number, child, state, used, reason } = ended;
+    Wire::ChildEnded(pb::ChildEnded {
+        number: int32(*number),
+        child_task_id: child.to_string(),
+        state: state.map_or(pb::TaskState::Unspecified, enums::task_state) as i32,
+        reason: reason.clone(),
+        heard: used.is_some(),
+        usage: used.as_ref().map(|used| usage_out(used.usage)),
+        hops: int32(used.as_ref().map_or(0, |used| used.hops)),
+        turns: int32(used.as_ref().map_or(0, |used| used.turns)),
     })
 }
 
