@@ -152,7 +152,7 @@ impl Stage {
     /// Submits; until the crew has registered, its agents are not known.
     async fn submit(&self, contract: pb::Contract) -> String {
         loop {
-            let request = pb::SubmitTaskRequest { contract: Some(contract.clone()) };
+            let request = pb::SubmitTaskRequest { contract: Some(contract.clone()), ..Default::default() };
             match self.tasks.clone().submit_task(request).await {
                 Ok(answer) => return answer.into_inner().task_id,
                 Err(status) if status.message().contains("no worker has ever served") => {
