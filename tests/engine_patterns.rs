@@ -10,8 +10,8 @@ use bailiwick::{
         intake,
     },
     types::{
-        contract::ContractDraft,
-        envelope::{Directive, Envelope, Status},
+        contract::{ContractDraft, ConvergenceDraft},
+        envelope::{Confidence, Directive, Envelope, Status},
         outcome::{Cause, TaskState},
         plan::{OnStepFailure, PlanDraft, StepDraft},
         time::Span,
@@ -561,6 +561,32 @@ fn a_cancel_stops_a_handed_off_turn_of_a_step_with_everything_else() {
     let late = Command::Usage { lease: beta.lease, usage: usage(40), priced: true };
     bench.send(late).expect("usage is never refused");
     assert_eq!(bench.task.summary().ledger.by_agent[&name("beta")], 40);
+    bench.check_replay();
+}
+
+// Adaptive planning.
+
+#[test]
+fn a_draft_that_comes_again_goes_to_the_gate_though_its_author_states_it_again() {
+    let mut draft = draft();
+    draft.termination.as_mut().expect("termination").convergence =
+        Some(ConvergenceDraft { min_gain: 0.01, patience: 3 });
+    let mut bench = Bench::new(&draft);
+    let drafts = [r#"{"sights":["walls"]}"#, r#"{"sights":["walls","harbour"]}"#];
+    let round = |draft: &str, score| Envelope {
+        result: Some(support::json(draft)),
+        score: Confidence::new(score),
+        ..delegate(vec![step("improve", "alpha", &[])])
+    };
+    bench.turn(round(drafts[0], 0.4));
+    bench.turn(success(drafts[1], 10));
+    bench.turn(round(drafts[1], 0.8));
+    bench.turn(success(drafts[1], 10));
+    bench.turn(round(drafts[1], 0.8));
+    assert_eq!(bench.outcome(), "Succeeded by Gate for Converged");
+    let tripped = &bench.task.view().tripped[0].trips;
+    let causes: Vec<_> = tripped.iter().map(|trip| trip.cause).collect();
+    assert_eq!(causes, [Cause::Converged, Cause::Repetition], "both are told");
     bench.check_replay();
 }
 

@@ -41,6 +41,7 @@ async fn adaptive(stage: &Stage) {
     let played = stage.play("adaptive.yaml").await;
     assert_eq!(played.ended, "SUCCEEDED by GATE for CONVERGED", "{played:#?}");
     assert_eq!(played.result, json!({"sights": ["walls", "museum", "tower"], "worth": 88}));
+    assert!(played.trips[0].starts_with("CAUSE_CONVERGED"), "{played:#?}");
     assert_eq!(played.rounds, 4, "of ten: the fourth draft is the third again");
 }
 

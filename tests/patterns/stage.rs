@@ -50,6 +50,8 @@ pub struct Played {
     pub agents: Vec<String>,
     /// "id: END", with "?" where the plan went on without it.
     pub step_ends: Vec<String>,
+    /// What tripped, in the server's words.
+    pub trips: Vec<String>,
     pub hops: i32,
     pub replans: i32,
     pub rounds: i32,
@@ -106,7 +108,7 @@ impl Stage {
         let task_id = self.submit(contract).await;
         let request = pb::WatchTaskRequest { task_id: task_id.clone(), after_seq: 0 };
         let mut stream = self.tasks.clone().watch_task(request).await.expect("it is there").into_inner();
-        let (mut agents, mut step_ends) = (Vec::new(), Vec::new());
+        let (mut agents, mut step_ends, mut trips) = (Vec::new(), Vec::new(), Vec::new());
         while let Some(next) = stream.message().await.expect("no error") {
             match next.event.and_then(|event| event.event) {
                 Some(Event::TurnOpened(it)) => agents.push(it.agent),
@@ -114,6 +116,11 @@ impl Stage {
                     let end = it.end().as_str_name().trim_start_matches("STEP_END_");
                     let optional = if it.optional { "?" } else { "" };
                     step_ends.push(format!("{}: {end}{optional}", it.step_id));
+                }
+                Some(Event::GuardsTripped(it)) => {
+                    trips.extend(
+                        it.trips.iter().map(|t| format!("{}: {}", t.cause().as_str_name(), t.evidence)),
+                    );
                 }
                 _ => {}
             }
@@ -134,6 +141,7 @@ impl Stage {
             result: outcome.result.as_ref().map(bailiwick_worker::to_json).unwrap_or_default(),
             agents,
             step_ends,
+            trips,
             hops: counters.hops,
             replans: counters.replans,
             rounds: counters.rounds,
@@ -144,7 +152,7 @@ impl Stage {
     /// Submits; until the crew has registered, its agents are not known.
     async fn submit(&self, contract: pb::Contract) -> String {
         loop {
-            let request = pb::SubmitTaskRequest { contract: Some(contract.clone()) };
+            let request = pb::SubmitTaskRequest { contract: Some(contract.clone()), ..Default::default() };
             match self.tasks.clone().submit_task(request).await {
                 Ok(answer) => return answer.into_inner().task_id,
                 Err(status) if status.message().contains("no worker has ever served") => {

@@ -9,6 +9,7 @@ mod flow;
 mod gate;
 mod leases;
 mod limits;
+mod patterns;
 mod restart;
 mod sessions;
 mod watching;

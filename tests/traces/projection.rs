@@ -15,6 +15,7 @@ use bailiwick::{
     types::{
         envelope::{Confidence, Decision, Envelope},
         ids::TaskId,
+        plan::StepDraft,
         time::Span as TimeSpan,
     },
 };
@@ -97,6 +98,45 @@ fn a_plan_that_fails_and_a_replan_that_succeeds() {
     assert_eq!(ended_as(&spans), ["SUCCEEDED"]);
     assert_eq!(texts(&spans, semconv::PLAN, semconv::ERROR_TYPE), ["PLAN_FAILED"]);
     assert_eq!(texts(&spans, semconv::PLAN, semconv::PLAN_KIND), ["ROUND", "REPLAN"]);
+}
+
+#[test]
+fn a_step_that_fell_back_one_that_was_handed_on_and_one_that_was_gone_without() {
+    let mut bench = Bench::new(&draft());
+    let falls_back = StepDraft { fallback_agents: vec!["beta".to_owned()], ..step("a", "alpha", &[]) };
+    let optional = StepDraft { optional: true, ..step("b", "beta", &["a"]) };
+    bench.turn(delegate(vec![falls_back, optional, step("c", "gamma", &["b"])]));
+    bench.turn(failed("no source", 10));
+    bench.pass(SECOND);
+    bench.turn(success("1", 10));
+    bench.turn(failed("no key", 10));
+    bench.turn(hand_off("alpha"));
+    bench.pass(SECOND);
+    bench.turn(success("3", 10));
+    bench.turn(success(r#"{"done":true}"#, 10));
+    let spans = check(&bench);
+    let turns = spans.iter().filter(|span| span.attributes.get(semconv::STEP_ID).is_some());
+    let of_steps: Vec<_> = turns.filter(|span| span.name.starts_with(semconv::INVOKE_AGENT)).collect();
+    let word = |span: &Span, key: &str| match span.attributes.get(key) {
+        Some(Value::Text(text)) => text.clone(),
+        _ => String::new(),
+    };
+    let agents: Vec<_> = of_steps
+        .iter()
+        .map(|span| {
+            let fallback =
+                if span.attributes.get(semconv::TURN_FALLBACK).is_some() { " takes over" } else { "" };
+            format!("{}:{}{fallback}", word(span, semconv::STEP_ID), word(span, semconv::GEN_AI_AGENT_NAME))
+        })
+        .collect();
+    assert_eq!(agents, ["a:alpha", "a:beta takes over", "b:beta", "c:gamma", "c:alpha"]);
+    let parents: std::collections::BTreeSet<_> = of_steps.iter().map(|span| span.parent_id).collect();
+    assert_eq!(parents.len(), 1, "they stand beside each other, whoever had the step");
+    assert!(texts(&spans, semconv::PLAN, semconv::ERROR_TYPE).is_empty(), "the plan did not fail");
+    let plan = spans.iter().find(|span| span.name.starts_with(semconv::PLAN)).expect("a plan");
+    let without: Vec<_> =
+        plan.events.kept.iter().filter(|e| e.attributes.get(semconv::STEP_OPTIONAL).is_some()).collect();
+    assert_eq!(without.len(), 1);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::Txn;
 use crate::{
     engine::{
         event::{Event, Trip},
+        guard::GuardKind,
         task::Task,
     },
     types::{
@@ -25,13 +26,27 @@ impl Txn<'_> {
             return false;
         }
         match self.task.converged_draft() {
-            Some(best) if terms.is_some() && !self.has_tripped() => {
+            Some(best) if terms.is_some() && self.has_only_finished() => {
+                let mut trips = trips;
+                trips.append(&mut self.pending);
+                trips.sort_by_key(|trip| trip.cause);
                 self.emit(Event::GuardsTripped { trips });
                 self.gate(best);
             }
             Some(_) | None => trips.into_iter().for_each(|trip| self.note_trip(trip)),
         }
         true
+    }
+
+    /// Whether all that has tripped says no more than that the work is done, which a draft that comes again says as well: of
+    /// that the gate is the judge.
+    fn has_only_finished(&self) -> bool {
+        let is_finished = |trip: &Trip| {
+            trip.pattern.as_ref().is_some_and(|pattern| {
+                matches!(pattern.guard, GuardKind::Restated | GuardKind::Confirmed | GuardKind::Idle)
+            })
+        };
+        self.pending.iter().all(is_finished)
     }
 
     /// The gate refused the draft on which rounds ended: the owner hears both.
