@@ -5,6 +5,7 @@
 mod bad_input;
 #[path = "end_to_end/harness.rs"]
 #[allow(unreachable_pub)]
+mod gate;
 mod harness;
 #[path = "end_to_end/polling.rs"]
 mod polling;
