@@ -13,8 +13,10 @@ use bailiwick::{
         intake,
     },
     types::{
-        contract::ContractDraft,
-        envelope::{Answer, Decision, Directive, Envelope, HandOff, Status},
+        contract::{ContractDraft, ConvergenceDraft},
+        envelope::{
+            Answer, Confidence, Decision, Directive, Envelope, HandOff, Status, WorkStep, WorkStepKind,
+        },
         ids::Lease,
         plan::{OnStepFailure, PlanDraft, StepDraft},
         time::Span,
@@ -62,6 +64,11 @@ enum Move {
     Progress {
         pick: usize,
     },
+    /// Streamed steps, from a few things that agents say again and again.
+    Stream {
+        pick: usize,
+        said: Vec<usize>,
+    },
     Lose {
         pick: usize,
     },
@@ -89,7 +96,7 @@ fn moves() -> impl Strategy<Value = Move> {
     let pick = 0..8_usize;
     prop_oneof![
         8 => pick.clone().prop_map(Move::Assign),
-        8 => (pick.clone(), 0..17_usize, 0..30_000_u64, bad())
+        8 => (pick.clone(), 0..21_usize, 0..30_000_u64, bad())
             .prop_map(|(pick, envelope, tokens, bad)| Move::Answer { pick, envelope, tokens, bad }),
         4 => (pick.clone(), any::<bool>(), 0..3_000_u64)
             .prop_map(|(pick, agrees, tokens)| Move::Judge { pick, agrees, tokens }),
@@ -97,6 +104,8 @@ fn moves() -> impl Strategy<Value = Move> {
         3 => (pick.clone(), 0..30_000_u64).prop_map(|(pick, tokens)| Move::Usage { pick, tokens }),
         2 => (pick.clone(), 1..30_000_u64).prop_map(|(pick, tokens)| Move::Budget { pick, tokens }),
         1 => pick.clone().prop_map(|pick| Move::Progress { pick }),
+        3 => (pick.clone(), proptest::collection::vec(0..7_usize, 1..6))
+            .prop_map(|(pick, said)| Move::Stream { pick, said }),
         2 => pick.clone().prop_map(|pick| Move::Lose { pick }),
         2 => (pick, 0..30_000_u64).prop_map(|(pick, tokens)| Move::Late { pick, tokens }),
         2 => (1..4_u32, any::<bool>()).prop_map(|(number, approve)| Move::Human { number, approve }),
@@ -124,20 +133,40 @@ fn envelope(pick: usize, tokens: u64) -> Envelope {
             step("d", "alpha", &["b", "c"]),
         ]),
         10 => delegate(vec![step("a", "alpha", &[]), step("z", "nobody", &[])]),
-        11 => delegate(wild_steps()),
-        12 => {
+        11 => Envelope { result: base.result, ..hand_off("beta") },
+        // A round whose draft and score depend on how much it cost: some rounds pay, some do not, some repeat themselves.
+        12 | 13 => Envelope {
+            result: Some(json(&format!(r#"{{"draft":{}}}"#, tokens % 4))),
+            score: Confidence::new((tokens % 10) as f64 / 10.0),
+            ..delegate(vec![step("a", "alpha", &[])])
+        },
+        14 => delegate(wild_steps()),
+        15 => {
             let wild = PlanDraft { on_step_failure: OnStepFailure::Cancel, ..plan(wild_steps()) };
             let wild = intake::plan(&wild, "plan").expect("a valid plan");
             Envelope { directive: Some(Directive::Delegate(wild)), ..base }
         }
-        13 => hand_off("gamma"),
-        14 => hand_off("judge"),
-        15 => {
+        16 => hand_off("gamma"),
+        17 => hand_off("judge"),
+        18 => {
             let named = ["a", "b", "turn-1", "turn-99"].map(str::to_owned);
             Envelope { inputs_used: named.to_vec(), ..base }
         }
         _ => Envelope { directive: Some(Directive::AskHuman("may I?".to_owned())), ..base },
     }
+}
+
+fn work_step(pick: usize) -> WorkStep {
+    let (kind, content) = match pick {
+        0 | 1 => (WorkStepKind::Message, "I will have another look at the report before I answer."),
+        2 => (WorkStepKind::Message, "I will have another look at the report, before I answer you."),
+        3 => (WorkStepKind::Message, r#"{"a":1}"#),
+        4 => (WorkStepKind::ToolCall, "open the next page"),
+        5 => (WorkStepKind::ToolResult, "there is no next page to be opened"),
+        _ => (WorkStepKind::Message, "9f2b7c1de0aa41c7"),
+    };
+    let tool = if kind == WorkStepKind::Message { String::new() } else { "browser".to_owned() };
+    WorkStep { kind, tool, content: content.to_owned(), fingerprint: pick == 6 }
 }
 
 /// Steps with everything a step can have.
@@ -219,6 +248,11 @@ fn play(bench: &mut Bench, seen: &mut Vec<Lease>, step: Move) {
             let partial = Some(json(r#"{"p":1}"#));
             let _ = bench.send(Command::Progress { lease, steps: Vec::new(), partial });
         }
+        Move::Stream { pick, said } => {
+            let Some(lease) = nth(&live, pick) else { return };
+            let steps = said.into_iter().map(work_step).collect();
+            let _ = bench.send(Command::Progress { lease, steps, partial: None });
+        }
         Move::Lose { pick } => {
             let Some(lease) = nth(&live, pick) else { return };
             let end = AttemptEnd::LeaseExpired;
@@ -293,6 +327,13 @@ fn drafts() -> impl Strategy<Value = ContractDraft> {
                 limits.max_attempts = 2;
             }
             draft.gate.max_revisions = Some(revisions);
+            if tokens % 2 == 0 {
+                let terms = ConvergenceDraft { min_gain: 0.1, patience: revisions.max(1) };
+                draft.termination.as_mut().expect("termination").convergence = Some(terms);
+            }
+            if tokens % 5 == 0 {
+                draft.guards.max_steps = turns;
+            }
             draft.gate.min_confidence = 0.5;
             draft.escalation.max_escalations = Some(escalations);
             if judged {

@@ -2,7 +2,7 @@
 //! live running are the same code. Never here: a decision.
 
 use super::{
-    event::{AttemptEnd, EscalationEnd, Event, InputFrom, PlanKind, Record, TurnKind},
+    event::{AttemptEnd, Event, InputFrom, PlanKind, Record, TurnKind},
     ledger::Pot,
     plan_run::PlanRun,
     task::{Best, Question, Task},
@@ -71,36 +71,13 @@ impl Task {
                     said.budget_requests += 1;
                 }
             }
-            Event::TurnAnswered { turn, attempt, answer, charged, findings, output_findings, inputs } => {
-                self.ledger.settle((*turn, *attempt), *charged);
-                self.note_result(*turn, answer, findings);
-                let stage = Stage::Answered {
-                    answer: answer.clone(),
-                    findings: findings.clone(),
-                    output_findings: output_findings.clone(),
-                    inputs: inputs.clone(),
-                };
-                self.end_turn(*turn, stage, at);
-            }
+            Event::TurnAnswered { .. } => self.on_turn_answered(event, at),
             Event::AttemptEnded { .. } => self.on_attempt_ended(event, at),
             Event::TurnClosed { turn, reason, .. } => {
                 self.end_turn(*turn, Stage::Closed { reason: reason.clone() }, at);
             }
             Event::HandedOff { hop, .. } => self.counters.hops = *hop,
-            Event::PlanStarted { number, planner_turn, plan, held, kind } => {
-                match kind {
-                    PlanKind::Static => {}
-                    PlanKind::Round => {
-                        self.counters.rounds += 1;
-                        self.record_round(*planner_turn);
-                    }
-                    PlanKind::Replan => self.counters.replans += 1,
-                }
-                self.plans = *number;
-                self.replan_next = false;
-                self.ledger.hold_plan(*number, *held);
-                self.plan = Some(PlanRun::new(*number, plan.clone(), *planner_turn));
-            }
+            Event::PlanStarted { .. } => self.on_plan_started(event),
             Event::StepEnded { step, end, reason, optional, .. } => {
                 if let Some(plan) = &mut self.plan {
                     plan.end_step(*step, *end, reason.clone(), *optional);
@@ -123,9 +100,6 @@ impl Task {
             }
             Event::EscalationEnded { number, end, by, note } => {
                 self.open_questions.remove(number);
-                if matches!(end, EscalationEnd::Approved) {
-                    self.settle_guards();
-                }
                 if let Some(question) = self.questions.iter_mut().find(|q| q.asked.number == *number) {
                     question.end = Some((*end, by.clone(), note.clone(), at));
                 }
@@ -136,6 +110,35 @@ impl Task {
                 self.ended_at = Some(at);
             }
         }
+    }
+
+    fn on_turn_answered(&mut self, event: &Event, at: Timestamp) {
+        let Event::TurnAnswered { turn, attempt, answer, charged, findings, output_findings, inputs } = event
+        else {
+            return;
+        };
+        self.ledger.settle((*turn, *attempt), *charged);
+        self.note_result(*turn, answer, findings);
+        let stage = Stage::Answered {
+            answer: answer.clone(),
+            findings: findings.clone(),
+            output_findings: output_findings.clone(),
+            inputs: inputs.clone(),
+        };
+        self.end_turn(*turn, stage, at);
+    }
+
+    fn on_plan_started(&mut self, event: &Event) {
+        let Event::PlanStarted { number, planner_turn, plan, held, kind } = event else { return };
+        match kind {
+            PlanKind::Static => {}
+            PlanKind::Round => self.counters.rounds += 1,
+            PlanKind::Replan => self.counters.replans += 1,
+        }
+        self.plans = *number;
+        self.replan_next = false;
+        self.ledger.hold_plan(*number, *held);
+        self.plan = Some(PlanRun::new(*number, plan.clone(), *planner_turn));
     }
 
     fn on_turn_opened(&mut self, event: &Event, at: Timestamp) {

@@ -278,6 +278,8 @@ impl Bench {
         assert_eq!(replayed.outstanding().ready, self.task.outstanding().ready);
         assert_eq!(replayed.outstanding().leases, self.task.outstanding().leases);
         assert_eq!(replayed.next_timer(self.now), self.task.next_timer(self.now));
+        // Everything, what the guards have seen included.
+        assert_eq!(format!("{replayed:?}"), format!("{:?}", self.task));
     }
 }
 

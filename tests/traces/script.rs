@@ -178,7 +178,7 @@ fn concluding(task: TaskId) -> Vec<Commit> {
     };
     let refused =
         Event::DirectiveRefused { turn: 6, reasons: vec!["no agent \"nobody\" is known".to_owned()] };
-    let trip = Trip { cause: Cause::Turns, evidence: "6 of 6 turns".to_owned() };
+    let trip = Trip::new(Cause::Turns, "6 of 6 turns".to_owned());
     let decide = Event::TurnOpened {
         turn: 7,
         agent: agent("boss"),

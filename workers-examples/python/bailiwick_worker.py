@@ -61,6 +61,7 @@ class Answer:
     hand_off: Optional[tuple] = None
     delegate: Optional[dict] = None
     ask_human: Optional[str] = None
+    score: Optional[float] = None  # how good the result is, 0 to 1; without it the confidence is taken
 
     def __post_init__(self):
         if self.status not in ("success", "partial", "failed"):
@@ -69,6 +70,8 @@ class Answer:
             raise ValueError("an answer that is %s needs a reason" % self.status)
         if self.confidence is not None and not 0 <= self.confidence <= 1:
             raise ValueError("confidence must be from 0 to 1, not %r" % (self.confidence,))
+        if self.score is not None and not 0 <= self.score <= 1:
+            raise ValueError("score must be from 0 to 1, not %r" % (self.score,))
         if sum(d is not None for d in (self.hand_off, self.delegate, self.ask_human)) > 1:
             raise ValueError("an answer carries at most one directive")
 
@@ -341,6 +344,8 @@ def fill(complete, answer, usage):
         envelope.inputs_used.extend(answer.inputs_used)
         if answer.confidence is not None:
             envelope.confidence = answer.confidence
+        if answer.score is not None:
+            envelope.score = answer.score
         if answer.result is not None:
             envelope.result.CopyFrom(to_value(answer.result))
         if answer.hand_off is not None:

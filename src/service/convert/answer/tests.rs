@@ -146,6 +146,7 @@ fn answers_survive_the_way_in_and_out() {
     use pb::{complete::Answer as Wire, decision::Decision as Decided, status_envelope::Directive as Wanted};
     let json = |json| Some(value(&Payload::from_json(&json)));
     let full = pb::StatusEnvelope {
+        score: Some(0.5),
         status: pb::Status::Failed as i32,
         result: json(json!({"a": [1, 2.5, "x", null, true]})),
         confidence: Some(0.25),
@@ -154,7 +155,6 @@ fn answers_survive_the_way_in_and_out() {
         inputs_used: vec!["turn-1".into()],
         retryable: true,
         directive: None,
-        score: None,
     };
     round_trip(Wire::Envelope(full.clone()));
     let hand_off = pb::HandOff { agent: "writer".into(), input: json(json!("go")) };
