@@ -3,9 +3,10 @@
 
 #[path = "end_to_end/bad_input.rs"]
 mod bad_input;
+#[path = "end_to_end/gate.rs"]
+mod gate;
 #[path = "end_to_end/harness.rs"]
 #[allow(unreachable_pub)]
-mod gate;
 mod harness;
 #[path = "end_to_end/polling.rs"]
 mod polling;
