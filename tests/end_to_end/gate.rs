@@ -56,9 +56,17 @@ async fn what_is_no_schema_is_refused_at_registration_and_what_does_not_fit_one_
         let request = pb::RegisterRequest { register: Some(register) };
         async move { workers.register(request).await }
     };
-    let nonsense = || object(&[("properties", Value {
-        kind: Some(Kind::StructValue(object(&[("n", Value { kind: Some(Kind::StructValue(object(&[("type", text("nonsense"))]))) })]))),
-    })]);
+    let nonsense = || {
+        object(&[(
+            "properties",
+            Value {
+                kind: Some(Kind::StructValue(object(&[(
+                    "n",
+                    Value { kind: Some(Kind::StructValue(object(&[("type", text("nonsense"))]))) },
+                )]))),
+            },
+        )])
+    };
     for field in ["input_schema", "output_schema"] {
         let refused = check(declare(field, nonsense()).await, Code::InvalidArgument, "INVALID_MESSAGE");
         let found = fields(&refused);
@@ -69,7 +77,10 @@ async fn what_is_no_schema_is_refused_at_registration_and_what_does_not_fit_one_
     let given = pb::Contract { input: Some(number(3.0)), ..contract("picky") };
     let status = check(stage.try_submit(given).await, Code::InvalidArgument, "CONTRACT_REFUSED");
     let found = fields(&status);
-    assert!(found[0].0 == "input" && found[0].1.contains("does not fit the input_schema of picky"), "{found:?}");
+    assert!(
+        found[0].0 == "input" && found[0].1.contains("does not fit the input_schema of picky"),
+        "{found:?}"
+    );
 }
 
 #[tokio::test]
@@ -129,16 +140,16 @@ async fn a_verdict_counts_shows_and_is_on_record() {
     author.complete(&revision.lease, success("whole")).await;
     let asked = judge.assignment().await;
     let answer = Some(verdict(pb::Judgement::Agree, &[]));
-    let id = judge
-        .send(pb::session_request::Message::Complete(pb::Complete { lease: asked.lease, answer }))
-        .await;
+    let id =
+        judge.send(pb::session_request::Message::Complete(pb::Complete { lease: asked.lease, answer })).await;
     judge.acked(id).await;
     assert_eq!(stage.outcome(&task_id).await.result, Some(crate::result("whole")));
 
     let turns = stage.task(&task_id).await.turns;
     let verdicts: Vec<_> = turns.iter().map(|turn| (turn.judges, turn.verdict.is_some())).collect();
     assert_eq!(verdicts, [(0, false), (1, true), (0, false), (3, true)]);
-    let agents = stage.operator().list_agents(pb::ListAgentsRequest {}).await.expect("listed").into_inner().agents;
+    let agents =
+        stage.operator().list_agents(pb::ListAgentsRequest {}).await.expect("listed").into_inner().agents;
     let find = |name: &str| {
         let named = |agent: &&pb::Agent| agent.spec.as_ref().is_some_and(|spec| spec.name == name);
         agents.iter().find(named).cloned().expect("it is known")
