@@ -74,7 +74,6 @@ fn every_fault_names_its_field_and_what_to_write() {
     check(|d| d.guards.idle = Some(101), "guards.finished.idle", "write 2 to 100");
     check(|d| d.guards.draft_similarity = 1.1, "guards.drafts.similarity", "write 0.7 to 1");
     check(|d| d.guards.max_steps = -3, "guards.max_steps", "write 1 to 1000000");
-    check(|d| d.gate.validator = "alpha".to_owned(), "gate.validator", "not available yet");
     check(|d| limits(d).max_hops = Some(101), "limits.max_hops", "0 to 100");
     check(|d| limits(d).max_hops = Some(-1), "limits.max_hops", "0 to 100");
     check(|d| limits(d).max_children = 1, "limits.max_children", "not available yet");
