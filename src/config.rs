@@ -52,6 +52,8 @@ pub struct Settings {
     pub max_concurrent_streams: u32,
     /// The file of prices, if there is one.
     pub prices: Option<PathBuf>,
+    /// The file of webhooks, if there is one.
+    pub webhooks: Option<PathBuf>,
     /// How long a shutdown may take before open streams are cut.
     pub shutdown_grace: Duration,
     /// The most attempts one worker is given at once, whatever it asks for.
@@ -85,6 +87,10 @@ pub struct Ceilings {
     pub max_attempts: u32,
     /// Of `limits.max_parallel`.
     pub max_parallel: u32,
+    /// Of `limits.max_children`.
+    pub max_children: u32,
+    /// Of `limits.max_depth`.
+    pub max_depth: u32,
     /// Of `escalation.timeout`.
     pub escalation_timeout: Duration,
     /// Of `limits.max_lifetime`.
@@ -102,6 +108,8 @@ impl Default for Ceilings {
             max_rounds: 1_000,
             max_attempts: 20,
             max_parallel: 256,
+            max_children: 1_000,
+            max_depth: 10,
             escalation_timeout: Duration::from_secs(30 * DAY),
             max_lifetime: Duration::from_secs(90 * DAY),
         }
@@ -122,6 +130,7 @@ impl Default for Settings {
             max_queue: 4_096,
             max_concurrent_streams: 128,
             prices: None,
+            webhooks: None,
             shutdown_grace: Duration::from_secs(10),
             worker_max_concurrency: 1_000,
             max_sessions: 4_096,
@@ -157,6 +166,7 @@ impl Settings {
             max_queue: _,
             max_concurrent_streams: _,
             prices: _,
+            webhooks: _,
             shutdown_grace: _,
             worker_max_concurrency: _,
             max_sessions: _,

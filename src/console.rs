@@ -3,6 +3,7 @@
 //! Nothing here prints, asks the terminal or the clock, or decides. Text that came from outside (goals, reasons, results)
 //! goes through [`text::clean`] before it is shown, so that no agent can speak to anybody's terminal.
 
+pub mod children;
 pub mod contract;
 pub mod events;
 pub mod gate;

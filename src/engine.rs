@@ -12,6 +12,7 @@ pub mod command;
 mod decide;
 mod effects;
 pub mod event;
+pub mod family;
 pub mod guard;
 mod guarded;
 mod inputs;

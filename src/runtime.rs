@@ -11,6 +11,7 @@ mod answer_check;
 mod blocking;
 mod clock;
 mod codec;
+mod courier;
 mod dispatch;
 mod entropy;
 mod error;

@@ -3,6 +3,8 @@
 
 #[path = "end_to_end/bad_input.rs"]
 mod bad_input;
+#[path = "end_to_end/children.rs"]
+mod children;
 #[path = "end_to_end/gate.rs"]
 mod gate;
 #[path = "end_to_end/harness.rs"]
@@ -254,7 +256,10 @@ async fn the_trace_of_the_submitter_goes_on_in_the_worker() {
     let stage = Stage::new().await;
     let mut worker = stage.worker("w1", &["solver"]).await;
     worker.credit(1).await;
-    let mut request = tonic::Request::new(pb::SubmitTaskRequest { contract: Some(contract("solver")) });
+    let mut request = tonic::Request::new(pb::SubmitTaskRequest {
+        contract: Some(contract("solver")),
+        parent_lease: String::new(),
+    });
     let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     request.metadata_mut().insert("traceparent", parent.parse().expect("ASCII"));
     request.metadata_mut().insert("tracestate", "vendor=1".parse().expect("ASCII"));
@@ -292,7 +297,7 @@ async fn agents_and_workers_are_listed() {
     let workers = stage.operator().list_workers(pb::ListWorkersRequest {}).await.expect("it answers");
     let ids: Vec<_> = workers.into_inner().workers.into_iter().map(|worker| worker.worker_id).collect();
     assert_eq!(ids, ["w1"]);
-    assert_eq!(worker.registered.max_concurrency, 8);
+    assert_eq!(worker.registered.max_concurrency, 64);
 }
 
 #[tokio::test]

@@ -10,16 +10,18 @@ use bailiwick::{
     engine::{
         command::{Command, Findings, HumanAnswer},
         event::AttemptEnd,
+        family::{ChildReport, Used},
         intake,
     },
     types::{
-        contract::{ContractDraft, ConvergenceDraft},
+        contract::{BudgetDraft, ContractDraft, ConvergenceDraft},
         envelope::{
             Answer, Confidence, Decision, Directive, Envelope, HandOff, Status, WorkStep, WorkStepKind,
         },
         extension::Extension,
-        ids::Lease,
+        ids::{Lease, TaskId},
         limits::{Ceilings, fixed},
+        outcome::TaskState,
         plan::{OnStepFailure, PlanDraft, StepDraft},
         time::Span,
     },
@@ -83,6 +85,19 @@ enum Move {
         answer: usize,
         more: u64,
     },
+    Child {
+        pick: usize,
+        name: u8,
+        tokens: i64,
+    },
+    /// A child says what it used, again or for the first time.
+    Hear {
+        pick: usize,
+        tokens: u64,
+        unheard: u64,
+        counts: u32,
+        never: bool,
+    },
     Pass {
         millis: u64,
     },
@@ -110,9 +125,14 @@ fn moves() -> impl Strategy<Value = Move> {
         3 => (pick.clone(), proptest::collection::vec(0..7_usize, 1..6))
             .prop_map(|(pick, said)| Move::Stream { pick, said }),
         2 => pick.clone().prop_map(|pick| Move::Lose { pick }),
-        2 => (pick, 0..30_000_u64).prop_map(|(pick, tokens)| Move::Late { pick, tokens }),
+        2 => (pick.clone(), 0..30_000_u64).prop_map(|(pick, tokens)| Move::Late { pick, tokens }),
         5 => (1..4_u32, 0..8_usize, 0..40_000_u64)
             .prop_map(|(number, answer, more)| Move::Human { number, answer, more }),
+        3 => (pick.clone(), 0..6_u8, 0..40_000_i64)
+            .prop_map(|(pick, name, tokens)| Move::Child { pick, name, tokens }),
+        3 => (pick.clone(), 0..40_000_u64, 0..20_000_u64, 0..20_u32, 0..10_u8).prop_map(
+            |(pick, tokens, unheard, counts, never)| Move::Hear { pick, tokens, unheard, counts, never: never == 0 }
+        ),
         3 => (0..3_000_u64).prop_map(|millis| Move::Pass { millis }),
         1 => (0..400_000_u64).prop_map(|millis| Move::Pass { millis }),
         1 => any::<bool>().prop_map(Move::Unserved),
@@ -269,6 +289,10 @@ fn check_ceilings(bench: &Bench, draft: &ContractDraft) {
     );
 }
 
+fn child_id(name: u8) -> TaskId {
+    TaskId::from_key(&format!("child {name}"), 1)
+}
+
 fn nth<T: Copy>(items: &[T], pick: usize) -> Option<T> {
     (!items.is_empty()).then(|| items[pick % items.len()])
 }
@@ -291,7 +315,7 @@ fn play(bench: &mut Bench, seen: &mut Vec<Lease>, step: Move) {
                 Bad::Inputs => Findings { inputs: word(), ..Findings::default() },
             };
             let answer = Arc::new(Answer::Envelope(envelope(which, tokens)));
-            let _ = bench.send(Command::Complete { lease, answer, findings });
+            let _ = bench.send(Command::Complete { lease, answer, findings: findings.into() });
         }
         Move::Judge { pick, agrees, tokens } => {
             let Some(lease) = nth(&live, pick) else { return };
@@ -334,6 +358,41 @@ fn play(bench: &mut Bench, seen: &mut Vec<Lease>, step: Move) {
             } else {
                 let _ = bench.send(Command::Usage { lease, usage: usage(tokens), priced: true });
             }
+        }
+        Move::Child { pick, name, tokens } => {
+            let Some(lease) = nth(seen, pick) else { return };
+            let mut draft = ContractDraft { budget: None, limits: None, ..draft() };
+            if tokens % 2 == 0 {
+                draft.budget = Some(BudgetDraft { max_tokens: tokens, ..BudgetDraft::default() });
+            }
+            let _ = bench.send(Command::StartChild {
+                lease,
+                child: child_id(name),
+                draft: Arc::new(draft),
+                ceilings: Box::default(),
+                fingerprint: u128::from(tokens % 7 == 0),
+            });
+        }
+        Move::Hear { pick, tokens, unheard, counts, never } => {
+            let children = bench.task.view().children;
+            let Some(child) = (!children.is_empty()).then(|| &children[pick % children.len()]) else {
+                return;
+            };
+            let used = Used {
+                usage: usage(tokens),
+                unheard,
+                hops: counts,
+                turns: counts,
+                escalations: counts,
+                by_agent: [(name("alpha"), tokens / 2)].into(),
+            };
+            let (state, used) =
+                if never { (None, Used::default()) } else { (Some(TaskState::Succeeded), used) };
+            let report = ChildReport { number: child.number, child: child.child, state, used };
+            let _ = bench.send(Command::HearChild(Box::new(report.clone())));
+            let events = bench.records.len();
+            let _ = bench.send(Command::HearChild(Box::new(report)));
+            assert_eq!(bench.records.len(), events, "a report twice is one report");
         }
         Move::Human { number, answer: which, more } => {
             let before = bench.records.len();

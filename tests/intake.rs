@@ -76,7 +76,8 @@ fn every_fault_names_its_field_and_what_to_write() {
     check(|d| d.guards.max_steps = -3, "guards.max_steps", "write 1 to 1000000");
     check(|d| limits(d).max_hops = Some(101), "limits.max_hops", "0 to 100");
     check(|d| limits(d).max_hops = Some(-1), "limits.max_hops", "0 to 100");
-    check(|d| limits(d).max_children = 1, "limits.max_children", "not available yet");
+    check(|d| limits(d).max_children = 1_001, "limits.max_children", "write 1 to 1000");
+    check(|d| limits(d).max_depth = Some(11), "limits.max_depth", "write 0 to 10");
     check(|d| limits(d).deadline = Some(-5), "limits.deadline", "negative");
     check(|d| limits(d).deadline = Some(i64::MAX), "limits.deadline", "\"1s\" to \"604800s\"");
     check(|d| limits(d).decide_timeout = Some(90_000_000), "limits.decide_timeout", "to \"60s\"");
@@ -112,6 +113,11 @@ fn every_fault_names_its_field_and_what_to_write() {
         },
         "gate.spot_check_rate",
         "needs a person",
+    );
+    check(
+        |d| drop(d.labels.insert("bailiwick/drill".to_owned(), "true".to_owned())),
+        "labels.bailiwick/drill",
+        "the server's own",
     );
     check(
         |d| drop(d.labels.insert("Bad Key".to_owned(), "x".to_owned())),
@@ -188,7 +194,7 @@ fn defaults_are_those_the_contract_documents() {
 
 #[test]
 fn the_readiness_list_has_ten_points_and_says_what_is_missing() {
-    let points = readiness::points(&contract(&draft()));
+    let points = readiness::points(&contract(&draft()), &readiness::ServerFacts::default());
     assert_eq!(points.iter().map(|p| p.number).collect::<Vec<_>>(), (1..=10).collect::<Vec<_>>());
     let gate = &points[6];
     assert_eq!(gate.readiness, readiness::Readiness::Weak);

@@ -122,7 +122,8 @@ impl Task {
         let (assigned, has_it) = oneshot::channel();
         let (acknowledged, is_done) = oneshot::channel();
         self.board.lock().expect("no lane panics").insert(self.number, Waiting { assigned, acknowledged });
-        let request = SubmitTaskRequest { contract: Some(contract(self.number)) };
+        let request =
+            SubmitTaskRequest { contract: Some(contract(self.number)), parent_lease: String::new() };
         let sent = now();
         self.client.submit_task(request).await.expect("the task is accepted");
         let at = has_it.await.expect("a worker has it");

@@ -37,6 +37,9 @@ pub struct ListArgs {
     /// Only tasks submitted since: a time ago, like 2h, or a time, like 2026-11-20T12:00:00Z.
     #[arg(long, value_name = "AGO|TIME", value_parser = since)]
     pub since: Option<Timestamp>,
+    /// Only children of this task.
+    #[arg(long, value_name = "TASK", default_value = "", hide_default_value = true)]
+    pub parent: String,
     /// How many at most.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(i32).range(1..=1000))]
     pub limit: i32,
@@ -56,7 +59,7 @@ pub struct ListArgs {
 /// # Errors
 /// When the server cannot be asked, or does not know the page token.
 pub async fn run(args: ListArgs, terminal: &Terminal) -> Result<Exit, Failure> {
-    let ListArgs { state, cause, agent, label, since, limit, page_token, all, remote } = args;
+    let ListArgs { state, cause, agent, label, since, parent, limit, page_token, all, remote } = args;
     let client = Client::connect(&remote, terminal).await?;
     let mut request = pb::ListTasksRequest {
         states: state,
@@ -66,6 +69,7 @@ pub async fn run(args: ListArgs, terminal: &Terminal) -> Result<Exit, Failure> {
         since,
         page_size: if all { PAGE } else { limit },
         page_token,
+        parent_task_id: parent,
     };
     let mut found = Vec::new();
     loop {

@@ -38,7 +38,7 @@ pub async fn run(args: SubmitArgs, terminal: &mut Terminal) -> Result<Exit, Fail
     let SubmitArgs { file, watch, remote } = args;
     let contract = read_contract(&file)?;
     let client = Client::connect(&remote, terminal).await?;
-    let request = pb::SubmitTaskRequest { contract: Some(contract) };
+    let request = pb::SubmitTaskRequest { contract: Some(contract), parent_lease: String::new() };
     let answer = client.ask(terminal, client.tasks.clone().submit_task(request)).await.map_err(refused)?;
     if remote.json {
         terminal.line(json::line("SubmitTaskResponse", &answer)?)?;

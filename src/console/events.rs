@@ -94,6 +94,8 @@ impl Story {
             Event::EscalationEnded(it) => escalation_ended(it),
             Event::Extended(it) => extended(it),
             Event::Ended(it) => ended(it),
+            Event::ChildStarted(it) => child_started(it, &self.turn(it.turn)),
+            Event::ChildEnded(it) => child_ended(it),
         }
     }
 
@@ -184,6 +186,14 @@ impl Story {
                 let text = format!("{} attempt {} ends: {end}{next}", self.turn(it.turn), it.attempt);
                 line(Tone::Warn, with(text, &it.reason))
             }
+            Event::LateUsage(it) if !it.child_task_id.is_empty() => line(
+                Tone::Faint,
+                format!(
+                    "child {} reports late: {} in all",
+                    clean(&it.child_task_id),
+                    plural(tokens(it.usage.as_ref()), "token")
+                ),
+            ),
             Event::LateUsage(it) => line(
                 Tone::Faint,
                 format!(
@@ -196,6 +206,27 @@ impl Story {
             _ => line(Tone::Faint, "something happened inside an attempt"),
         }
     }
+}
+
+fn child_started(it: &pb::ChildStarted, turn: &str) -> Line {
+    let (tokens, hops, turns) =
+        (plural(it.tokens, "token"), plural(i64::from(it.hops), "hop"), plural(i64::from(it.turns), "turn"));
+    let child = clean(&it.child_task_id);
+    let text = format!("{turn} submits child {} {child} ({tokens}, {hops}, {turns})", it.number);
+    line(Tone::Plain, with(text, &it.goal))
+}
+
+fn child_ended(it: &pb::ChildEnded) -> Line {
+    let child = format!("child {} {}", it.number, clean(&it.child_task_id));
+    let text = match (it.heard, it.state) {
+        (false, _) => return line(Tone::Warn, with(format!("{child} is stopped"), &it.reason)),
+        (true, 0) => return line(Tone::Warn, with(format!("{child} never started"), &it.reason)),
+        (true, state) => {
+            let used = plural(tokens(it.usage.as_ref()), "token");
+            format!("{child} ends {}: {used}", words::state(state))
+        }
+    };
+    line(words::state_tone(it.state), text)
 }
 
 fn submitted(it: &pb::Submitted) -> Line {

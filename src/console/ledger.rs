@@ -22,6 +22,8 @@ pub fn lines(ledger: &pb::Ledger) -> Vec<String> {
         reasoning_tokens,
         by_agent,
         cost_nano_usd,
+        children_tokens,
+        children_reserved_tokens,
     } = ledger;
     let mut lines = vec![
         format!(
@@ -47,6 +49,10 @@ pub fn lines(ledger: &pb::Ledger) -> Vec<String> {
     if *unheard_tokens > 0 {
         lines.push(format!("{} held for attempts that vanished", plural(*unheard_tokens, "token")));
     }
+    if *children_tokens > 0 || *children_reserved_tokens > 0 {
+        let (used, held) = (number(*children_tokens), number(*children_reserved_tokens));
+        lines.push(format!("children used {used} of it, {held} held for them"));
+    }
     if *cost_nano_usd > 0 {
         lines.push(format!("cost {} nano-USD", number(*cost_nano_usd)));
     }
@@ -61,8 +67,19 @@ pub fn lines(ledger: &pb::Ledger) -> Vec<String> {
 /// The counters in a line, caps included where the contract is at hand.
 #[must_use]
 pub fn counters(counters: &pb::Counters, limits: Option<&pb::Limits>) -> String {
-    let pb::Counters { hops, turns, replans, rounds, attempts, decides, escalations, revisions, steps } =
-        counters;
+    let pb::Counters {
+        hops,
+        turns,
+        replans,
+        rounds,
+        attempts,
+        decides,
+        escalations,
+        revisions,
+        children,
+        steps,
+    } = counters;
+    let children = if *children > 0 { format!(", children {children}") } else { String::new() };
     let cap = |cap: Option<i32>| cap.map(|cap| format!("/{cap}")).unwrap_or_default();
     let positive = |get: fn(&pb::Limits) -> i32| cap(limits.map(get).filter(|cap| *cap > 0));
     // Only crews that stream have any.
@@ -70,7 +87,7 @@ pub fn counters(counters: &pb::Counters, limits: Option<&pb::Limits>) -> String 
         if *steps > 0 { format!(", streamed steps {}", number(i64::from(*steps))) } else { String::new() };
     format!(
         "turns {turns}{}, hops {hops}{}, rounds {rounds}{}, re-plans {replans}{}, decides {decides}{}, attempts {attempts}, \
-         revisions {revisions}, escalations {escalations}{steps}",
+         revisions {revisions}, escalations {escalations}{children}{steps}",
         positive(|l| l.max_turns),
         cap(limits.and_then(|l| l.max_hops)),
         positive(|l| l.max_rounds),

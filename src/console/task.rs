@@ -3,7 +3,7 @@
 use crate::pb;
 
 use super::{
-    Look, Tone, ledger,
+    Look, Tone, children, ledger,
     text::{between, clean, clip, date, value},
     trips, turns, words,
 };
@@ -62,6 +62,11 @@ pub fn full(look: Look, task: &pb::Task) -> Vec<String> {
     if !task.trace_id.is_empty() {
         lines.push(format!("{} {}", head("trace"), clean(&task.trace_id)));
     }
+    if let Some(parent) = &task.parent {
+        let pb::Parent { task_id, turn, attempt, depth } = parent;
+        let place = format!("turn {turn} attempt {attempt}, {depth} deep");
+        lines.push(format!("{} {} ({place})", head("child of"), clean(task_id)));
+    }
     lines.push(String::new());
     lines.extend(outcome(look, task));
     lines.push(String::new());
@@ -70,6 +75,10 @@ pub fn full(look: Look, task: &pb::Task) -> Vec<String> {
     lines.push(head("counters"));
     let limits = task.contract.as_ref().and_then(|contract| contract.limits.as_ref());
     lines.extend(indented(vec![ledger::counters(&summary.counters.unwrap_or_default(), limits)]));
+    if !task.children.is_empty() {
+        lines.push(head("children"));
+        lines.push(children::table(look, &task.children));
+    }
     if !task.trips.is_empty() {
         lines.push(head("guards that tripped"));
         lines.extend(indented(trips::lines(&task.trips)));

@@ -54,6 +54,8 @@ impl Record {
                 attempt.allowance = it.allowance_tokens;
             }
             Event::UsageRecorded(it) => self.charge(it.turn, it.attempt, text::tokens(it.usage.as_ref())),
+            // What a child used is in its own record.
+            Event::LateUsage(it) if !it.child_task_id.is_empty() => {}
             Event::LateUsage(it) => self.charge(it.turn, it.attempt, text::tokens(it.usage.as_ref())),
             Event::TurnAnswered(it) => {
                 self.charge(it.turn, it.attempt, it.charged_tokens);

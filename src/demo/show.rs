@@ -165,6 +165,7 @@ impl Board {
                     row.said = clip(&step.content, 60);
                 }
             }),
+            Event::LateUsage(it) if !it.child_task_id.is_empty() => {}
             Event::UsageRecorded(pb::UsageRecorded { turn, usage, .. })
             | Event::LateUsage(pb::LateUsage { turn, usage, .. }) => {
                 let tokens = tokens(usage.as_ref());

@@ -73,7 +73,7 @@ pub(super) async fn submit(
     show: &Show<'_>,
     contract: pb::Contract,
 ) -> Result<Watched, Failure> {
-    let request = pb::SubmitTaskRequest { contract: Some(contract) };
+    let request = pb::SubmitTaskRequest { contract: Some(contract), parent_lease: String::new() };
     let id = client.ask(show.terminal(), client.tasks.clone().submit_task(request)).await?.task_id;
     let stream = open(client, show, &id).await?;
     Ok(Watched { id, record: Record::default(), stream, live: Live::default() })

@@ -36,8 +36,11 @@ impl Task {
             | Event::TurnClosed { turn, .. }
             | Event::HandedOff { turn, .. }
             | Event::DirectiveRefused { turn, .. }
-            | Event::GateJudged { turn, .. }
-            | Event::LateUsage { turn, .. } => self.turn(*turn).is_some(),
+            | Event::GateJudged { turn, .. } => self.turn(*turn).is_some(),
+            Event::LateUsage { turn, child, .. } => {
+                self.turn(*turn).is_some()
+                    && child.as_ref().is_none_or(|report| self.children.get(report.number).is_some())
+            }
             Event::StepEnded { step, .. } => {
                 self.running_plan().is_some_and(|plan| *step < plan.plan.steps.len())
             }
@@ -47,6 +50,10 @@ impl Task {
                 self.questions.iter().any(|question| question.asked.number == extended.number)
             }
             Event::PlanStarted { .. } => self.running_plan().is_none(),
+            Event::ChildStarted(started) => {
+                self.turn(started.turn).is_some() && started.number == self.counters.children + 1
+            }
+            Event::ChildEnded(ended) => self.children.get(ended.number).is_some_and(|child| child.is_open()),
             Event::GuardsTripped { .. } | Event::Escalated(_) | Event::Ended { .. } => true,
         }
     }
@@ -66,8 +73,12 @@ impl Task {
             Event::Submitted { .. } => {}
             Event::TurnOpened { .. } => self.on_turn_opened(event, at),
             Event::AttemptStarted { .. } => self.on_attempt_started(event, at),
+            Event::LateUsage { child: Some(_), .. } | Event::ChildStarted(_) | Event::ChildEnded(_) => {
+                self.on_family(event, at);
+            }
             Event::Progressed { .. } => self.on_progressed(event),
-            Event::UsageRecorded { turn, attempt, usage } | Event::LateUsage { turn, attempt, usage } => {
+            Event::UsageRecorded { turn, attempt, usage }
+            | Event::LateUsage { turn, attempt, usage, child: None } => {
                 self.ledger.report((*turn, *attempt), *usage);
             }
             Event::BudgetAnswered { turn, attempt, granted, .. } => {
@@ -360,10 +371,11 @@ impl Task {
     /// What must hold after every event; constant time. The ledger checks itself.
     fn check_counts(&self) {
         let limits = &self.contract.limits;
-        assert!(self.counters.hops <= limits.max_hops, "hops never over their cap");
-        assert!(self.counters.turns <= limits.max_turns, "turns never over their cap");
+        assert!(self.hops_taken() <= limits.max_hops, "hops never over their cap");
+        assert!(self.turns_taken() <= limits.max_turns, "turns never over their cap");
         assert!(self.counters.replans <= limits.max_replans, "re-plans never over their cap");
         assert!(self.counters.rounds <= limits.max_rounds, "rounds never over their cap");
+        assert!(self.counters.children <= limits.max_children, "children never over their cap");
         assert!(self.validates <= self.counters.turns, "a work turn is judged once");
         assert!(self.counters.decides <= limits.max_decides, "decide turns never over their cap");
         assert!(self.outcome.is_none() || self.open.is_empty(), "nothing is open after the end");

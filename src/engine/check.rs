@@ -40,7 +40,8 @@ impl Task {
             assert!(held >= promised, "a plan holds what it promised: {held} < {promised}");
         }
         let work = self.turns.iter().filter(|t| t.kind == TurnKind::Work).count();
-        assert_eq!(u32::try_from(work), Ok(self.counters.turns));
+        assert_eq!(u32::try_from(work), Ok(self.counters.turns - self.turns_of_children()));
+        self.audit_children();
         if self.outcome.is_none() {
             let goes_on = !self.open.is_empty() || !self.open_questions.is_empty();
             assert!(goes_on, "a task that has not ended always has something to wait for");

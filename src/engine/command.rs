@@ -6,17 +6,18 @@ use std::sync::Arc;
 use super::{
     answer_checks::AnswerChecks,
     event::{AttemptEnd, EscalationEnd, Trip, TurnKind},
+    family::ChildReport,
     intake::Violation,
 };
 use crate::types::{
-    contract::Convergence,
+    contract::{ContractDraft, Convergence},
     envelope::{Answer, Envelope, WorkStep},
     extension::Extension,
-    ids::{AgentName, AttemptNumber, Lease, StepId, TurnNumber, WorkerId},
+    ids::{AgentName, AttemptNumber, Lease, StepId, TaskId, TurnNumber, WorkerId},
     limits::Ceilings,
     outcome::{Cause, TaskState},
     payload::Payload,
-    time::Timestamp,
+    time::{Span, Timestamp},
     usage::Usage,
 };
 
@@ -108,6 +109,21 @@ pub enum Command {
         /// What they noted.
         note: String,
     },
+    /// Submit a child.
+    StartChild {
+        /// The lease of the attempt that submits it.
+        lease: Lease,
+        /// The child's id: the same for the same name under the same attempt.
+        child: TaskId,
+        /// Its contract as it came in; what it leaves open is a part of what this task has left.
+        draft: Arc<ContractDraft>,
+        /// The server's ceilings.
+        ceilings: Box<Ceilings>,
+        /// Hash of the contract as it came in.
+        fingerprint: u128,
+    },
+    /// A child tells what it used.
+    HearChild(Box<ChildReport>),
     /// Look at the clock. Spurious ticks are harmless.
     Tick,
 }
@@ -181,6 +197,13 @@ pub enum Reply {
     Completed {
         /// Whether this very answer had been accepted before.
         repeated: bool,
+    },
+    /// The child is in the journal, to be made as soon as that is durable; or it had been before.
+    ChildStarted {
+        /// Its number within this task.
+        number: u32,
+        /// Whether it had been submitted before.
+        existing: bool,
     },
     /// The task is cancelled; or it had ended, and nothing changed.
     Cancelled {
@@ -279,6 +302,18 @@ pub enum Effect {
     },
     /// The task has ended.
     Ended,
+    /// Make the child with this number (`Task::birth`), if it is not there yet.
+    StartChild {
+        /// The number.
+        number: u32,
+    },
+    /// Cancel the child with this number (`Task::stopped_child`).
+    CancelChild {
+        /// The number.
+        number: u32,
+    },
+    /// Tell the parent what this task used (`Task::report`).
+    TellParent,
 }
 
 /// A lease that is live, for recovery.
@@ -340,6 +375,53 @@ pub enum Rejection {
     /// The task has ended.
     #[error("the task has ended")]
     TaskEnded,
+    /// A child under a turn that is not work.
+    #[error("only work turns have children: judge or decide, and let the work submit them")]
+    ChildNotAllowed,
+    /// Too many levels.
+    #[error(
+        "this task is {depth} levels deep and its limits.max_depth is 0: it may have no children, do the work under this task"
+    )]
+    DepthExceeded {
+        /// Levels above the task.
+        depth: u32,
+    },
+    /// Too many children.
+    #[error("all {max} children of limits.max_children have been submitted: do the work under this task")]
+    ChildrenExceeded {
+        /// The cap.
+        max: u32,
+    },
+    /// Too few tokens.
+    #[error(
+        "a child of {asked} tokens was asked for, and {left} of this task's are free: ask for at most that, or do the work \
+         under this task where it is less than 1000"
+    )]
+    BudgetTooSmall {
+        /// Tokens asked for, or the least there may be.
+        asked: u64,
+        /// Tokens that are free.
+        left: u64,
+    },
+    /// No turns or no time.
+    #[error(
+        "{turns} work turns and {time} are left of this task, and a child needs at least 1 turn and 1s: do the work under this \
+         task"
+    )]
+    ParentExhausted {
+        /// Work turns that are free.
+        turns: u32,
+        /// Time until its work must stop.
+        time: Span,
+    },
+    /// The key names another contract under this lease.
+    #[error(
+        "the idempotency key already names child {0} under this lease, whose contract is another: use a new key"
+    )]
+    ChildKeyTaken(TaskId),
+    /// The child's contract has these faults.
+    #[error("the child's contract has {} faults", .0.len())]
+    ChildContract(Vec<Violation>),
 }
 
 fn sentences(faults: &[Violation]) -> String {

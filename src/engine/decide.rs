@@ -4,6 +4,7 @@
 //! emitted into a transaction that applies each at once; a handler checks everything it may reject before its first event.
 
 mod assign;
+mod children;
 mod complete;
 mod converge;
 mod directive;
@@ -25,6 +26,7 @@ use super::{
     command::{Command, Effect, Env, Rejection, Reply},
     effects,
     event::{Event, InputFrom, Outcome, PlanKind, Record, StepRef, TraceContext, Trip, TurnKind},
+    family::Parent,
     tally::{self, Tally},
     task::{Decided, Task},
 };
@@ -41,9 +43,10 @@ pub(super) fn submit(
     contract: Arc<Contract>,
     fingerprint: u128,
     trace: TraceContext,
+    parent: Option<Box<Parent>>,
     env: Env<'_>,
 ) -> (Task, Decided) {
-    let event = Event::Submitted { contract: contract.clone(), fingerprint, trace };
+    let event = Event::Submitted { contract: contract.clone(), fingerprint, trace, parent };
     let first = Record { seq: 1, at: env.now, event };
     let mut task = Task::born(id, &first).expect("the event just made is a submission");
     let mut txn = Txn { records: vec![first], ..Txn::new(&mut task, env) };
@@ -133,6 +136,10 @@ impl<'a> Txn<'a> {
             Command::AnswerEscalation { number, answer, by, note } => {
                 self.answer_question(number, answer, by, note)
             }
+            Command::StartChild { lease, child, draft, ceilings, fingerprint } => {
+                self.start_child(lease, child, &draft, &ceilings, fingerprint)
+            }
+            Command::HearChild(report) => Ok(self.hear_child(*report)),
             Command::Tick => Ok(Reply::Done),
         }
     }
@@ -157,7 +164,11 @@ impl<'a> Txn<'a> {
 
     fn conclude(self, reply: Reply) -> Decided {
         let escalations = self.questions.iter().filter_map(|&n| self.task.question_view(n)).collect();
-        let effects = effects::net(self.effects, self.task);
+        let mut effects = effects::net(self.effects, self.task);
+        // Whatever is asked of a child that has ended: its parent may not have heard of all that there is.
+        if self.task.parent.is_some() && self.task.is_ended() {
+            effects.push(Effect::TellParent);
+        }
         Decided { reply, records: self.records, effects, escalations, tallies: self.tallies }
     }
 
@@ -192,7 +203,7 @@ impl<'a> Txn<'a> {
     /// Whether a work turn may be opened now. Every cap that is in the way trips; where attempts that vanished are, the task
     /// ends.
     pub(super) fn may_open(&mut self, agent: &AgentName, is_step: bool) -> bool {
-        let (turns, most) = (self.task.counters.turns, self.task.contract.limits.max_turns);
+        let (turns, most) = (self.task.turns_taken(), self.task.contract.limits.max_turns);
         if turns >= most {
             self.trip(Cause::Turns, format!("{turns} of {most} work turns are used"));
         }

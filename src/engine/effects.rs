@@ -26,6 +26,10 @@ pub(super) fn of(event: &Event, task: &Task) -> Vec<Effect> {
         }
         Event::TurnClosed { turn, .. } => vec![Effect::Withdraw { turn: *turn }],
         Event::Ended { .. } => vec![Effect::Ended],
+        Event::ChildStarted(started) => vec![Effect::StartChild { number: started.number }],
+        Event::ChildEnded(ended) if ended.used.is_none() => {
+            vec![Effect::CancelChild { number: ended.number }]
+        }
         _ => Vec::new(),
     }
 }

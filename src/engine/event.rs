@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::ledger::LedgerView;
 pub use super::trip::{Pattern, Trip, TripScope};
+use super::{
+    family::{ChildEnded, ChildReport, ChildStarted, Parent},
+    ledger::LedgerView,
+};
 use crate::types::{
     contract::Contract,
     envelope::{Answer, Confidence, WorkStep},
@@ -44,6 +47,8 @@ pub enum Event {
         fingerprint: u128,
         #[serde(default)]
         trace: TraceContext,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent: Option<Box<Parent>>,
     },
     TurnOpened {
         turn: TurnNumber,
@@ -215,7 +220,12 @@ pub enum Event {
         turn: TurnNumber,
         attempt: AttemptNumber,
         usage: Usage,
+        /// The child that it is about, submitted by the attempt, with its whole account.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        child: Option<Box<ChildReport>>,
     },
+    ChildStarted(Box<ChildStarted>),
+    ChildEnded(Box<ChildEnded>),
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde wants a reference.
@@ -253,6 +263,8 @@ impl Event {
             Self::Extended(_) => "extended",
             Self::Ended { .. } => "ended",
             Self::LateUsage { .. } => "late_usage",
+            Self::ChildStarted(_) => "child_started",
+            Self::ChildEnded(_) => "child_ended",
         }
     }
 }

@@ -2,6 +2,7 @@
 //! registry itself (it comes in), schema compilation (the service's), defaults that are not in `types::limits`.
 
 mod checks;
+mod child;
 mod gate;
 mod guards;
 mod plan;
@@ -9,6 +10,7 @@ mod plan;
 use std::collections::BTreeMap;
 
 use checks::Checks;
+pub use child::{Terms, complete_any_child, complete_child};
 pub use plan::plan;
 
 use crate::types::{
@@ -16,6 +18,7 @@ use crate::types::{
         Budget, Contract, ContractDraft, Convergence, DefaultAnswer, Escalation, Limits, LimitsDraft,
         OwnerFallback, Retry, Start,
     },
+    drill,
     ids::AgentName,
     limits::{Ceilings, fixed},
     plan::Plan,
@@ -112,6 +115,23 @@ fn texts(draft: &ContractDraft, checks: &mut Checks<'_>) {
     }
     for (key, value) in &draft.labels {
         checks.label(key, value);
+    }
+    reserved_labels(draft, checks);
+}
+
+/// Labels that the server gives a meaning to. A drill alone may carry its own: what it proves must not be claimed by work.
+fn reserved_labels(draft: &ContractDraft, checks: &mut Checks<'_>) {
+    let is_drill = draft.owner == drill::AGENT && draft.first_agent.as_deref() == Some(drill::AGENT);
+    for (key, value) in draft.labels.iter().filter(|(key, _)| key.starts_with(drill::RESERVED_PREFIX)) {
+        if !(is_drill && key == drill::LABEL && value == drill::LABEL_VALUE) {
+            checks.fault(
+                format!("labels.{key}"),
+                format!(
+                    "begins with {}, which is the server's own: write another key",
+                    drill::RESERVED_PREFIX
+                ),
+            );
+        }
     }
 }
 
@@ -217,9 +237,6 @@ fn limits(
 ) -> Option<Limits> {
     let empty = LimitsDraft::default();
     let limits = draft.limits.as_ref().unwrap_or(&empty);
-    if limits.max_children != 0 {
-        checks.fault("limits.max_children", "is not available yet: leave it out");
-    }
     let count = |value: i32| if value == 0 { None } else { Some(value) };
     let max_hops =
         checks.count("limits.max_hops", limits.max_hops, fixed::DEFAULT_HOPS, (0, ceilings.max_hops));
@@ -253,6 +270,7 @@ fn limits(
         fixed::DEFAULT_PARALLEL,
         (1, ceilings.max_parallel),
     );
+    let (max_children, max_depth) = family(limits, ceilings, checks);
     let max_corrections = checks.count(
         "limits.max_corrections",
         limits.max_corrections,
@@ -275,8 +293,20 @@ fn limits(
         max_parallel,
         max_corrections,
         max_decides,
+        max_children,
+        max_depth,
         ..times
     })
+}
+
+/// How many children there may be, and how many levels of them.
+fn family(limits: &LimitsDraft, ceilings: &Ceilings, checks: &mut Checks<'_>) -> (u32, u32) {
+    let children = Some(limits.max_children).filter(|count| *count != 0);
+    let most = (1, ceilings.max_children);
+    let max_children = checks.count("limits.max_children", children, fixed::DEFAULT_CHILDREN, most);
+    let most = (0, ceilings.max_depth);
+    let max_depth = checks.count("limits.max_depth", limits.max_depth, fixed::DEFAULT_DEPTH, most);
+    (max_children, max_depth)
 }
 
 /// The limits of time; the counts in it are zero.
@@ -335,6 +365,8 @@ fn times(
         max_decides: 0,
         worker_wait,
         max_lifetime,
+        max_children: 0,
+        max_depth: 0,
     })
 }
 

@@ -4,8 +4,11 @@
 //! hold inside the main grant. `spent + reserved <= granted` holds after every call, whatever a worker reports: what it
 //! reports beyond that is kept in `overrun`. Never here: rules about who may spend; those are in `decide`.
 
+mod children;
+
 use std::collections::BTreeMap;
 
+use children::ChildAccounts;
 use serde::{Deserialize, Serialize};
 
 use crate::types::{
@@ -29,6 +32,10 @@ pub struct LedgerView {
     /// Input, output, cached, reasoning, cost: of spent + overrun.
     pub usage: Usage,
     pub by_agent: BTreeMap<AgentName, u64>,
+    #[serde(default)]
+    pub children: u64,
+    #[serde(default)]
+    pub children_reserved: u64,
 }
 
 /// Where an attempt's allowance is reserved.
@@ -96,6 +103,7 @@ pub struct Ledger {
     usage: Usage,
     agents: BTreeMap<AgentName, AgentSum>,
     attempts: BTreeMap<(TurnNumber, AttemptNumber), Account>,
+    children: ChildAccounts,
 }
 
 type AttemptKey = (TurnNumber, AttemptNumber);
@@ -117,6 +125,7 @@ impl Ledger {
             usage: Usage::default(),
             agents: BTreeMap::new(),
             attempts: BTreeMap::new(),
+            children: ChildAccounts::default(),
         }
     }
 
@@ -341,7 +350,7 @@ impl Ledger {
     pub fn agent_free(&self, agent: &AgentName) -> u64 {
         let Some(cap) = self.budget.max_tokens_by_agent.get(agent) else { return u64::MAX };
         let sum = self.agents.get(agent).copied().unwrap_or_default();
-        cap.saturating_sub(sum.spent + sum.reserved)
+        cap.saturating_sub(sum.spent + sum.reserved + self.children.taken_by(agent))
     }
 
     /// Allowance of an attempt.
@@ -386,14 +395,15 @@ impl Ledger {
         self.unheard
     }
 
-    /// Tokens of work that vanished attempts stay charged with: those of one agent, or of all. Linear time.
+    /// Tokens of work that vanished attempts stay charged with: those of one agent, or of all, children included. Linear time.
     pub fn vanished(&self, agent: Option<&AgentName>) -> u64 {
         let counts = |account: &&Account| {
             account.standing == Standing::Unheard
                 && !matches!(account.pot, Pot::Finalization | Pot::Validation)
                 && agent.is_none_or(|agent| account.agent == *agent)
         };
-        self.attempts.values().filter(counts).map(Account::outstanding).sum()
+        let attempts: u64 = self.attempts.values().filter(counts).map(Account::outstanding).sum();
+        attempts + if agent.is_none() { self.children.unheard() } else { 0 }
     }
 
     /// The ledger as people see it.
@@ -413,6 +423,8 @@ impl Ledger {
                 .filter(|(_, sum)| sum.spent > 0)
                 .map(|(name, sum)| (name.clone(), sum.spent))
                 .collect(),
+            children: self.children.spent(),
+            children_reserved: self.children.reserved(),
         }
     }
 
@@ -436,12 +448,14 @@ impl Ledger {
     /// What must hold when every account is added up afresh; linear time, for tests.
     pub fn audit(&self) {
         let sum = |f: &dyn Fn(&Account) -> u64| self.attempts.values().map(f).sum::<u64>();
-        assert_eq!(sum(&|a| a.usage.tokens()), self.usage.tokens());
-        assert_eq!(sum(&Account::outstanding), self.main_reserved + self.final_reserved);
+        self.children.audit();
+        let own = self.main_reserved + self.final_reserved - self.children.reserved();
+        assert_eq!(sum(&|a| a.usage.tokens()), self.usage.tokens() - self.children.spent());
+        assert_eq!(sum(&Account::outstanding), own);
         let unheard = |a: &Account| if a.standing == Standing::Unheard { a.outstanding() } else { 0 };
-        assert_eq!(sum(&unheard), self.unheard);
+        assert_eq!(sum(&unheard), self.unheard - self.children.unheard());
         let reserved: u64 = self.agents.values().map(|a| a.reserved).sum();
-        assert_eq!(reserved, self.main_reserved + self.final_reserved);
+        assert_eq!(reserved, own);
         let judging = |a: &Account| match a.pot {
             Pot::Validation => a.outstanding() + a.usage.tokens().min(a.allowance),
             Pot::Main | Pot::Plan(_) | Pot::Finalization => 0,

@@ -3,7 +3,7 @@
 use super::{
     task::Task,
     turn::Turn,
-    view::{BestView, EscalationView, GOAL_CHARS, SummaryView, TaskView, TurnView},
+    view::{BestView, EscalationView, SummaryView, TaskView, TurnView, short},
 };
 
 impl Task {
@@ -24,6 +24,8 @@ impl Task {
             counters: self.counters,
             ledger: self.ledger.view(),
             agents: self.agents.clone(),
+            parent: self.parent.as_ref().map(|parent| parent.task),
+            unsettled: self.children.is_unsettled(),
         }
     }
 
@@ -37,6 +39,8 @@ impl Task {
             best_result: self.best.as_ref().map(|best| best.result.clone()),
             trace: self.trace.clone(),
             deadline: self.deadline_at(self.updated_at),
+            parent: self.parent.clone(),
+            children: self.children_views(),
             tripped: self.tripped.clone(),
             best: self.best.as_ref().map(|best| BestView {
                 turn: best.turn,
@@ -90,6 +94,6 @@ impl Task {
     }
 
     fn short_goal(&self) -> String {
-        self.contract.goal.chars().take(GOAL_CHARS).collect()
+        short(&self.contract.goal)
     }
 }

@@ -7,6 +7,7 @@ use super::{
     command::{Command, Effect, Env, LiveLease, Rejection, Reply},
     decide,
     event::{Escalated, EscalationEnd, Event, Extended, Outcome, Record, TraceContext, Trip, TurnKind},
+    family::{Birth, Children, Parent},
     guarded::Guarded,
     ledger::Ledger,
     plan_run::PlanRun,
@@ -30,6 +31,8 @@ pub struct Task {
     pub(super) contract: Arc<Contract>,
     pub(super) fingerprint: u128,
     pub(super) trace: TraceContext,
+    pub(super) parent: Option<Parent>,
+    pub(super) children: Children,
     pub(super) seq: u64,
     pub(super) created_at: Timestamp,
     pub(super) updated_at: Timestamp,
@@ -122,6 +125,8 @@ pub struct Outstanding {
     pub ready: Vec<Effect>,
     /// Leases that get one lease period from now.
     pub leases: Vec<LiveLease>,
+    /// What is owed to its children and its parent. Harmless where it has been done.
+    pub family: Vec<Effect>,
 }
 
 /// The journal of a task cannot be replayed.
@@ -145,7 +150,13 @@ impl Task {
         trace: TraceContext,
         env: Env<'_>,
     ) -> (Self, Decided) {
-        decide::submit(id, contract, fingerprint, trace, env)
+        decide::submit(id, contract, fingerprint, trace, None, env)
+    }
+
+    /// Starts a child under its contract: what its parent's journal says of it makes it.
+    pub fn submit_child(birth: Birth, env: Env<'_>) -> (Self, Decided) {
+        let Birth { child, contract, fingerprint, parent } = birth;
+        decide::submit(child, contract, fingerprint, TraceContext::default(), Some(Box::new(parent)), env)
     }
 
     /// Decides a command. On a rejection nothing has changed.
@@ -176,12 +187,14 @@ impl Task {
 
     /// The state before anything but the submission has happened.
     pub(super) fn born(id: TaskId, record: &Record) -> Option<Self> {
-        let Event::Submitted { contract, fingerprint, trace } = &record.event else { return None };
+        let Event::Submitted { contract, fingerprint, trace, parent } = &record.event else { return None };
         Some(Self {
             id,
             contract: contract.clone(),
             fingerprint: *fingerprint,
             trace: trace.clone(),
+            parent: parent.as_deref().cloned(),
+            children: Children::default(),
             seq: record.seq,
             created_at: record.at,
             updated_at: record.at,
@@ -239,7 +252,7 @@ impl Task {
             outcome.state
         } else if self.open_decide().is_some() {
             TaskState::OwnerDecides
-        } else if self.open.is_empty() && !self.open_questions.is_empty() {
+        } else if self.open.is_empty() && !self.open_questions.is_empty() && self.children.open == 0 {
             TaskState::AwaitingHuman
         } else if self.counters.attempts == 0 {
             TaskState::Queued

@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     event::{Escalated, EscalationEnd, Extended, InputsCheck, Outcome, TraceContext, Trip, TurnKind},
+    family::Parent,
     ledger::LedgerView,
 };
 use crate::types::{
     contract::{Contract, DefaultAnswer},
     envelope::{Answer, Confidence},
-    ids::{AgentName, StepId, TaskId, TurnNumber, WorkerId},
+    ids::{AgentName, AttemptNumber, StepId, TaskId, TurnNumber, WorkerId},
     outcome::{Cause, EndedBy, TaskState},
     payload::Payload,
     time::Timestamp,
@@ -18,6 +19,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 /// Characters of the goal that a summary shows.
 pub const GOAL_CHARS: usize = 200;
+
+/// A goal, as far as a line shows it.
+pub(super) fn short(goal: &str) -> String {
+    goal.chars().take(GOAL_CHARS).collect()
+}
 
 /// What has been counted over the whole task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -31,6 +37,9 @@ pub struct Counters {
     pub decides: u32,
     pub escalations: u32,
     pub revisions: u32,
+    /// A summary from before there were children has none.
+    #[serde(default)]
+    pub children: u32,
     #[serde(default)]
     pub steps: u32,
 }
@@ -77,6 +86,11 @@ pub struct SummaryView {
     pub counters: Counters,
     pub ledger: LedgerView,
     pub agents: Vec<AgentName>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<TaskId>,
+    /// Whether a child has not been heard of: what it used is still to come, even after the end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsettled: bool,
 }
 
 /// Where a turn is.
@@ -123,8 +137,31 @@ pub struct TaskView {
     pub best_result: Option<Payload>,
     pub trace: TraceContext,
     pub deadline: Timestamp,
+    pub parent: Option<Parent>,
+    pub children: Vec<ChildView>,
     pub tripped: Vec<Tripped>,
     pub best: Option<BestView>,
+}
+
+/// A child, as its parent's account has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)] // Named as the fields of `Child` in proto/bailiwick/v1/task.proto.
+pub struct ChildView {
+    pub child: TaskId,
+    pub number: u32,
+    pub turn: TurnNumber,
+    pub attempt: AttemptNumber,
+    pub goal: String,
+    pub state: Option<TaskState>,
+    pub open: bool,
+    pub tokens: u64,
+    pub reserved: u64,
+    pub spent: u64,
+    pub hops: u32,
+    pub turns: u32,
+    pub started_at: Timestamp,
+    pub ended_at: Option<Timestamp>,
+    pub reason: String,
 }
 
 /// A question. Its JSON is `EscalationRow.view`.

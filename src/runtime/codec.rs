@@ -10,7 +10,7 @@ use crate::{
     },
     store::{
         Store, StoreError,
-        record::{EscalationRow, StoredEvent, SummaryRow},
+        record::{EscalationRow, StoredEvent, SummaryRow, own_label},
     },
     types::ids::{EscalationId, TaskId},
 };
@@ -53,12 +53,23 @@ pub(super) fn summary_row(summary: &SummaryView) -> SummaryRow {
         cause: summary.cause,
         owner: summary.owner.clone(),
         agents: summary.agents.clone(),
-        labels: summary.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+        labels: labels(summary),
         created_at: summary.created_at,
         updated_at: summary.updated_at,
         seq: summary.seq,
         view: json(summary),
     }
+}
+
+/// Its own labels, and those that only the server gives.
+fn labels(summary: &SummaryView) -> Vec<(String, String)> {
+    let parent = summary.parent.map(|parent| (own_label::PARENT.to_owned(), parent.to_string()));
+    let unsettled = (own_label::UNSETTLED.to_owned(), own_label::YES.to_owned());
+    let own = parent.into_iter().chain(summary.unsettled.then_some(unsettled));
+    let mut labels: Vec<_> =
+        summary.labels.iter().map(|(key, value)| (key.clone(), value.clone())).chain(own).collect();
+    labels.sort();
+    labels
 }
 
 /// A task in a line, from its row.

@@ -18,9 +18,10 @@ use super::{
     blocking::blocking,
     clock::Now,
     codec,
+    courier::Errands,
     dispatch::{Arrival, Dispatch},
     entropy::uuid_v7,
-    intake::Intake,
+    intake::{Intake, Place},
     questions::Questions,
     registry::Registry,
     shard::{Answered, Asked, Mailbox, NotSent, Outcome, Request, Submission},
@@ -46,6 +47,8 @@ use crate::{
     },
 };
 
+mod child;
+mod drill;
 mod lease;
 mod person;
 
@@ -74,10 +77,11 @@ pub(super) struct Inner {
     pub(super) answer_check: AnswerCheck,
     pub(super) closing: AtomicBool,
     pub(super) next_shard: AtomicUsize,
+    pub(super) errands: Errands,
 }
 
 /// An error of a call that may not get in, or may never hear how it went.
-trait Refusal: From<Overloaded> + From<StoreError> {
+pub(super) trait Refusal: From<Overloaded> + From<StoreError> {
     const SHUTTING_DOWN: Self;
 }
 
@@ -95,7 +99,7 @@ impl Refusal for CommandError {
 
 impl Runtime {
     /// Asks the task's shard. `None`: there is no such shard, and so no such task.
-    async fn ask<T, E: Refusal>(
+    pub(super) async fn ask<T, E: Refusal>(
         &self,
         task: TaskId,
         request: impl FnOnce(oneshot::Sender<Result<T, E>>) -> Request,
@@ -127,7 +131,7 @@ impl Runtime {
     }
 
     /// Puts a command that needs no check to a task.
-    async fn decide(&self, task: TaskId, command: Command) -> Result<Outcome, CommandError> {
+    pub(super) async fn decide(&self, task: TaskId, command: Command) -> Result<Outcome, CommandError> {
         match self.command(task, command, None).await? {
             Answered::Decided(outcome) => Ok(*outcome),
             // Only answers to turns are checked, and those do not come this way.
@@ -155,10 +159,7 @@ impl Runtime {
         if self.is_closing() {
             return Err(SubmitError::ShuttingDown);
         }
-        let place = self.0.intake.try_take().ok_or_else(|| {
-            let what = format!("{} tasks are open, the most there may be", self.0.intake.max());
-            Overloaded::new(FULL_RETRY, what)
-        })?;
+        let place = self.place()?;
         let shards = self.0.options.shards;
         let (id, keyed) = match &contract.idempotency_key {
             Some(key) => (TaskId::from_key(key, shards), true),
@@ -166,9 +167,27 @@ impl Runtime {
         };
         let contract = Arc::new(contract);
         let submitted = self.ask(id, |answer| {
-            Request::Submit(Box::new(Submission { id, keyed, contract, fingerprint, trace, place, answer }))
+            let parent = None;
+            Request::Submit(Box::new(Submission {
+                id,
+                keyed,
+                contract,
+                fingerprint,
+                trace,
+                parent,
+                place,
+                answer,
+            }))
         });
         submitted.await.unwrap_or(Err(SubmitError::ShuttingDown))
+    }
+
+    /// A place among the open tasks.
+    fn place(&self) -> Result<Place, Overloaded> {
+        self.0.intake.try_take().ok_or_else(|| {
+            let what = format!("{} tasks are open, the most there may be", self.0.intake.max());
+            Overloaded::new(FULL_RETRY, what)
+        })
     }
 
     /// An id of a task without a key: shards take it in turns.

@@ -25,6 +25,7 @@ pub(super) use mailbox::{
 
 use super::{
     clock::Now,
+    courier::Errands,
     dispatch::{Dispatch, Order},
     entropy::Entropy,
     intake::Intake,
@@ -70,6 +71,7 @@ pub(super) struct Shared {
     pub(super) intake: Intake,
     pub(super) now: Now,
     pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) errands: Errands,
 }
 
 /// A batch's fate.
@@ -227,7 +229,7 @@ impl Shard {
         for live in outstanding.leases {
             self.shared.dispatch.restore(live, now);
         }
-        for effect in outstanding.ready {
+        for effect in outstanding.ready.into_iter().chain(outstanding.family) {
             self.perform(id, effect, None, now);
         }
         self.residents.settle(id, now, false);

@@ -13,7 +13,7 @@ use super::{
     answer_check::AnswerCheck,
     blocking::blocking,
     clock::Now,
-    codec,
+    codec, courier,
     dispatch::Dispatch,
     handle::Inner,
     intake::Intake,
@@ -23,14 +23,20 @@ use super::{
 };
 use crate::{
     engine::task::Task,
-    store::{Store, StoreError, record::AgentRow, writer::Writer},
-    types::time::Timestamp,
+    store::{
+        Store, StoreError,
+        record::{AgentRow, PageAfter, TaskFilter, own_label},
+        writer::Writer,
+    },
+    types::{ids::TaskId, time::Timestamp},
 };
 
 /// The number under which a database keeps its count of shards.
 const SHARDS: &str = "shards";
 /// Tasks after which a long recovery says how far it is.
 const REPORT_EVERY: usize = 10_000;
+/// Rows read at once while tasks are looked for that ended before their children.
+const PAGE: usize = 1_000;
 
 /// What a database holds that matters now.
 struct Recovered {
@@ -72,7 +78,7 @@ fn recover(store: &dyn Store, shards: u16) -> Result<Recovered, StartError> {
     }
     let mut tasks: Vec<Vec<Task>> = (0..shards).map(|_| Vec::new()).collect();
     let (mut count, mut latest) = (0, Timestamp::default());
-    for id in store.open_tasks()? {
+    for id in store.open_tasks()?.into_iter().chain(unsettled(store)?) {
         let rebuild = |error| StartError::Rebuild { task: id, error };
         let missing = || rebuild(StoreError::Corrupt("it has no events".to_owned()));
         let task = codec::load(store, id).map_err(rebuild)?.ok_or_else(missing)?;
@@ -81,13 +87,29 @@ fn recover(store: &dyn Store, shards: u16) -> Result<Recovered, StartError> {
             rebuild(StoreError::Corrupt(format!("its shard is {}, of {shards}", id.shard())))
         })?;
         latest = latest.max(task.summary().updated_at);
+        count += usize::from(!task.is_ended());
         shard.push(task);
-        count += 1;
-        if count % REPORT_EVERY == 0 {
+        if count > 0 && count % REPORT_EVERY == 0 {
             tracing::info!(tasks = count, "recovering");
         }
     }
     Ok(Recovered { agents: store.agents()?, tasks, count, latest })
+}
+
+/// Tasks that have ended with a child that was not heard of: what it used is still to come.
+fn unsettled(store: &dyn Store) -> Result<Vec<TaskId>, StoreError> {
+    let label = (own_label::UNSETTLED.to_owned(), own_label::YES.to_owned());
+    let filter = TaskFilter { labels: vec![label], ..TaskFilter::default() };
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let rows = store.list(&filter, after, PAGE)?;
+        after = rows.last().map(|row| PageAfter { created_at: row.created_at, task: row.task });
+        let is_last = rows.len() < PAGE;
+        found.extend(rows.into_iter().filter(|row| row.state.is_end()).map(|row| row.task));
+        if is_last {
+            return Ok(found);
+        }
+    }
 }
 
 fn launch(
@@ -105,6 +127,7 @@ fn launch(
     let (mailboxes, inlets): (Vec<_>, Vec<_>) = tasks.iter().map(|_| mailbox(options.max_queue)).unzip();
     let dispatch = Arc::new(Dispatch::new(Arc::clone(&registry), to_shards, options.lease_time));
     let stop = CancellationToken::new();
+    let (errands, to_carry) = courier::Errands::new();
     let shared = Shared {
         store: Arc::clone(&store),
         writer: writer.clone(),
@@ -116,6 +139,7 @@ fn launch(
         intake: Intake::new(options.max_open_tasks),
         now: now.clone(),
         entropy: Arc::clone(&entropy),
+        errands: errands.clone(),
     };
     let inner = Arc::new(Inner {
         options,
@@ -132,9 +156,12 @@ fn launch(
         entropy,
         closing: AtomicBool::new(false),
         next_shard: AtomicUsize::new(0),
+        errands,
     });
     let mut background = RuntimeTasks::new(Runtime(Arc::clone(&inner)), stop.clone(), writer, thread);
     background.spawn("keeper".to_owned(), keeper::keep(dispatch, now, stop.clone()));
+    let carry = courier::carry(Runtime(Arc::clone(&inner)), to_carry, stop.clone());
+    background.spawn("courier".to_owned(), carry);
     for (number, ((tasks, inlet), orders)) in (0_u32..).zip(tasks.into_iter().zip(inlets).zip(orders)) {
         let wires = Wires { inlet, orders, stop: stop.clone() };
         background.spawn(format!("shard {number}"), Shard::new(shared.clone(), tasks).run(wires));

@@ -249,6 +249,13 @@ const fn rejected(rejection: &Rejection) -> Verdict {
         Rejection::AmendmentRefused(_) => verdict(Code::InvalidArgument, "AMENDMENT_REFUSED"),
         Rejection::ExtensionRefused(_) => verdict(Code::InvalidArgument, "EXTENSION_REFUSED"),
         Rejection::TaskEnded => verdict(Code::FailedPrecondition, "TASK_ENDED"),
+        Rejection::ChildNotAllowed => verdict(Code::FailedPrecondition, "CHILD_NOT_ALLOWED"),
+        Rejection::DepthExceeded { .. } => verdict(Code::FailedPrecondition, "DEPTH_EXCEEDED"),
+        Rejection::ChildrenExceeded { .. } => verdict(Code::FailedPrecondition, "CHILDREN_EXCEEDED"),
+        Rejection::BudgetTooSmall { .. } => verdict(Code::FailedPrecondition, "BUDGET_TOO_SMALL"),
+        Rejection::ParentExhausted { .. } => verdict(Code::FailedPrecondition, "PARENT_EXHAUSTED"),
+        Rejection::ChildKeyTaken(_) => verdict(Code::AlreadyExists, "KEY_TAKEN"),
+        Rejection::ChildContract(_) => verdict(Code::InvalidArgument, "CONTRACT_REFUSED"),
     }
 }
 
@@ -338,6 +345,9 @@ impl From<CommandError> for Fault {
     fn from(error: CommandError) -> Self {
         match error {
             CommandError::NotFound { .. } => Self::TaskNotFound(error.to_string()),
+            // One way of saying it, whoever has found it.
+            CommandError::Rejected(Rejection::ChildContract(faults)) => Self::ContractRefused(faults),
+            CommandError::Rejected(Rejection::ChildKeyTaken(task)) => Self::KeyTaken(task),
             CommandError::Rejected(rejection) => Self::Rejected(rejection),
             CommandError::Overloaded(full) => Self::Overloaded(full),
             CommandError::ShuttingDown => Self::ShuttingDown,

@@ -13,7 +13,7 @@ use crate::{
     runtime::{Overloaded, PageAfter, Runtime, TaskFilter, acceptance},
     types::{
         contract::Contract,
-        ids::TaskId,
+        ids::{Lease, TaskId},
         limits::fixed::{MAX_PAYLOAD_BYTES, MAX_TEXT_BYTES},
         outcome::{Cause, TaskState},
         time::Span,
@@ -22,7 +22,7 @@ use crate::{
 
 use super::{
     convert::{
-        contract::{contract_out, fingerprint, intake},
+        contract::{child_intake, contract_out, fingerprint, intake},
         enums,
         faults::Faults,
         task::{point_out, summary_out, task_out},
@@ -52,6 +52,11 @@ impl Tasks {
     /// The service. `max_watches` bounds the streams of `WatchTask`.
     pub(crate) fn new(runtime: Runtime, stop: CancellationToken, max_watches: usize) -> Self {
         Self { runtime, stop, watches: Arc::new(Semaphore::new(max_watches)) }
+    }
+
+    async fn points(&self, contract: &Contract) -> Vec<pb::ReadinessPoint> {
+        let facts = self.runtime.server_facts().await;
+        readiness::points(contract, &facts).into_iter().map(point_out).collect()
     }
 
     /// Completes a contract, or names every fault in it.
@@ -96,6 +101,28 @@ fn unchecked() -> Vec<Violation> {
     vec![Violation { field: "contract".to_owned(), description: "could not be checked".to_owned() }]
 }
 
+impl Tasks {
+    /// A child: its contract is completed where its parent is, under what the parent has left.
+    async fn submit_child(
+        &self,
+        wire: pb::Contract,
+        fingerprint: u128,
+        lease: &str,
+    ) -> Result<Response<pb::SubmitTaskResponse>, Status> {
+        let lease: Lease = lease.parse().map_err(|error: crate::types::ids::InvalidName| {
+            Fault::field("parent_lease", error.to_string())
+        })?;
+        let (runtime, large) = (self.runtime.clone(), wire.encoded_len() > LARGE_CONTRACT_BYTES);
+        let check = move || child_intake(wire, runtime.ceilings(), &|agent| runtime.is_known(agent));
+        let checked = if large { off_thread(check).await } else { check() };
+        let (draft, contract) = checked.map_err(Fault::ContractRefused)?;
+        self.tried(contract).await.map_err(Fault::ContractRefused)?;
+        let submitted = self.runtime.submit_child(lease, draft, fingerprint).await.map_err(Fault::from)?;
+        let crate::runtime::Submitted { task, existing } = submitted;
+        Ok(Response::new(pb::SubmitTaskResponse { task_id: task.to_string(), existing }))
+    }
+}
+
 /// The id of a task. A text that is no id names no task.
 pub(crate) fn task_id(text: &str) -> Result<TaskId, Fault> {
     if text.is_empty() {
@@ -110,7 +137,16 @@ fn contract(wire: Option<pb::Contract>) -> Result<pb::Contract, Fault> {
 
 /// Tells a filter from its wire form; `pb::ListTasksRequest`'s page fields are not looked at.
 fn filter(wire: &pb::ListTasksRequest, faults: &mut Faults) -> TaskFilter {
-    let pb::ListTasksRequest { states, causes, agent, labels, since, page_size: _, page_token: _ } = wire;
+    let pb::ListTasksRequest {
+        states,
+        causes,
+        agent,
+        labels,
+        since,
+        page_size: _,
+        page_token: _,
+        parent_task_id,
+    } = wire;
     faults.list("states", states, TaskState::ALL.len());
     faults.list("causes", causes, Cause::ALL.len());
     if labels.len() > MAX_FILTER_LABELS {
@@ -122,6 +158,7 @@ fn filter(wire: &pb::ListTasksRequest, faults: &mut Faults) -> TaskFilter {
         agent: if agent.is_empty() { None } else { faults.name("agent", agent) },
         labels: labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
         since: timestamp(faults, "since", *since),
+        parent: if parent_task_id.is_empty() { None } else { faults.name("parent_task_id", parent_task_id) },
     }
 }
 
@@ -146,9 +183,12 @@ impl pb::task_service_server::TaskService for Tasks {
         request: Request<pb::SubmitTaskRequest>,
     ) -> Result<Response<pb::SubmitTaskResponse>, Status> {
         let trace = trace::context(request.metadata());
-        let pb::SubmitTaskRequest { contract: wire } = request.into_inner();
+        let pb::SubmitTaskRequest { contract: wire, parent_lease } = request.into_inner();
         let wire = contract(wire)?;
         let fingerprint = fingerprint(&wire);
+        if !parent_lease.is_empty() {
+            return self.submit_child(wire, fingerprint, &parent_lease).await;
+        }
         let contract = self.intake(wire).await.map_err(Fault::ContractRefused)?;
         let submitted = self.runtime.submit(contract, fingerprint, trace).await.map_err(Fault::from)?;
         let crate::runtime::Submitted { task, existing } = submitted;
@@ -163,7 +203,7 @@ impl pb::task_service_server::TaskService for Tasks {
         let response = match self.intake(contract(wire)?).await {
             Ok(contract) => pb::CheckContractResponse {
                 violations: Vec::new(),
-                points: readiness::points(&contract).into_iter().map(point_out).collect(),
+                points: self.points(&contract).await,
                 effective: Some(contract_out(&contract)),
             },
             Err(violations) => pb::CheckContractResponse {

@@ -48,7 +48,7 @@ pub struct SummaryRow {
     pub owner: AgentName,
     /// Agents that had a turn, in the order of their first.
     pub agents: Vec<AgentName>,
-    /// The labels, sorted by key.
+    /// The labels, sorted by key, and those of `own_label`.
     pub labels: Vec<(String, String)>,
     /// When it was submitted.
     pub created_at: Timestamp,
@@ -171,17 +171,33 @@ pub struct TaskFilter {
     pub labels: Vec<(String, String)>,
     /// Only tasks submitted at or after this time.
     pub since: Option<Timestamp>,
+    /// Only children of this task.
+    pub parent: Option<TaskId>,
+}
+
+/// Label keys that no contract can have: what a task is found by beside its own labels.
+pub mod own_label {
+    /// The task's parent.
+    pub const PARENT: &str = ":parent";
+    /// There, with any value, while a child of the task has not been heard of.
+    pub const UNSETTLED: &str = ":unsettled";
+    /// The value of a label that is there or not.
+    pub const YES: &str = "yes";
 }
 
 impl TaskFilter {
     /// Whether a row fits.
     pub fn fits(&self, row: &SummaryRow) -> bool {
-        let Self { states, causes, agent, labels, since } = self;
+        let Self { states, causes, agent, labels, since, parent } = self;
         (states.is_empty() || states.contains(&row.state))
             && (causes.is_empty() || row.cause.is_some_and(|cause| causes.contains(&cause)))
             && agent.as_ref().is_none_or(|agent| row.owner == *agent || row.agents.contains(agent))
             && labels.iter().all(|label| row.labels.contains(label))
             && since.is_none_or(|since| row.created_at >= since)
+            && parent.is_none_or(|parent| {
+                let parent = parent.to_string();
+                row.labels.iter().any(|(key, value)| key == own_label::PARENT && *value == parent)
+            })
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use opentelemetry::{
     Array, InstrumentationScope, Key, KeyValue, StringValue, Value as OtelValue,
-    trace::{Event, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState},
+    trace::{Event, Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState},
 };
 use opentelemetry_otlp::{ExporterBuildError, RetryPolicy, SpanExporter, WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::{
@@ -20,7 +20,7 @@ use super::{
     settings::TraceSettings,
     span::{Attributes, Events, Span, Value},
 };
-use crate::types::time::Timestamp;
+use crate::types::{time::Timestamp, trace_ids::TraceParent};
 
 /// What made the spans.
 static SCOPE: LazyLock<InstrumentationScope> = LazyLock::new(|| {
@@ -89,10 +89,19 @@ pub(super) fn span_data(span: Span) -> SpanData {
         attributes: key_values(span.attributes),
         dropped_attributes_count: 0,
         events: events(span.events),
-        links: SpanLinks::default(),
+        links: span.link.map(links).unwrap_or_default(),
         status: span.error.map_or(Status::Unset, Status::error),
         instrumentation_scope: SCOPE.clone(),
     }
+}
+
+fn links(link: TraceParent) -> SpanLinks {
+    let flags = if link.is_sampled() { TraceFlags::SAMPLED } else { TraceFlags::default() };
+    let (trace, span) = (TraceId::from(link.trace_id), SpanId::from(link.parent_id));
+    let context = SpanContext::new(trace, span, flags, true, TraceState::default());
+    let mut out = SpanLinks::default();
+    out.links = vec![Link::with_context(context)];
+    out
 }
 
 fn events(events: Events) -> SpanEvents {

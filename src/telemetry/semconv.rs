@@ -65,6 +65,21 @@ pub const TASK_PRIORITY: &str = "bailiwick.task.priority";
 /// Prefix of the contract's labels.
 pub const LABEL_PREFIX: &str = "bailiwick.label.";
 
+/// The parent of a child.
+pub const PARENT_TASK_ID: &str = "bailiwick.parent.task.id";
+/// Levels above a child.
+pub const DEPTH: &str = "bailiwick.depth";
+/// A child of the task.
+pub const CHILD_TASK_ID: &str = "bailiwick.child.task.id";
+/// Children of the task.
+pub const CHILDREN: &str = "bailiwick.children";
+/// Tokens that children used, of those spent.
+pub const CHILDREN_SPENT: &str = "bailiwick.children.spent";
+/// A child was submitted: an event.
+pub const CHILD_STARTED: &str = "child_started";
+/// A child ended or was stopped: an event.
+pub const CHILD_ENDED: &str = "child_ended";
+
 /// How the task ended: the state.
 pub const OUTCOME_STATE: &str = "bailiwick.outcome.state";
 /// How the task ended: by whom.

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::semconv;
-use crate::types::{time::Timestamp, usage::Usage};
+use crate::types::{time::Timestamp, trace_ids::TraceParent, usage::Usage};
 
 /// The most bytes of a text that a span carries; the rest is cut.
 pub const MAX_TEXT_BYTES: usize = 1_024;
@@ -43,6 +43,8 @@ pub struct Span {
     pub error: Option<String>,
     /// What happened meanwhile.
     pub events: Events,
+    /// A span of another trace that it comes from: that of the attempt that submitted a child.
+    pub link: Option<TraceParent>,
 }
 
 /// Something that happened during a span.

@@ -4,6 +4,7 @@
 //! Never here: clocks, I/O, anything that depends on where a page of the log happened to end. Never in a span: payloads,
 //! what a worker streamed, and leases.
 
+mod child;
 mod plan;
 mod question;
 mod root;
@@ -22,7 +23,10 @@ use super::{
     span::{Attributes, Events, Span},
 };
 use crate::{
-    engine::event::{Event, Record, TraceContext, Trip, TripScope},
+    engine::{
+        event::{Event, Record, TraceContext, Trip, TripScope},
+        family::Parent,
+    },
     types::{
         ids::{AttemptNumber, TaskId, TurnNumber},
         time::{self, Timestamp},
@@ -59,14 +63,17 @@ struct Trace {
     id: u128,
     state: Option<String>,
     submitter: Option<trace_ids::TraceParent>,
+    /// The attempt that submitted it, in the trace of its parent.
+    link: Option<trace_ids::TraceParent>,
 }
 
 impl Trace {
-    fn new(task: TaskId, context: &TraceContext) -> Self {
+    fn new(task: TaskId, context: &TraceContext, parent: Option<&Parent>) -> Self {
+        let link = parent.and_then(|parent| trace_ids::parse_traceparent(parent.traceparent.as_deref()?));
         let submitter = trace_ids::submitter(context);
         // Without its traceparent a tracestate means nothing.
         let state = submitter.and_then(|_| context.tracestate.clone());
-        Self { task, id: trace_ids::trace_id(task, context), state, submitter }
+        Self { task, id: trace_ids::trace_id(task, context), state, submitter, link }
     }
 
     /// A span without attributes, error and events yet.
@@ -92,6 +99,7 @@ impl Trace {
             attributes: self.common(),
             error: None,
             events: Events::default(),
+            link: if under.is_none() { self.link } else { None },
         }
     }
 
@@ -127,9 +135,10 @@ impl Projector {
         self.trace.is_some() && self.root.is_none()
     }
 
-    /// The trace, and whether the submitter records it; `None` in place of that: there is no submitter's context.
+    /// The trace, and whether the submitter, or the parent's trace, records it; `None` in place of that: there is no submitter's context.
     pub fn trace(&self) -> Option<(u128, Option<bool>)> {
-        self.trace.as_ref().map(|trace| (trace.id, trace.submitter.map(trace_ids::TraceParent::is_sampled)))
+        let choice = |trace: &Trace| trace.submitter.or(trace.link).map(trace_ids::TraceParent::is_sampled);
+        self.trace.as_ref().map(|trace| (trace.id, choice(trace)))
     }
 
     /// Takes in the task's next record and returns the spans that it finished. Records must come in order; one that was
@@ -146,16 +155,20 @@ impl Projector {
     fn take(&mut self, record: &Record) {
         let at = record.at;
         match &record.event {
-            Event::Submitted { contract, trace, .. } => {
-                self.trace = Some(Trace::new(self.task, trace));
-                self.root = Some(Root::new(contract, at));
+            Event::Submitted { contract, trace, parent, .. } => {
+                self.trace = Some(Trace::new(self.task, trace, parent.as_deref()));
+                self.root = Some(Root::new(contract, parent.as_deref(), at));
             }
             Event::TurnOpened { .. } => self.open_turn(&record.event, at),
             Event::AttemptStarted { turn, attempt, worker, allowance, .. } => {
                 self.start_attempt(*turn, *attempt, worker, *allowance, at);
             }
             Event::Progressed { turn, attempt, steps, .. } => self.progress(*turn, *attempt, steps.len()),
-            Event::UsageRecorded { turn, attempt, usage } | Event::LateUsage { turn, attempt, usage } => {
+            Event::LateUsage { turn, child: Some(report), .. } => self.hear_child(record, *turn, report),
+            Event::ChildStarted(started) => self.start_child(started, at),
+            Event::ChildEnded(ended) => self.end_child(ended, at),
+            Event::UsageRecorded { turn, attempt, usage }
+            | Event::LateUsage { turn, attempt, usage, child: None } => {
                 self.hear_usage(record, *turn, *attempt, *usage);
             }
             Event::BudgetAnswered { turn, attempt, asked, granted, allowance, left, reason: _ } => {

@@ -101,6 +101,11 @@ pub struct Limits {
     pub max_decides: u32,
     pub worker_wait: Span,
     pub max_lifetime: Span,
+    /// A task from before there were children has none.
+    #[serde(default)]
+    pub max_children: u32,
+    #[serde(default)]
+    pub max_depth: u32,
 }
 
 /// When further rounds stop paying.
@@ -220,6 +225,7 @@ pub struct LimitsDraft {
     pub max_decides: i32,
     pub worker_wait: Option<i64>,
     pub max_lifetime: Option<i64>,
+    pub max_depth: Option<i32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -33,6 +33,9 @@ pub struct TaskId(Uuid);
 /// The UUID namespace of task ids that are derived from idempotency keys.
 const KEY_NAMESPACE: Uuid = Uuid::from_u128(0x6261_696c_6977_4963_8b00_0000_0000_0001);
 
+/// The UUID namespace of ids of children.
+const CHILD_NAMESPACE: Uuid = Uuid::from_u128(0x6261_696c_6977_4963_8b00_0000_0000_0004);
+
 impl TaskId {
     /// The id of a task without an idempotency key: `unique` (a version 7 UUID) with the shard's number in it.
     pub fn with_shard(unique: Uuid, shard: u16) -> Self {
@@ -45,6 +48,17 @@ impl TaskId {
     pub fn from_key(key: &str, shards: u16) -> Self {
         assert!(shards > 0, "a database has at least one shard");
         let hash = Uuid::new_v5(&KEY_NAMESPACE, key.as_bytes());
+        let bytes = hash.as_bytes();
+        let shard = u16::from_be_bytes([bytes[0], bytes[1]]) % shards;
+        Self::with_shard(hash, shard)
+    }
+
+    /// The id of the task that a lease's attempt submits under a name (its idempotency key, or what stands for one): the
+    /// same name under the same attempt gives the same id, and no client's key can.
+    pub fn of_child(lease: &Lease, name: &str, shards: u16) -> Self {
+        assert!(shards > 0, "a database has at least one shard");
+        let name = format!("{}/{}/{}/{name}", lease.task, lease.turn, lease.attempt);
+        let hash = Uuid::new_v5(&CHILD_NAMESPACE, name.as_bytes());
         let bytes = hash.as_bytes();
         let shard = u16::from_be_bytes([bytes[0], bytes[1]]) % shards;
         Self::with_shard(hash, shard)

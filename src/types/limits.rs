@@ -79,6 +79,14 @@ pub mod fixed {
     pub const DEFAULT_ATTEMPTS: u32 = 3;
     /// Parallel steps.
     pub const DEFAULT_PARALLEL: u32 = 8;
+    /// Children over the whole task.
+    pub const DEFAULT_CHILDREN: u32 = 8;
+    /// Levels of children below a task that is nobody's child.
+    pub const DEFAULT_DEPTH: u32 = 3;
+    /// What a child's contract leaves open is this part of what its parent has left, rounded up.
+    pub const CHILD_PART: u64 = 4;
+    /// What a retry waits at least for when its predecessor's children were stopped with it: their accounts come back first.
+    pub const CHILD_GRACE: Span = Span::from_secs(1);
     /// Corrections in a row.
     pub const DEFAULT_CORRECTIONS: u32 = 2;
     /// The most corrections in a row.
@@ -136,6 +144,8 @@ pub struct Ceilings {
     pub max_rounds: u32,
     pub max_attempts: u32,
     pub max_parallel: u32,
+    pub max_children: u32,
+    pub max_depth: u32,
     pub escalation_timeout: Span,
     pub max_lifetime: Span,
     /// The dearest price in the server's table, in nano-USD a token; `None`: no table, so `max_cost` is refused.
@@ -153,6 +163,8 @@ impl Default for Ceilings {
             max_rounds: 1_000,
             max_attempts: 20,
             max_parallel: 256,
+            max_children: 1_000,
+            max_depth: 10,
             escalation_timeout: Span::from_secs(30 * 86_400),
             max_lifetime: Span::from_secs(90 * 86_400),
             dearest_nano_usd_per_token: None,

@@ -69,7 +69,7 @@ impl Stage {
     }
 
     pub async fn try_submit(&self, contract: pb::Contract) -> Result<pb::SubmitTaskResponse, Status> {
-        let request = pb::SubmitTaskRequest { contract: Some(contract) };
+        let request = pb::SubmitTaskRequest { contract: Some(contract), parent_lease: String::new() };
         self.tasks().submit_task(request).await.map(tonic::Response::into_inner)
     }
 
@@ -253,7 +253,7 @@ pub fn register(worker_id: &str, agents: &[&str], held_leases: Vec<String>) -> p
     pb::Register {
         worker_id: worker_id.to_owned(),
         agents: agents.iter().map(spec).collect(),
-        max_concurrency: 8,
+        max_concurrency: 64,
         held_leases,
         ..Default::default()
     }

@@ -64,7 +64,10 @@ pub(crate) fn client(uri: &str) -> TaskServiceClient<Channel> {
 /// Submits under a key until it is acknowledged: the task, and whether it existed.
 pub(crate) async fn submit(client: &mut TaskServiceClient<Channel>, key: &str) -> (String, bool) {
     loop {
-        let mut request = tonic::Request::new(SubmitTaskRequest { contract: Some(contract(key)) });
+        let mut request = tonic::Request::new(SubmitTaskRequest {
+            contract: Some(contract(key)),
+            parent_lease: String::new(),
+        });
         request.set_timeout(Duration::from_secs(5));
         match client.submit_task(request).await {
             Ok(answer) => {

@@ -49,6 +49,8 @@ pub(crate) struct Gated {
     pub(crate) memory: MemoryStore,
     gate: Mutex<Gate>,
     moved: Condvar,
+    /// Every commit that was kept, in order.
+    kept: Mutex<Vec<Vec<Append>>>,
 }
 
 #[derive(Default)]
@@ -58,6 +60,8 @@ struct Gate {
     arrived: u64,
     /// Which of them fail: every so-manieth; 0: none.
     fail_every: u64,
+    /// That one fails; 0: none.
+    fail_at: u64,
 }
 
 impl Gated {
@@ -80,10 +84,22 @@ impl Gated {
         self.gate.lock().expect("no panic under it").fail_every = n;
     }
 
+    /// Makes the commit fail that comes after `n` others from now.
+    pub(crate) fn fail_after(&self, n: u64) {
+        let mut gate = self.gate.lock().expect("no panic under it");
+        gate.fail_at = gate.arrived + n + 1;
+    }
+
+    /// Every commit that was kept so far, in order.
+    pub(crate) fn kept(&self) -> Vec<Vec<Append>> {
+        self.kept.lock().expect("no panic under it").clone()
+    }
+
     fn pass(&self) -> Result<(), StoreError> {
         let mut gate = self.gate.lock().expect("no panic under it");
         gate.arrived += 1;
-        let fails = gate.fail_every > 0 && gate.arrived.is_multiple_of(gate.fail_every);
+        let fails = gate.arrived == gate.fail_at
+            || (gate.fail_every > 0 && gate.arrived.is_multiple_of(gate.fail_every));
         drop(self.moved.wait_while(gate, |gate| gate.shut).expect("no panic under it"));
         if fails { Err(StoreError::Unavailable("this one fails".to_owned())) } else { Ok(()) }
     }
@@ -92,13 +108,18 @@ impl Gated {
 impl Store for Gated {
     fn commit(&self, appends: &[Append]) -> Result<u64, StoreError> {
         self.pass()?;
-        self.memory.commit(appends)
+        let end = self.memory.commit(appends)?;
+        self.kept.lock().expect("no panic under it").push(appends.to_vec());
+        Ok(end)
     }
     fn events(&self, task: TaskId, after: u64, limit: usize) -> Result<Vec<StoredEvent>, StoreError> {
         self.memory.events(task, after, limit)
     }
     fn log(&self, after: u64, limit: usize) -> Result<Vec<LogEntry>, StoreError> {
         self.memory.log(after, limit)
+    }
+    fn log_end(&self) -> Result<u64, StoreError> {
+        self.memory.log_end()
     }
     fn summary(&self, task: TaskId) -> Result<Option<SummaryRow>, StoreError> {
         self.memory.summary(task)

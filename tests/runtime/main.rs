@@ -3,6 +3,7 @@
 
 mod kit;
 
+mod children;
 mod failures;
 mod flow;
 mod gate;

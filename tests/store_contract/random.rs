@@ -86,6 +86,7 @@ fn filter() -> impl Strategy<Value = TaskFilter> {
             agent: name.map(agent),
             labels: labels(&pairs),
             since: since.map(Timestamp),
+            parent: None,
         })
 }
 

@@ -8,6 +8,7 @@ use bailiwick::{
     engine::{
         command::{Agents, Assignment, Command, Effect, Env, HumanAnswer, Rejection, Reply},
         event::{AttemptEnd, Event, Record, TraceContext},
+        family::Birth,
         intake,
         tally::Tally,
         task::Task,
@@ -101,6 +102,11 @@ pub fn hand_off(to: &str) -> Envelope {
     Envelope { result: None, directive: Some(directive), ..success("null", 10) }
 }
 
+pub fn ask(question: &str) -> Envelope {
+    let directive = Directive::AskHuman(question.to_owned());
+    Envelope { result: None, directive: Some(directive), ..success("null", 10) }
+}
+
 pub fn step(id: &str, agent: &str, depends_on: &[&str]) -> StepDraft {
     StepDraft {
         id: id.to_owned(),
@@ -158,6 +164,23 @@ impl Bench {
             effects: decided.effects,
             tallies: decided.tallies,
             secret: 0,
+        }
+    }
+
+    /// The bench of a child.
+    pub fn of(birth: Birth) -> Self {
+        let known = Known { served: true, since: Timestamp(0) };
+        let now = Timestamp(1_000_000_000);
+        let (task, decided) = Task::submit_child(birth, Env { now, agents: &known });
+        task.audit();
+        Self {
+            task,
+            now,
+            known,
+            records: decided.records,
+            effects: decided.effects,
+            secret: 0,
+            tallies: decided.tallies,
         }
     }
 
@@ -277,6 +300,7 @@ impl Bench {
         assert_eq!(replayed.view(), self.task.view());
         assert_eq!(replayed.outstanding().ready, self.task.outstanding().ready);
         assert_eq!(replayed.outstanding().leases, self.task.outstanding().leases);
+        assert_eq!(replayed.outstanding().family, self.task.outstanding().family);
         assert_eq!(replayed.next_timer(self.now), self.task.next_timer(self.now));
         // Everything, what the guards have seen included.
         assert_eq!(format!("{replayed:?}"), format!("{:?}", self.task));

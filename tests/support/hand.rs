@@ -94,7 +94,7 @@ impl World {
     }
 
     pub async fn try_submit(&self, contract: Contract) -> Result<SubmitTaskResponse, tonic::Status> {
-        let request = SubmitTaskRequest { contract: Some(contract) };
+        let request = SubmitTaskRequest { contract: Some(contract), parent_lease: String::new() };
         self.tasks().submit_task(request).await.map(tonic::Response::into_inner)
     }
 

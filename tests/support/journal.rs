@@ -97,7 +97,7 @@ pub fn usage(input: u64, output: u64) -> Usage {
 pub fn submitted(traceparent: Option<&str>) -> Event {
     let trace =
         TraceContext { traceparent: traceparent.map(str::to_owned), tracestate: Some("vendor=a".to_owned()) };
-    Event::Submitted { contract: Arc::new(contract()), fingerprint: 7, trace }
+    Event::Submitted { contract: Arc::new(contract()), fingerprint: 7, trace, parent: None }
 }
 
 /// An answer to a work turn.
@@ -170,5 +170,7 @@ fn limits() -> Limits {
         max_decides: 3,
         worker_wait: Span::from_secs(300),
         max_lifetime: Span::from_secs(86_400),
+        max_children: 8,
+        max_depth: 3,
     }
 }

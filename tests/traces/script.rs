@@ -148,7 +148,7 @@ fn working(task: TaskId) -> Vec<Commit> {
     vec![
         (6_010, vec![started(task, 2, 1, "w1")]),
         (6_500, vec![answered(2, 1, hands_off, (50, 5)), handed_off, opened(3, "checker", Some(0))]),
-        (6_510, vec![Event::LateUsage { turn: 1, attempt: 1, usage: usage(120, 15) }]),
+        (6_510, vec![Event::LateUsage { turn: 1, attempt: 1, usage: usage(120, 15), child: None }]),
         (6_520, vec![started(task, 3, 1, "w2")]),
         (
             7_000,
@@ -228,7 +228,7 @@ fn concluding(task: TaskId) -> Vec<Commit> {
         (9_510, vec![started(task, 7, 1, "w3")]),
         (9_900, vec![answered(7, 1, Arc::new(asks), (20, 2)), Event::Escalated(Box::new(question))]),
         (60_000, vec![approved, ended()]),
-        (61_000, vec![Event::LateUsage { turn: 2, attempt: 1, usage: usage(55, 5) }]),
+        (61_000, vec![Event::LateUsage { turn: 2, attempt: 1, usage: usage(55, 5), child: None }]),
     ]
 }
 

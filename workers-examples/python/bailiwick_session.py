@@ -83,15 +83,16 @@ class Session:
             return self._grants.pop(key, 0)
 
     def call(self, attempt, method, request, response_type):
-        """A unary call under the attempt's trace, repeated while the server is out of reach. None once stopped."""
+        """A unary call (of WorkerService, where no path is given) under the attempt's trace, repeated while the server is out of reach. None once stopped."""
         metadata = [("traceparent", attempt.assignment.traceparent)] if attempt.assignment.traceparent else []
         for failures in itertools.count():
             with self._cond:
                 self._cond.wait_for(lambda: self._channel is not None or attempt.stopped.is_set())
                 if attempt.stopped.is_set():
                     return None
+                path = method if method.startswith("/") else SERVICE + method
                 invoke = self._channel.unary_unary(
-                    SERVICE + method, type(request).SerializeToString, response_type.FromString)
+                    path, type(request).SerializeToString, response_type.FromString)
             try:
                 return self._await_call(attempt, invoke.future(request, timeout=CALL_TIMEOUT, metadata=metadata))
             except (grpc.RpcError, ValueError) as error:  # ValueError: the channel was closed under us

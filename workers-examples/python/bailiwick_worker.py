@@ -29,10 +29,12 @@ from google.protobuf import json_format, struct_pb2
 
 from bailiwick_session import Session
 from bailiwick_wire import MAX_MESSAGE_BYTES, log, pb, say
-from bailiwick.v1 import agent_pb2, event_pb2, plan_pb2, task_pb2
+from bailiwick.v1 import agent_pb2, contract_pb2, event_pb2, plan_pb2, task_pb2, task_service_pb2
 
 MAX_STEP_BYTES = 16 << 10
 MAX_JSON_BYTES = 1 << 20
+SUBMIT_TASK = "/bailiwick.v1.TaskService/SubmitTask"
+GET_TASK = "/bailiwick.v1.TaskService/GetTask"
 STEP_KINDS = {"message": 1, "tool_call": 2, "tool_result": 3}
 TRACEPARENT = re.compile(r"^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-([0-9a-f]{2})$")
 
@@ -237,6 +239,31 @@ class Context:
             token = page.next_page_token
             if not token:
                 return entries
+
+    def submit_child(self, contract):
+        """Submits a task (a Contract in protobuf's JSON mapping) under this lease; returns its id.
+
+        It is paid from what this task has left and stopped with it. The same contract under the same attempt gives the same
+        child. Raises grpc.RpcError where the server refuses it, such as with BUDGET_TOO_SMALL.
+        """
+        self.check()
+        contract = json_format.ParseDict(contract, contract_pb2.Contract())
+        request = task_service_pb2.SubmitTaskRequest(contract=contract, parent_lease=self._attempt.lease)
+        response = task_service_pb2.SubmitTaskResponse
+        submitted = self._session.call(self._attempt, SUBMIT_TASK, request, response)
+        self.check()
+        return submitted.task_id
+
+    def wait_for(self, task_id):
+        """Waits until a task, such as a child, has ended; returns it whole (`task_pb2.Task`)."""
+        request, seconds = task_service_pb2.GetTaskRequest(task_id=task_id), 0.05
+        while True:
+            task = self._session.call(self._attempt, GET_TASK, request, task_service_pb2.GetTaskResponse)
+            self.check()
+            if task.task.HasField("outcome"):
+                return task.task
+            self.sleep(seconds)
+            seconds = min(2.0, seconds * 2)
 
     def child_traceparent(self):
         """A traceparent for a span of this attempt's own: same trace, new span."""

@@ -68,6 +68,7 @@ async fn a_specialist_that_fails_is_named_and_the_rest_is_reviewed_after_one_re_
         runtime: RuntimeOptions::default(),
         server: ServerOptions::default(),
         traces: Traces::Off,
+        webhooks: crate::notify::Webhooks::default(),
         grace: Duration::from_secs(5),
     })
     .await
@@ -88,7 +89,7 @@ async fn a_specialist_that_fails_is_named_and_the_rest_is_reviewed_after_one_re_
         budget.max_tokens_per_turn = budget::per_turn(&listing, 2);
     }
     let mut tasks = TaskServiceClient::new(channel(addr).await);
-    let request = pb::SubmitTaskRequest { contract: Some(contract) };
+    let request = pb::SubmitTaskRequest { contract: Some(contract), parent_lease: String::new() };
     let task_id = tasks.submit_task(request).await.expect("a good contract").into_inner().task_id;
     let watch = pb::WatchTaskRequest { task_id: task_id.clone(), after_seq: 0 };
     let mut events = tasks.watch_task(watch).await.expect("it is watched").into_inner();

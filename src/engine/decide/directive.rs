@@ -47,7 +47,7 @@ impl Txn<'_> {
             return self.refuse(turn, reasons);
         }
         let from = state.agent.clone();
-        let hops = self.task.counters.hops;
+        let hops = self.task.hops_taken();
         if hops >= self.task.contract.limits.max_hops {
             let evidence = format!(
                 "{from} wanted to hand off to {} on turn {turn}, and {hops} of {hops} hops are used",
@@ -58,7 +58,7 @@ impl Txn<'_> {
         if !self.may_open(&to.agent, step.is_some()) {
             return;
         }
-        self.emit(Event::HandedOff { turn, from, to: to.agent.clone(), hop: hops + 1 });
+        self.emit(Event::HandedOff { turn, from, to: to.agent.clone(), hop: self.task.counters.hops + 1 });
         self.open_work(Opening { step, ..Opening::new(to.agent.clone(), InputFrom::AnswerOf(turn)) });
     }
 
@@ -128,7 +128,7 @@ impl Txn<'_> {
 
     fn ask_human(&mut self, turn: TurnNumber, question: String) {
         if !self.may_escalate() {
-            let asked = self.task.counters.escalations;
+            let asked = self.task.escalations_taken();
             let reason =
                 format!("{asked} questions have been put to a person, which is the cap: go on without");
             return self.refuse(turn, vec![reason]);

@@ -20,7 +20,7 @@ use crate::{
 impl Txn<'_> {
     /// Whether the contract and the task's lifetime allow another question.
     pub(super) fn may_escalate(&self) -> bool {
-        self.task.counters.escalations + self.task.kept_questions()
+        self.task.escalations_taken() + self.task.kept_questions()
             < self.task.contract.escalation.max_escalations
             && self.env.now < self.task.lifetime_end()
     }
@@ -41,7 +41,7 @@ impl Txn<'_> {
         confidence: Option<Confidence>,
         findings: Vec<String>,
     ) {
-        let number = self.task.counters.escalations + 1;
+        let number = u32::try_from(self.task.questions.len()).unwrap_or(u32::MAX - 1) + 1;
         let expires_at =
             self.env.now.plus(self.task.contract.escalation.timeout).min(self.task.lifetime_end());
         let story = self.task.story();

@@ -10,6 +10,7 @@ use crate::{
     },
     types::{
         ids::{Lease, TurnNumber},
+        limits::fixed::CHILD_GRACE,
         outcome::{Cause, EndedBy, TaskState},
         time::{Span, Timestamp},
         usage::Usage,
@@ -42,7 +43,9 @@ impl Txn<'_> {
         let tries = state.tries() - usize::from(end == AttemptEnd::Undelivered);
         let tries_left =
             tries < usize::try_from(self.task.contract.limits.max_attempts).unwrap_or(usize::MAX);
-        let retry_at = tries_left.then(|| self.retry_at(state));
+        let grace = self.task.has_children_of(lease.turn, lease.attempt).then_some(CHILD_GRACE);
+        let retry_at =
+            tries_left.then(|| self.retry_at(state).max(self.env.now.plus(grace.unwrap_or_default())));
         let overrun_before = self.task.ledger.overrun();
         self.emit(Event::AttemptEnded {
             turn: lease.turn,
@@ -53,6 +56,11 @@ impl Txn<'_> {
             usage,
             retry_at,
         });
+        self.stop_children_of(
+            lease.turn,
+            lease.attempt,
+            &format!("the attempt that submitted it ended: {reason}"),
+        );
         // A failure that overspent is no longer a technical matter.
         let beyond = usage.and_then(|_| self.beyond_budget(lease.turn, overrun_before));
         if let Some(evidence) = beyond {
@@ -63,6 +71,9 @@ impl Txn<'_> {
             return self.give_up(lease.turn, Cause::AttemptsExhausted, story);
         }
         // Asked now rather than when a worker comes: what cannot be funded need not wait.
+        if grace.is_some() {
+            return;
+        }
         let short = self.task.turn(lease.turn).and_then(|turn| self.task.funding(turn).err());
         if let Some(short) = short {
             let story = format!("no further attempt can be funded while vanished ones stay charged: {short}");

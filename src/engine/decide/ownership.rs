@@ -162,7 +162,7 @@ impl Txn<'_> {
         if counters.replans >= limits.max_replans {
             reasons.push(format!("all {} re-plans are used", limits.max_replans));
         }
-        if counters.turns >= limits.max_turns {
+        if self.task.turns_taken() >= limits.max_turns {
             reasons.push(format!("all {} work turns are used", limits.max_turns));
         }
         if let Some(most) = self.task.contract.guards.max_steps.filter(|&most| counters.steps >= most) {

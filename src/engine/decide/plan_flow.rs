@@ -149,6 +149,7 @@ impl Txn<'_> {
                 self.emit(Event::PlanEnded { number, succeeded: false, released });
             }
         }
+        self.stop_all_children(reason);
         let open: Vec<_> = self.task.open.iter().copied().collect();
         for turn in open {
             self.close_turn(turn, cause, reason);
@@ -176,6 +177,7 @@ impl Txn<'_> {
                 usage: None,
                 retry_at: None,
             });
+            self.stop_children_of(turn, attempt, reason);
         }
         self.emit(Event::TurnClosed { turn, cause, reason: reason.to_owned() });
     }

@@ -96,7 +96,7 @@ impl Txn<'_> {
     pub(super) fn late_usage(&mut self, lease: Lease, usage: Usage) {
         let key = (lease.turn, lease.attempt);
         if self.task.ledger.is_news(key, usage) {
-            self.emit(Event::LateUsage { turn: lease.turn, attempt: lease.attempt, usage });
+            self.emit(Event::LateUsage { turn: lease.turn, attempt: lease.attempt, usage, child: None });
         }
     }
 

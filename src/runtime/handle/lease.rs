@@ -133,7 +133,7 @@ const fn usage_of(answer: &mut Answer) -> Option<&mut Usage> {
 }
 
 /// A lease of a task that never was is no lease.
-fn no_such_lease(error: CommandError) -> CommandError {
+pub(super) fn no_such_lease(error: CommandError) -> CommandError {
     match error {
         CommandError::NotFound { .. } => CommandError::Rejected(Rejection::LeaseUnknown),
         other => other,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     engine::{command::Assignment, event::Record, tally::Tally, view::EscalationView},
-    runtime::{codec, dispatch::Ending, tallies},
+    runtime::{codec, courier::Errand, dispatch::Ending, tallies},
     store::{
         StoreError,
         record::{Append, StoredEvent, SummaryRow},
@@ -18,6 +18,8 @@ pub(super) enum Release {
     Answer(Box<dyn FnOnce(Option<StoreError>) + Send>),
     /// Work for a worker.
     Deliver(Box<Assignment>),
+    /// A message between a parent and a child.
+    Errand(Errand),
 }
 
 /// The batch that is being decided.

@@ -94,6 +94,9 @@ impl Shard {
         match (release, failed) {
             (Release::Answer(answer), failed) => answer(failed.cloned()),
             (Release::Deliver(assignment), None) => self.shared.dispatch.deliver(traced(assignment)),
+            (Release::Errand(errand), None) => self.shared.errands.send(errand),
+            // It never happened: the task, rebuilt, knows what it owes.
+            (Release::Errand(_), Some(_)) => {}
             (Release::Deliver(assignment), Some(_)) => self.shared.dispatch.unlease(&assignment.lease),
         }
     }

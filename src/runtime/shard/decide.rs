@@ -6,10 +6,12 @@ use crate::{
         answer_checks::AnswerChecks,
         command::{Command, Effect, Env, Findings, HumanAnswer, Reply},
         event::AttemptEnd,
+        family::Birth,
         task::{Decided, Task},
     },
     runtime::{
         CommandError, SubmitError, Submitted,
+        courier::Errand,
         dispatch::{Ending, Offer, Order, Slot, TurnKey},
     },
     store::StoreError,
@@ -73,9 +75,14 @@ impl Shard {
 
     /// Starts a task.
     fn begin(&mut self, submission: Submission, now: Timestamp) {
-        let Submission { id, keyed: _, contract, fingerprint, trace, place, answer } = submission;
+        let Submission { id, keyed: _, contract, fingerprint, trace, parent, place, answer } = submission;
         let env = Env { now, agents: &*self.shared.registry };
-        let (task, decided) = Task::submit(id, contract, fingerprint, trace, env);
+        let (task, decided) = match parent {
+            None => Task::submit(id, contract, fingerprint, trace, env),
+            Some(parent) => {
+                Task::submit_child(Birth { child: id, contract, fingerprint, parent: *parent }, env)
+            }
+        };
         self.residents.insert(task, Some(place));
         self.absorb(id, decided, None, now);
         self.residents.settle(id, now, false);
@@ -89,9 +96,11 @@ impl Shard {
 
     /// The same key again: the same contract is the same task, another one is refused.
     fn submit_again(&mut self, submission: Submission) {
-        let Submission { id, keyed: _, contract: _, fingerprint, trace: _, place: _, answer } = submission;
+        let Submission { id, fingerprint, answer, .. } = submission;
         let Some(resident) = self.residents.get(id) else { return };
         let same = resident.task.fingerprint() == fingerprint;
+        // Whoever asks whether a child is there may not have heard that it has ended.
+        self.send_errand(id, &Effect::TellParent);
         self.hold(
             id,
             Release::Answer(Box::new(move |failed| {
@@ -124,7 +133,14 @@ impl Shard {
                     reply => {
                         let resident = self.residents.get(id).filter(|_| cancels);
                         let summary = resident.map(|resident| resident.task.summary());
-                        Ok(Answered::Decided(Box::new(Outcome { reply, summary, escalations })))
+                        let birth = match &reply {
+                            Reply::ChildStarted { number, .. } => {
+                                self.residents.get(id).and_then(|resident| resident.task.birth(*number))
+                            }
+                            _ => None,
+                        };
+                        let birth = birth.map(Box::new);
+                        Ok(Answered::Decided(Box::new(Outcome { reply, summary, escalations, birth })))
                     }
                 }
             }
@@ -273,6 +289,29 @@ impl Shard {
             Effect::Close { lease, worker: _ } => self.orders.extend(self.shared.dispatch.closed(&lease)),
             // Seen from the task's own state, where it is settled.
             Effect::Ended => {}
+            Effect::StartChild { .. } | Effect::CancelChild { .. } | Effect::TellParent => {
+                self.send_errand(id, &effect);
+            }
+        }
+    }
+
+    /// Has parent and child hear of each other, once what it is about is durable.
+    fn send_errand(&mut self, id: TaskId, effect: &Effect) {
+        let Some(task) = self.residents.get(id).map(|resident| &resident.task) else { return };
+        let errand = match effect {
+            Effect::StartChild { number } => task.birth(*number).map(|birth| Errand::start(birth, None)),
+            Effect::CancelChild { number } => {
+                let number = *number;
+                let stopped = task.stopped_child(number);
+                stopped.map(|(child, reason)| Errand::Cancel { parent: id, number, child, reason })
+            }
+            Effect::TellParent => {
+                task.report().map(|(parent, report)| Errand::Tell { parent, report: Box::new(report) })
+            }
+            _ => None, // Deeds of the shard itself.
+        };
+        if let Some(errand) = errand {
+            self.hold(id, Release::Errand(errand));
         }
     }
 

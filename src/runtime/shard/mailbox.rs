@@ -13,6 +13,7 @@ use crate::{
         answer_checks::AnswerChecks,
         command::{Command, LineageEntry, Reply},
         event::TraceContext,
+        family::{Birth, Parent},
         view::{EscalationView, SummaryView, TaskView},
     },
     runtime::{CommandError, Overloaded, ReadError, SubmitError, Submitted, dispatch::Ending, intake::Place},
@@ -32,11 +33,13 @@ type Answer<T, E> = oneshot::Sender<Result<T, E>>;
 /// A contract on its way in.
 pub(in crate::runtime) struct Submission {
     pub(in crate::runtime) id: TaskId,
-    /// Whether an idempotency key made the id, so that the task may be there already.
+    /// Whether the id was made of a name (an idempotency key, or a child's), so that the task may be there already.
     pub(in crate::runtime) keyed: bool,
     pub(in crate::runtime) contract: Arc<Contract>,
     pub(in crate::runtime) fingerprint: u128,
     pub(in crate::runtime) trace: TraceContext,
+    /// What it is a child of.
+    pub(in crate::runtime) parent: Option<Box<Parent>>,
     pub(in crate::runtime) place: Place,
     pub(in crate::runtime) answer: Answer<Submitted, SubmitError>,
 }
@@ -66,6 +69,8 @@ pub(in crate::runtime) struct Outcome {
     /// After a cancel.
     pub(in crate::runtime) summary: Option<SummaryView>,
     pub(in crate::runtime) escalations: Vec<EscalationView>,
+    /// After the submission of a child that is open.
+    pub(in crate::runtime) birth: Option<Box<Birth>>,
 }
 
 /// What a shard is asked.

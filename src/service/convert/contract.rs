@@ -50,6 +50,20 @@ pub fn intake(
     faults.finish(completed)
 }
 
+/// A child's wire contract as a draft, to be completed where its parent is, and completed as far as can be told here; or
+/// every fault that it has whatever its parent has left.
+pub fn child_intake(
+    wire: pb::Contract,
+    ceilings: &Ceilings,
+    is_known: &dyn Fn(&AgentName) -> bool,
+) -> Result<(ContractDraft, Contract), Vec<Violation>> {
+    let mut faults = Faults::default();
+    let draft = contract_draft(wire, &mut faults);
+    let completed = intake::complete_any_child(&draft, ceilings, is_known);
+    let completed = completed.map_err(|others| faults.merge(others)).ok();
+    faults.finish(completed.map(|contract| (draft, contract)))
+}
+
 /// A wire contract as a draft. Faults that the draft cannot carry go to `faults`.
 pub(crate) fn contract_draft(wire: pb::Contract, faults: &mut Faults) -> ContractDraft {
     let pb::Contract {
@@ -132,6 +146,7 @@ fn limits_draft(wire: pb::Limits) -> LimitsDraft {
         max_decides,
         worker_wait,
         max_lifetime,
+        max_depth,
     } = wire;
     LimitsDraft {
         deadline: deadline.map(micros),
@@ -148,6 +163,7 @@ fn limits_draft(wire: pb::Limits) -> LimitsDraft {
         max_decides,
         worker_wait: worker_wait.map(micros),
         max_lifetime: max_lifetime.map(micros),
+        max_depth,
     }
 }
 

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     engine::{
         event::{Escalated, Event, PlanKind, Record, StepRef},
+        family::{ChildEnded, ChildReport, ChildStarted, Parent, Share},
         view::GOAL_CHARS,
     },
     pb,
@@ -99,11 +100,39 @@ impl Reader {
         Wire::Escalated(pb::Escalated { escalation: Some(escalation) })
     }
 
+    fn judged(&self, event: &Event) -> Wire {
+        let Event::GateJudged { turn, passed, findings, check, validate_turn } = event else {
+            return Wire::GateJudged(pb::GateJudged::default());
+        };
+        Wire::GateJudged(pb::GateJudged {
+            turn: int32(*turn),
+            passed: *passed,
+            findings: findings.clone(),
+            check: enums::gate_check(*check) as i32,
+            agent: self.agent(Some(*turn)),
+            validator: self.agent(*validate_turn),
+            validate_turn: int32(validate_turn.unwrap_or_default()),
+        })
+    }
+
+    fn question_ended(&self, event: &Event) -> Wire {
+        let Event::EscalationEnded { number, end, by, note, result } = event else {
+            return Wire::EscalationEnded(pb::EscalationEnded::default());
+        };
+        Wire::EscalationEnded(pb::EscalationEnded {
+            escalation_id: EscalationId { task: self.task, number: *number }.to_string(),
+            state: enums::escalation_state(Some(*end)) as i32,
+            answered_by: by.clone(),
+            note: note.clone(),
+            result: result.as_ref().map(value),
+        })
+    }
+
     #[rustfmt::skip] // A table: a line or two for each kind of event.
     fn event(&self, at: Timestamp, event: &Event) -> Wire {
         match event {
-            Event::Submitted { contract, fingerprint: _, trace } =>
-                submitted(contract, trace.traceparent.as_deref()),
+            Event::Submitted { contract, fingerprint: _, trace, parent } =>
+                submitted(contract, trace.traceparent.as_deref(), parent.as_deref()),
             Event::TurnOpened { turn, agent, kind, input: _, step, corrections: _, revision, replan, fallback,
                 notes, judges: _ } =>
                 Wire::TurnOpened(pb::TurnOpened {
@@ -123,7 +152,6 @@ impl Reader {
                     turn: int32(*turn), attempt: int32(*attempt), asked_tokens: int64(*asked),
                     granted_tokens: int64(*granted), allowance_tokens: int64(*allowance), left_tokens: int64(*left),
                     reason: reason.clone() }),
-            // GateJudged says what was found by the contract's checks.
             Event::TurnAnswered { turn, attempt, answer, charged, findings: _, output_findings, inputs } =>
                 Wire::TurnAnswered(pb::TurnAnswered {
                     inputs: inputs.as_ref().map(inputs_out), output_findings: output_findings.clone(),
@@ -151,33 +179,66 @@ impl Reader {
                     plan_number: int32(*number), succeeded: *succeeded, released_tokens: int64(*released) }),
             Event::DirectiveRefused { turn, reasons } =>
                 Wire::DirectiveRefused(pb::DirectiveRefused { turn: int32(*turn), reasons: reasons.clone() }),
-            Event::GateJudged { turn, passed, findings, check, validate_turn } =>
-                Wire::GateJudged(pb::GateJudged {
-                    turn: int32(*turn), passed: *passed, findings: findings.clone(),
-                    check: enums::gate_check(*check) as i32, agent: self.agent(Some(*turn)),
-                    validator: self.agent(*validate_turn), validate_turn: int32(validate_turn.unwrap_or_default()) }),
+            Event::GateJudged { .. } => self.judged(event),
             Event::GuardsTripped { trips } =>
                 Wire::GuardsTripped(pb::GuardsTripped { trips: trips.iter().map(trip_out).collect() }),
             Event::Escalated(asked) => self.asked(asked, at),
-            Event::EscalationEnded { number, end, by, note, result } =>
-                Wire::EscalationEnded(pb::EscalationEnded {
-                    escalation_id: EscalationId { task: self.task, number: *number }.to_string(),
-                    state: enums::escalation_state(Some(*end)) as i32, answered_by: by.clone(), note: note.clone(),
-                    result: result.as_ref().map(value) }),
+            Event::EscalationEnded { .. } => self.question_ended(event),
             Event::Extended(extended) => Wire::Extended(extended_out(self.task, extended)),
             Event::Ended { outcome, ledger } =>
                 Wire::Ended(pb::Ended { outcome: Some(outcome_out(outcome)), ledger: Some(ledger_out(ledger)) }),
-            Event::LateUsage { turn, attempt, usage } =>
-                Wire::LateUsage(pb::LateUsage {
-                    turn: int32(*turn), attempt: int32(*attempt), usage: Some(usage_out(*usage)) }),
+            Event::LateUsage { turn, attempt, usage, child } => late_usage(*turn, *attempt, *usage, child.as_deref()),
+            Event::ChildStarted(started) => child_started(started),
+            Event::ChildEnded(ended) => child_ended(ended),
         }
     }
 }
 
-fn submitted(contract: &Contract, traceparent: Option<&str>) -> Wire {
+fn submitted(contract: &Contract, traceparent: Option<&str>, parent: Option<&Parent>) -> Wire {
     Wire::Submitted(pb::Submitted {
+        parent_task_id: parent.map(|parent| parent.task.to_string()).unwrap_or_default(),
+        depth: int32(parent.map_or(0, |parent| parent.depth)),
         contract: Some(contract_out(contract)),
         traceparent: traceparent.unwrap_or_default().to_owned(),
+    })
+}
+
+fn late_usage(turn: u32, attempt: u32, usage: Usage, child: Option<&ChildReport>) -> Wire {
+    Wire::LateUsage(pb::LateUsage {
+        turn: int32(turn),
+        attempt: int32(attempt),
+        usage: Some(usage_out(usage)),
+        child_task_id: child.map(|report| report.child.to_string()).unwrap_or_default(),
+    })
+}
+
+fn child_started(started: &ChildStarted) -> Wire {
+    let ChildStarted { number, child, turn, attempt, contract, fingerprint: _, share } = started;
+    let Share { tokens, hops, turns, escalations, by_agent: _ } = share;
+    Wire::ChildStarted(pb::ChildStarted {
+        number: int32(*number),
+        child_task_id: child.to_string(),
+        turn: int32(*turn),
+        attempt: int32(*attempt),
+        goal: contract.goal.chars().take(GOAL_CHARS).collect(),
+        tokens: int64(*tokens),
+        hops: int32(*hops),
+        turns: int32(*turns),
+        escalations: int32(*escalations),
+    })
+}
+
+fn child_ended(ended: &ChildEnded) -> Wire {
+    let ChildEnded { number, child, state, used, reason } = ended;
+    Wire::ChildEnded(pb::ChildEnded {
+        number: int32(*number),
+        child_task_id: child.to_string(),
+        state: state.map_or(pb::TaskState::Unspecified, enums::task_state) as i32,
+        reason: reason.clone(),
+        heard: used.is_some(),
+        usage: used.as_ref().map(|used| usage_out(used.usage)),
+        hops: int32(used.as_ref().map_or(0, |used| used.hops)),
+        turns: int32(used.as_ref().map_or(0, |used| used.turns)),
     })
 }
 

@@ -3,9 +3,10 @@
 use crate::{
     engine::{
         event::{Outcome, Pattern, Trip},
+        family::Parent,
         ledger::LedgerView,
         readiness::Point,
-        view::{BestView, Counters, SummaryView, TaskView, Tripped, TurnView},
+        view::{BestView, ChildView, Counters, SummaryView, TaskView, Tripped, TurnView},
     },
     pb,
     types::{outcome::EndedBy, trace_ids},
@@ -33,6 +34,8 @@ pub fn summary_out(view: &SummaryView) -> pb::TaskSummary {
         counters,
         ledger,
         agents,
+        parent: _,    // Task.parent has more of it.
+        unsettled: _, // For the server's own start.
     } = view;
     pb::TaskSummary {
         task_id: task.to_string(),
@@ -57,7 +60,7 @@ fn ended_by_out(by: Option<EndedBy>) -> i32 {
 }
 
 fn counters_out(counters: Counters) -> pb::Counters {
-    let Counters { hops, turns, replans, rounds, attempts, decides, escalations, revisions, steps } =
+    let Counters { hops, turns, replans, rounds, attempts, decides, escalations, revisions, children, steps } =
         counters;
     pb::Counters {
         hops: int32(hops),
@@ -68,6 +71,7 @@ fn counters_out(counters: Counters) -> pb::Counters {
         decides: int32(decides),
         escalations: int32(escalations),
         revisions: int32(revisions),
+        children: int32(children),
         steps: int32(steps),
     }
 }
@@ -84,6 +88,8 @@ pub(crate) fn ledger_out(ledger: &LedgerView) -> pb::Ledger {
         unheard,
         usage,
         by_agent,
+        children,
+        children_reserved,
     } = ledger;
     pb::Ledger {
         granted_tokens: int64(*granted),
@@ -99,6 +105,8 @@ pub(crate) fn ledger_out(ledger: &LedgerView) -> pb::Ledger {
         reasoning_tokens: int64(usage.reasoning),
         by_agent: by_agent.iter().map(|(agent, tokens)| (agent.to_string(), int64(*tokens))).collect(),
         cost_nano_usd: int64(usage.cost_nano_usd),
+        children_tokens: int64(*children),
+        children_reserved_tokens: int64(*children_reserved),
     }
 }
 
@@ -117,7 +125,19 @@ pub(crate) fn outcome_out(outcome: &Outcome) -> pb::Outcome {
 
 /// A task in full.
 pub fn task_out(view: &TaskView) -> pb::Task {
-    let TaskView { summary, contract, turns, outcome, best_result, trace, deadline, tripped, best } = view;
+    let TaskView {
+        summary,
+        contract,
+        turns,
+        outcome,
+        best_result,
+        trace,
+        deadline,
+        parent,
+        children,
+        tripped,
+        best,
+    } = view;
     pb::Task {
         summary: Some(summary_out(summary)),
         contract: Some(contract_out(contract)),
@@ -127,8 +147,57 @@ pub fn task_out(view: &TaskView) -> pb::Task {
         trace_id: format!("{:032x}", trace_ids::trace_id(summary.task, trace)),
         traceparent: trace.traceparent.clone().unwrap_or_default(),
         deadline: Some(wire(*deadline)),
+        parent: parent.as_ref().map(parent_out),
+        children: children.iter().map(child_out).collect(),
         trips: tripped.iter().map(together_out).collect(),
         best: best.as_ref().map(best_out),
+    }
+}
+
+fn parent_out(parent: &Parent) -> pb::Parent {
+    let Parent { task, number: _, turn, attempt, depth, traceparent: _ } = parent;
+    pb::Parent {
+        task_id: task.to_string(),
+        turn: int32(*turn),
+        attempt: int32(*attempt),
+        depth: int32(*depth),
+    }
+}
+
+fn child_out(view: &ChildView) -> pb::Child {
+    let ChildView {
+        child,
+        number,
+        turn,
+        attempt,
+        goal,
+        state,
+        open,
+        tokens,
+        reserved,
+        spent,
+        hops,
+        turns,
+        started_at,
+        ended_at,
+        reason,
+    } = view;
+    pb::Child {
+        task_id: child.to_string(),
+        number: int32(*number),
+        turn: int32(*turn),
+        attempt: int32(*attempt),
+        goal: goal.clone(),
+        state: state.map_or(pb::TaskState::Unspecified, enums::task_state) as i32,
+        open: *open,
+        tokens: int64(*tokens),
+        reserved_tokens: int64(*reserved),
+        spent_tokens: int64(*spent),
+        hops: int32(*hops),
+        turns: int32(*turns),
+        started_at: Some(wire(*started_at)),
+        ended_at: ended_at.map(wire),
+        reason: reason.clone(),
     }
 }
 

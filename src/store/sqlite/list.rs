@@ -12,7 +12,7 @@ use super::{
 use crate::{
     store::{
         StoreError,
-        record::{EscalationRow, PageAfter, SummaryRow, TaskFilter},
+        record::{EscalationRow, PageAfter, SummaryRow, TaskFilter, own_label},
     },
     types::{
         ids::{AgentName, EscalationId, TaskId},
@@ -78,6 +78,7 @@ pub(super) fn tasks(
     after: Option<PageAfter>,
     rows: usize,
 ) -> Result<Vec<SummaryRow>, StoreError> {
+    let filter = &with_parent(filter);
     // One snapshot for all walks: a task that changes its state between two of them would be met twice or never.
     let snapshot = reader.unchecked_transaction()?;
     let mut found = Vec::new();
@@ -91,6 +92,15 @@ pub(super) fn tasks(
     found.sort_by_key(|row| Reverse((row.created_at, row.task)));
     found.truncate(rows);
     Ok(found)
+}
+
+/// A parent is a label that only the server gives: it is what is walked, unless an open state is.
+fn with_parent(filter: &TaskFilter) -> TaskFilter {
+    let mut filter = filter.clone();
+    if let Some(parent) = filter.parent.take() {
+        filter.labels.insert(0, (own_label::PARENT.to_owned(), parent.to_string()));
+    }
+    filter
 }
 
 fn walk_query(
@@ -132,7 +142,7 @@ fn walk_query(
 
 /// Adds every term of the filter. That the walk has met some already costs next to nothing.
 fn narrow(query: &mut Query, walked: &str, filter: &TaskFilter) -> Result<(), StoreError> {
-    let TaskFilter { states, causes, agent, labels, since } = filter;
+    let TaskFilter { states, causes, agent, labels, since, parent: _ } = filter; // A label by now.
     let states = states.iter().map(|state| word(state).map(Value::Text)).collect::<Result<_, _>>()?;
     query.push_any_of("t.state", states);
     let causes = causes.iter().map(|cause| word(cause).map(Value::Text)).collect::<Result<_, _>>()?;

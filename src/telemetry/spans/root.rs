@@ -4,6 +4,7 @@ use super::Projector;
 use crate::{
     engine::{
         event::{EscalationEnd, Outcome},
+        family::Parent,
         ledger::LedgerView,
         view::GOAL_CHARS,
     },
@@ -27,16 +28,22 @@ pub(super) struct Root {
     pub(super) attempts: u32,
     pub(super) plans: u32,
     pub(super) questions: u32,
+    pub(super) children: u32,
 }
 
 impl Root {
-    pub(super) fn new(contract: &Contract, start: Timestamp) -> Self {
+    pub(super) fn new(contract: &Contract, parent: Option<&Parent>, start: Timestamp) -> Self {
         let goal: String = contract.goal.chars().take(GOAL_CHARS).collect();
         let mut attributes = Attributes::new()
             .text(semconv::GEN_AI_OPERATION_NAME, semconv::INVOKE_WORKFLOW)
             .text(semconv::TASK_GOAL, &goal)
             .text(semconv::TASK_OWNER, contract.owner.as_str())
             .number(semconv::TASK_PRIORITY, contract.priority);
+        if let Some(parent) = parent {
+            attributes = attributes
+                .text(semconv::PARENT_TASK_ID, &parent.task.to_string())
+                .number(semconv::DEPTH, parent.depth);
+        }
         for (key, value) in &contract.labels {
             attributes = attributes.text(format!("{}{key}", semconv::LABEL_PREFIX), value);
         }
@@ -51,6 +58,7 @@ impl Root {
             attempts: 0,
             plans: 0,
             questions: 0,
+            children: 0,
         }
     }
 
@@ -63,6 +71,7 @@ impl Root {
             .number(semconv::ATTEMPTS, self.attempts)
             .number(semconv::PLANS, self.plans)
             .number(semconv::ESCALATIONS, self.questions)
+            .number_if_any(semconv::CHILDREN, self.children)
     }
 }
 
@@ -73,6 +82,7 @@ fn account(ledger: &LedgerView) -> Attributes {
         .number(semconv::SPENT, ledger.spent)
         .number(semconv::OVERRUN, ledger.overrun)
         .number(semconv::UNHEARD, ledger.unheard)
+        .number_if_any(semconv::CHILDREN_SPENT, ledger.children)
         .usage(ledger.usage)
 }
 

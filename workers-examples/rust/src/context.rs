@@ -13,7 +13,7 @@ use tonic::transport::Channel;
 use crate::{
     answer::HandlerError,
     json::{from_json, to_json},
-    pb::{self, worker_service_client::WorkerServiceClient},
+    pb::{self, task_service_client::TaskServiceClient, worker_service_client::WorkerServiceClient},
     trace::child_traceparent,
 };
 
@@ -219,6 +219,39 @@ impl Context {
             }
         }
         Err(HandlerError::retryable("lineage: the server could not be reached"))
+    }
+
+    /// Submits a task under this attempt's lease: a child, paid from what this task has left, and stopped with it. The same
+    /// contract and idempotency key under the same attempt give the same child. Follow it with [`Context::channel`].
+    ///
+    /// # Errors
+    /// The server's refusal: its `ErrorInfo.reason` is stable, such as BUDGET_TOO_SMALL. UNAVAILABLE where the server could
+    /// not be reached.
+    pub async fn submit_child(&self, contract: pb::Contract) -> Result<String, tonic::Status> {
+        let parent_lease = self.assignment.lease.clone();
+        let request = pb::SubmitTaskRequest { contract: Some(contract), parent_lease };
+        let mut wait = UNARY_WAIT;
+        for left in (0..UNARY_TRIES).rev() {
+            let outcome = match self.channel() {
+                Some(channel) => {
+                    TaskServiceClient::new(channel).submit_task(self.traced(request.clone())).await
+                }
+                None => Err(tonic::Status::unavailable("not connected")),
+            };
+            match outcome {
+                Err(status) if status.code() == tonic::Code::Unavailable && left > 0 => {
+                    tokio::time::sleep(wait).await;
+                    wait *= 2;
+                }
+                outcome => return outcome.map(|response| response.into_inner().task_id),
+            }
+        }
+        Err(tonic::Status::unavailable("the server could not be reached"))
+    }
+
+    /// The connection of the session, for calls of the handler's own; `None` while there is none.
+    pub fn channel(&self) -> Option<Channel> {
+        self.channel.borrow().clone()
     }
 
     /// The W3C traceparent of this attempt: spans made under it hang below the attempt. Empty where there is none.

@@ -110,6 +110,8 @@ fn limits_out(limits: &Limits) -> pb::Limits {
         max_decides,
         worker_wait,
         max_lifetime,
+        max_children,
+        max_depth,
     } = limits;
     pb::Limits {
         deadline: Some(duration(*deadline)),
@@ -120,12 +122,13 @@ fn limits_out(limits: &Limits) -> pb::Limits {
         max_rounds: int32(*max_rounds),
         max_attempts: int32(*max_attempts),
         max_parallel: int32(*max_parallel),
-        max_children: 0,
+        max_children: int32(*max_children),
         max_corrections: Some(int32(*max_corrections)),
         decide_timeout: Some(duration(*decide_timeout)),
         max_decides: int32(*max_decides),
         worker_wait: Some(duration(*worker_wait)),
         max_lifetime: Some(duration(*max_lifetime)),
+        max_depth: Some(int32(*max_depth)),
     }
 }
 
