@@ -58,7 +58,7 @@ pub struct Point {
 
 /// The ten points for a contract on a server.
 pub fn points(contract: &Contract, facts: &ServerFacts) -> Vec<Point> {
-    let Contract { budget, limits, gate, escalation, .. } = contract;
+    let Contract { budget, limits, escalation, .. } = contract;
     let rows: [(&'static str, (Readiness, String)); 10] = [
         (
             "hard token budget per task and per turn",
@@ -87,10 +87,10 @@ pub fn points(contract: &Contract, facts: &ServerFacts) -> Vec<Point> {
         ("explicit owner", (Enforced, format!("{} decides when a guard trips", contract.owner))),
         (
             "typed envelopes",
-            (Enforced, "every turn is answered by a StatusEnvelope or a Decision".to_owned()),
+            (Enforced, "every turn is answered by a StatusEnvelope, a Decision or a Verdict".to_owned()),
         ),
         ("re-plan, not just retry", replan_point(limits)),
-        ("gate with a confidence threshold", gate_point(gate)),
+        ("gate with a confidence threshold", gate_point(contract)),
         ("human escalation path that has been drilled", human_point(escalation, facts)),
         ("termination criteria before anything runs", termination_point(contract)),
         ("load-tested with deliberate worker failures", chaos_point(facts)),
@@ -104,24 +104,41 @@ pub fn points(contract: &Contract, facts: &ServerFacts) -> Vec<Point> {
 type Verdict = (Readiness, String);
 
 fn termination_point(contract: &Contract) -> Verdict {
-    let criteria = [
-        ("result_schema", contract.result_schema.is_some()),
-        ("acceptance rules", !contract.acceptance.is_empty()),
-        ("convergence", contract.convergence.is_some()),
-    ];
-    let named: Vec<_> = criteria.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect();
-    (Enforced, format!("fixed at intake and sent with every turn: {}", named.join(", ")))
+    (Enforced, format!("fixed at intake and sent with every turn: {}", criteria(contract)))
 }
 
-fn gate_point(gate: &Gate) -> Verdict {
-    if gate.min_confidence.get() > 0.0 {
-        (
-            Enforced,
-            format!("min_confidence {} and result_schema stand before SUCCEEDED", gate.min_confidence.get()),
-        )
-    } else {
-        (Weak, "only result_schema stands before SUCCEEDED: set gate.min_confidence".to_owned())
+fn gate_point(contract: &Contract) -> Verdict {
+    let Gate { min_confidence, max_revisions: _, validator, spot_check_rate } = &contract.gate;
+    let mut stands = vec![criteria(contract)];
+    if min_confidence.get() > 0.0 {
+        stands.insert(0, format!("min_confidence {}", min_confidence.get()));
     }
+    stands.extend(validator.as_ref().map(|validator| format!("the validator {validator}")));
+    if *spot_check_rate > 0.0 {
+        stands.push(format!("a person for {spot_check_rate} of all results"));
+    }
+    let stands = format!("before SUCCEEDED: {}", stands.join(", "));
+    if min_confidence.get() > 0.0 {
+        return (Enforced, stands);
+    }
+    (Weak, format!("{stands}; set gate.min_confidence, and gate.validator for what no rule can tell"))
+}
+
+/// What tells a finished result, in words.
+fn criteria(contract: &Contract) -> String {
+    let mut parts = Vec::new();
+    if contract.result_schema.is_some() {
+        parts.push("result_schema".to_owned());
+    }
+    match contract.acceptance.len() {
+        0 => {}
+        1 => parts.push("1 acceptance rule".to_owned()),
+        rules => parts.push(format!("{rules} acceptance rules")),
+    }
+    if contract.convergence.is_some() {
+        parts.push("convergence".to_owned());
+    }
+    parts.join(", ")
 }
 
 fn human_point(escalation: &Escalation, facts: &ServerFacts) -> Verdict {

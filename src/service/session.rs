@@ -25,7 +25,7 @@ use crate::{
 
 use super::{
     MAX_MESSAGE_BYTES,
-    convert::session::{down_out, grant_out, registered_out, registration},
+    convert::session::{down_out, grant_out, registered, registered_out},
     frame::Frame,
     lanes::Lanes,
     status::Fault,
@@ -94,7 +94,7 @@ where
     if message_id <= 0 {
         return Err(Fault::MessageId(0).to_status());
     }
-    let registration = registration(wire).map_err(|faults| Fault::InvalidMessage(faults).to_status())?;
+    let registration = registered(wire).await.map_err(|faults| Fault::InvalidMessage(faults).to_status())?;
     let agents = registration.agents.iter().map(|(name, _)| name.clone()).collect();
     let opened = context.runtime.open_session(registration).await;
     let (opened, downs) = opened.map_err(|error| Fault::from(error).to_status())?;

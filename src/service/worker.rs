@@ -16,7 +16,7 @@ use super::{
     convert::{
         faults::Faults,
         int64,
-        session::{grant_out, lineage_page, registered_out, registration},
+        session::{grant_out, lineage_page, registered, registered_out},
         time::span,
     },
     frame::{self, Frame},
@@ -95,7 +95,7 @@ impl pb::worker_service_server::WorkerService for Worker {
         request: Request<pb::RegisterRequest>,
     ) -> Result<Response<pb::RegisterResponse>, Status> {
         let pb::RegisterRequest { register } = request.into_inner();
-        let registration = registration(given(register, "register")?).map_err(Fault::InvalidMessage)?;
+        let registration = registered(given(register, "register")?).await.map_err(Fault::InvalidMessage)?;
         let opened = self.polled.open(registration).await?;
         let registered = registered_out(&opened, MAX_MESSAGE_BYTES);
         Ok(Response::new(pb::RegisterResponse { registered: Some(registered) }))

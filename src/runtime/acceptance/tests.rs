@@ -1,3 +1,5 @@
+//! What rules are refused for and what they find. Never here: a rule that takes real time to try, but for the limits' own test.
+
 use serde_json::{Value, json};
 
 use super::{

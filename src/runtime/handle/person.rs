@@ -18,6 +18,7 @@ use crate::{
         extension::Extension,
         ids::EscalationId,
         payload::Payload,
+        usage::Usage,
     },
 };
 
@@ -123,7 +124,8 @@ fn envelope(result: &Payload) -> Answer {
         result: Some(result.clone()),
         confidence: Confidence::new(1.0),
         reason: String::new(),
-        usage: None,
+        // A person uses no tokens: a rule about usage has something to hold against.
+        usage: Some(Usage::default()),
         inputs_used: Vec::new(),
         retryable: false,
         directive: None,

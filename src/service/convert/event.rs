@@ -100,6 +100,21 @@ impl Reader {
         Wire::Escalated(pb::Escalated { escalation: Some(escalation) })
     }
 
+    fn judged(&self, event: &Event) -> Wire {
+        let Event::GateJudged { turn, passed, findings, check, validate_turn } = event else {
+            return Wire::GateJudged(pb::GateJudged::default());
+        };
+        Wire::GateJudged(pb::GateJudged {
+            turn: int32(*turn),
+            passed: *passed,
+            findings: findings.clone(),
+            check: enums::gate_check(*check) as i32,
+            agent: self.agent(Some(*turn)),
+            validator: self.agent(*validate_turn),
+            validate_turn: int32(validate_turn.unwrap_or_default()),
+        })
+    }
+
     #[rustfmt::skip] // A table: a line or two for each kind of event.
     fn event(&self, at: Timestamp, event: &Event) -> Wire {
         match event {
@@ -124,7 +139,6 @@ impl Reader {
                     turn: int32(*turn), attempt: int32(*attempt), asked_tokens: int64(*asked),
                     granted_tokens: int64(*granted), allowance_tokens: int64(*allowance), left_tokens: int64(*left),
                     reason: reason.clone() }),
-            // GateJudged says what was found by the contract's checks.
             Event::TurnAnswered { turn, attempt, answer, charged, findings: _, output_findings, inputs } =>
                 Wire::TurnAnswered(pb::TurnAnswered {
                     inputs: inputs.as_ref().map(inputs_out), output_findings: output_findings.clone(),
@@ -152,11 +166,7 @@ impl Reader {
                     plan_number: int32(*number), succeeded: *succeeded, released_tokens: int64(*released) }),
             Event::DirectiveRefused { turn, reasons } =>
                 Wire::DirectiveRefused(pb::DirectiveRefused { turn: int32(*turn), reasons: reasons.clone() }),
-            Event::GateJudged { turn, passed, findings, check, validate_turn } =>
-                Wire::GateJudged(pb::GateJudged {
-                    turn: int32(*turn), passed: *passed, findings: findings.clone(),
-                    check: enums::gate_check(*check) as i32, agent: self.agent(Some(*turn)),
-                    validator: self.agent(*validate_turn), validate_turn: int32(validate_turn.unwrap_or_default()) }),
+            Event::GateJudged { .. } => self.judged(event),
             Event::GuardsTripped { trips } =>
                 Wire::GuardsTripped(pb::GuardsTripped { trips: trips.iter().map(trip_out).collect() }),
             Event::Escalated(asked) => self.asked(asked, at),

@@ -37,6 +37,8 @@ use super::{
 
 /// The longest version of an agent, in characters.
 const MAX_VERSION_CHARS: usize = 64;
+/// A Register larger than this has schemas that take time to compile, in bytes.
+const LARGE_REGISTER_BYTES: usize = 16 << 10;
 /// The longest description of an agent, in bytes.
 const MAX_DESCRIPTION_BYTES: usize = 1 << 10;
 /// Leases a worker may claim: more than any worker can hold.
@@ -58,6 +60,17 @@ struct Spec {
     input_schema: Option<Payload>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     output_schema: Option<Payload>,
+}
+
+/// As `registration`, off the threads that serve calls where there are schemas of some size to compile.
+pub(crate) async fn registered(wire: pb::Register) -> Result<Registration, Vec<Violation>> {
+    if wire.encoded_len() <= LARGE_REGISTER_BYTES {
+        return registration(wire);
+    }
+    tokio::task::spawn_blocking(|| registration(wire)).await.unwrap_or_else(|_| {
+        let (field, description) = ("register".to_owned(), "could not be checked".to_owned());
+        Err(vec![Violation { field, description }])
+    })
 }
 
 /// How a worker introduces itself.
