@@ -10,6 +10,7 @@ pub mod gate;
 pub mod ledger;
 pub mod operator;
 pub mod paint;
+pub mod question;
 pub mod record;
 pub mod tables;
 pub mod task;

@@ -24,6 +24,7 @@ pub mod readiness;
 mod recover;
 mod render;
 mod rounds;
+mod story;
 pub mod tally;
 pub mod task;
 mod trip;

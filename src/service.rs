@@ -6,6 +6,7 @@
 pub mod convert;
 mod follow;
 mod frame;
+mod inbox;
 mod lanes;
 mod operator;
 mod page;

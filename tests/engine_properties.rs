@@ -18,7 +18,9 @@ use bailiwick::{
         envelope::{
             Answer, Confidence, Decision, Directive, Envelope, HandOff, Status, WorkStep, WorkStepKind,
         },
+        extension::Extension,
         ids::{Lease, TaskId},
+        limits::{Ceilings, fixed},
         outcome::TaskState,
         plan::{OnStepFailure, PlanDraft, StepDraft},
         time::Span,
@@ -80,7 +82,8 @@ enum Move {
     },
     Human {
         number: u32,
-        approve: bool,
+        answer: usize,
+        more: u64,
     },
     Child {
         pick: usize,
@@ -125,10 +128,11 @@ fn moves() -> impl Strategy<Value = Move> {
         2 => (pick.clone(), 0..30_000_u64).prop_map(|(pick, tokens)| Move::Late { pick, tokens }),
         3 => (pick.clone(), 0..6_u8, 0..40_000_i64)
             .prop_map(|(pick, name, tokens)| Move::Child { pick, name, tokens }),
-        3 => (pick.clone(), 0..40_000_u64, 0..20_000_u64, 0..20_u32, 0..10_u8).prop_map(
+        3 => (pick, 0..40_000_u64, 0..20_000_u64, 0..20_u32, 0..10_u8).prop_map(
             |(pick, tokens, unheard, counts, never)| Move::Hear { pick, tokens, unheard, counts, never: never == 0 }
         ),
-        2 => (1..4_u32, any::<bool>()).prop_map(|(number, approve)| Move::Human { number, approve }),
+        5 => (1..4_u32, 0..8_usize, 0..40_000_u64)
+            .prop_map(|(number, answer, more)| Move::Human { number, answer, more }),
         3 => (0..3_000_u64).prop_map(|millis| Move::Pass { millis }),
         1 => (0..400_000_u64).prop_map(|millis| Move::Pass { millis }),
         1 => any::<bool>().prop_map(Move::Unserved),
@@ -223,6 +227,70 @@ fn decision(pick: usize) -> Decision {
 
 fn child_id(name: u8) -> TaskId {
     TaskId::from_key(&format!("child {name}"), 1)
+}
+
+/// Ceilings that extensions soon meet.
+fn ceilings() -> Ceilings {
+    Ceilings {
+        max_tokens: 250_000,
+        deadline: Span::from_secs(900),
+        max_hops: 4,
+        max_turns: 16,
+        max_replans: 5,
+        max_rounds: 7,
+        ..Ceilings::default()
+    }
+}
+
+/// A person's answer: each kind, extensions with room for everything or for little.
+fn human(which: usize, more: u64) -> HumanAnswer {
+    let count = u32::try_from(more % 4).unwrap_or(0);
+    let extend = |by| HumanAnswer::Extend { by, ceilings: Box::new(ceilings()) };
+    match which {
+        0 => HumanAnswer::Approve,
+        1 => HumanAnswer::Abort,
+        2 => HumanAnswer::Amend { result: json(r#"{"by":"a person"}"#), findings: Vec::new() },
+        3 => HumanAnswer::Amend { result: json("7"), findings: vec!["is no object".to_owned()] },
+        4 => extend(Extension { tokens: more, ..Extension::default() }),
+        5 => extend(Extension { hops: count, turns: count, replans: count, ..Extension::default() }),
+        6 => extend(Extension { time: Span::from_millis(more * 10), tokens: 500, ..Extension::default() }),
+        _ => extend(Extension {
+            tokens: more,
+            tokens_per_turn: more / 8,
+            tokens_by_agent: [(name("alpha"), more / 4)].into(),
+            time: Span::from_millis(more),
+            hops: 1,
+            turns: 2,
+            rounds: 1,
+            replans: 1,
+            revisions: count,
+            ..Extension::default()
+        }),
+    }
+}
+
+/// Extensions never lead past a ceiling, whatever was asked for; the caps of the contract itself may stand above it.
+fn check_ceilings(bench: &Bench, draft: &ContractDraft) {
+    let (given, now, most) = (support::contract(draft), bench.task.contract(), ceilings());
+    let held = |given: u64, now: u64, ceiling: u64| assert!(now <= given.max(ceiling), "{now} > {ceiling}");
+    held(given.budget.max_tokens, now.budget.max_tokens, most.max_tokens);
+    held(given.limits.deadline.0, now.limits.deadline.0, most.deadline.0);
+    for (given, now, ceiling) in [
+        (given.limits.max_hops, now.limits.max_hops, most.max_hops),
+        (given.limits.max_turns, now.limits.max_turns, most.max_turns),
+        (given.limits.max_rounds, now.limits.max_rounds, most.max_rounds),
+        (given.limits.max_replans, now.limits.max_replans, most.max_replans),
+        (given.gate.max_revisions, now.gate.max_revisions, fixed::MAX_REVISIONS),
+        (given.limits.max_decides, now.limits.max_decides, fixed::MAX_DECIDES),
+    ] {
+        held(u64::from(given), u64::from(now), u64::from(ceiling));
+    }
+    assert_eq!(given.limits.max_lifetime, now.limits.max_lifetime, "nobody extends a lifetime");
+    assert_eq!(
+        bench.task.summary().ledger.granted,
+        now.budget.max_tokens,
+        "the ledger grants what the contract says"
+    );
 }
 
 fn nth<T: Copy>(items: &[T], pick: usize) -> Option<T> {
@@ -326,9 +394,13 @@ fn play(bench: &mut Bench, seen: &mut Vec<Lease>, step: Move) {
             let _ = bench.send(Command::HearChild(Box::new(report)));
             assert_eq!(bench.records.len(), events, "a report twice is one report");
         }
-        Move::Human { number, approve } => {
-            let answer = if approve { HumanAnswer::Approve } else { HumanAnswer::Abort };
-            let _ = bench.human(number, answer);
+        Move::Human { number, answer: which, more } => {
+            let before = bench.records.len();
+            let answered = bench.human(number, human(which, more));
+            assert!(
+                answered.is_ok() || bench.records.len() == before,
+                "a refused answer leaves nothing behind"
+            );
         }
         Move::Pass { millis } => bench.pass(Span::from_millis(millis)),
         Move::Unserved(unserved) => bench.known.served = !unserved,
@@ -423,6 +495,7 @@ proptest! {
             play(&mut bench, &mut seen, step);
         }
         bench.check_replay();
+        check_ceilings(&bench, &draft);
         run_out(&mut bench);
         bench.check_replay();
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::pb::{self, task_event::Event};
 
 use super::{
-    Look, Tone, gate,
+    Look, Tone, gate, question,
     text::{clean, clip, clock, confidence, number, plural, tokens, value},
     trips, turns, words,
 };
@@ -92,6 +92,7 @@ impl Story {
             Event::GuardsTripped(it) => guards(it),
             Event::Escalated(it) => escalated(it),
             Event::EscalationEnded(it) => escalation_ended(it),
+            Event::Extended(it) => extended(it),
             Event::Ended(it) => ended(it),
             Event::ChildStarted(it) => child_started(it, &self.turn(it.turn)),
             Event::ChildEnded(it) => child_ended(it),
@@ -311,21 +312,29 @@ fn guards(it: &pb::GuardsTripped) -> Line {
 fn escalated(it: &pb::Escalated) -> Line {
     let asked = it.escalation.clone().unwrap_or_default();
     let id = clean(&asked.escalation_id);
-    line(
-        Tone::Warn,
-        format!(
-            "a person is asked: {} (bailiwick approve {id} | bailiwick abort {id})",
-            clip(&asked.question, 300)
-        ),
-    )
+    line(Tone::Warn, format!("a person is asked: {} (bailiwick show {id})", clip(&asked.question, 300)))
 }
 
 fn escalation_ended(it: &pb::EscalationEnded) -> Line {
-    let tone = if it.state == pb::EscalationState::Approved as i32 { Tone::Good } else { Tone::Warn };
+    let tone = match pb::EscalationState::try_from(it.state) {
+        Ok(pb::EscalationState::Approved | pb::EscalationState::Amended | pb::EscalationState::Extended) => {
+            Tone::Good
+        }
+        _ => Tone::Warn,
+    };
     let by =
         if it.answered_by.is_empty() { String::new() } else { format!(" by {}", clean(&it.answered_by)) };
     let state = words::small(&words::escalation(it.state));
     line(tone, with(format!("question {} {state}{by}", clean(&it.escalation_id)), &it.note))
+}
+
+fn extended(it: &pb::Extended) -> Line {
+    let added = it.added.as_ref().map(question::extension).unwrap_or_default();
+    let refill = match it.reserve_tokens {
+        0 => String::new(),
+        tokens => format!(", {} of them into the finalization reserve", number(tokens)),
+    };
+    line(Tone::Good, format!("{} added {added}{refill}", clean(&it.answered_by)))
 }
 
 fn ended(it: &pb::Ended) -> Line {

@@ -1,73 +1,14 @@
-//! Questions, agents and workers, for people. The time is handed in, to say how long ago something was.
+//! Agents and workers, for people. The time is handed in, to say how long ago something was.
 
 use prost_types::Timestamp;
 
 use crate::pb;
 
 use super::{
-    Look, Tone,
+    Look,
     tables::table,
-    text::{between, clean, clip, confidence, date, value},
-    words,
+    text::{between, clean, clip, date},
 };
-
-/// Open questions, one block each, with what to type.
-#[must_use]
-pub fn questions(look: Look, questions: &[pb::Escalation], now: &Timestamp) -> Vec<String> {
-    let mut lines = Vec::new();
-    for question in questions {
-        if !lines.is_empty() {
-            lines.push(String::new());
-        }
-        lines.extend(self::question(look, question, now));
-    }
-    lines
-}
-
-fn question(look: Look, asked: &pb::Escalation, now: &Timestamp) -> Vec<String> {
-    let id = clean(&asked.escalation_id);
-    let why = if asked.cause == 0 { "asked by the agent".to_owned() } else { words::cause(asked.cause) };
-    let mut lines = vec![
-        format!("{} {} ({why})", look.paint(Tone::Strong, &id), words::escalation(asked.state)),
-        format!("  goal: {}", clip(&asked.goal, 200)),
-        format!("  question: {}", clip(&asked.question, 1_000)),
-    ];
-    let candidate = value(asked.candidate.as_ref(), 300);
-    if !candidate.is_empty() {
-        lines
-            .push(format!("  candidate: {candidate} {}", confidence(asked.confidence)).trim_end().to_owned());
-    }
-    lines.extend(asked.findings.iter().map(|finding| format!("  - {}", clip(finding, 300))));
-    if asked.state != pb::EscalationState::Open as i32 {
-        if !asked.answered_by.is_empty() {
-            let note =
-                if asked.note.is_empty() { String::new() } else { format!(": {}", clean(&asked.note)) };
-            lines.push(format!("  answered by {}{note}", clean(&asked.answered_by)));
-        }
-        return lines;
-    }
-    lines.push(format!(
-        "  asked {} ago; without an answer within {}: {}",
-        between(asked.asked_at.as_ref(), Some(now)),
-        between(Some(now), asked.expires_at.as_ref()),
-        default_answer(asked.default_answer)
-    ));
-    let meaning =
-        if asked.candidate.is_some() { "the candidate becomes the result" } else { "the task goes on" };
-    lines.push(format!("  bailiwick approve {id}   # {meaning}"));
-    lines.push(format!("  bailiwick abort {id}     # the task ends FAILED"));
-    lines
-}
-
-fn default_answer(answer: i32) -> &'static str {
-    match pb::DefaultAnswer::try_from(answer) {
-        Ok(pb::DefaultAnswer::Abort) => "it ends FAILED",
-        Ok(pb::DefaultAnswer::Partial | pb::DefaultAnswer::Unspecified) => {
-            "it ends PARTIAL with the best result so far, or FAILED where there is none"
-        }
-        Err(_) => "an answer that this version does not know",
-    }
-}
 
 /// Every agent ever seen, a row each.
 #[must_use]

@@ -1,6 +1,8 @@
 //! Applying events: the only place where a task's state changes. Never fails and looks at nothing outside, so recovery and
 //! live running are the same code. Never here: a decision.
 
+mod extended;
+
 use super::{
     event::{AttemptEnd, Event, InputFrom, PlanKind, Record, TurnKind},
     ledger::Pot,
@@ -44,6 +46,9 @@ impl Task {
             }
             Event::PlanEnded { .. } => self.running_plan().is_some(),
             Event::EscalationEnded { number, .. } => self.open_questions.contains(number),
+            Event::Extended(extended) => {
+                self.questions.iter().any(|question| question.asked.number == extended.number)
+            }
             Event::PlanStarted { .. } => self.running_plan().is_none(),
             Event::ChildStarted(started) => {
                 self.turn(started.turn).is_some() && started.number == self.counters.children + 1
@@ -109,12 +114,8 @@ impl Task {
                 self.open_questions.insert(asked.number);
                 self.questions.push(Question { asked: (**asked).clone(), asked_at: at, end: None });
             }
-            Event::EscalationEnded { number, end, by, note } => {
-                self.open_questions.remove(number);
-                if let Some(question) = self.questions.iter_mut().find(|q| q.asked.number == *number) {
-                    question.end = Some((*end, by.clone(), note.clone(), at));
-                }
-            }
+            Event::EscalationEnded { .. } => self.on_question_ended(event, at),
+            Event::Extended(extended) => self.on_extended(extended),
             Event::Ended { outcome, .. } => {
                 assert!(self.outcome.is_none(), "a task ends exactly once");
                 self.outcome = Some((**outcome).clone());

@@ -9,6 +9,7 @@ mod complete;
 mod converge;
 mod directive;
 mod escalation;
+mod extend;
 mod funding;
 mod gate;
 mod lease;

@@ -209,7 +209,9 @@ impl Task {
                 self.record_round(*planner_turn)
             }
             // A person who says "go on" has answered what the guards saw before.
-            Event::EscalationEnded { end: EscalationEnd::Approved, .. } => self.guarded.settle(),
+            Event::EscalationEnded { end: EscalationEnd::Approved | EscalationEnd::Extended, .. } => {
+                self.guarded.settle()
+            }
             Event::PlanEnded { .. } => {
                 self.guarded.steps.clear();
                 self.watch_plan();

@@ -106,8 +106,9 @@ fn result(turn: &Turn, judge: Judge, accepted: bool) -> Option<Tally> {
 fn answered(task: &Task, number: u32, end: EscalationEnd) -> Vec<Tally> {
     let accepted = match end {
         EscalationEnd::Approved => true,
-        EscalationEnd::Aborted => false,
-        EscalationEnd::Expired | EscalationEnd::Withdrawn => return Vec::new(),
+        // Who writes a better result does not accept this one.
+        EscalationEnd::Aborted | EscalationEnd::Amended => false,
+        EscalationEnd::Extended | EscalationEnd::Expired | EscalationEnd::Withdrawn => return Vec::new(),
     };
     let question = task.questions.iter().find(|question| question.asked.number == number);
     let Some(asked) = question.map(|question| &question.asked) else { return Vec::new() };

@@ -22,6 +22,7 @@ use super::{
     dispatch::{Arrival, Dispatch},
     entropy::uuid_v7,
     intake::{Intake, Place},
+    questions::Questions,
     registry::Registry,
     shard::{Answered, Asked, Mailbox, NotSent, Outcome, Request, Submission},
     tallies,
@@ -30,9 +31,9 @@ use super::{
 use crate::{
     engine::{
         answer_checks::AnswerChecks,
-        command::{Agents, Command, HumanAnswer, Rejection, Reply},
+        command::{Agents, Command, Reply},
         event::TraceContext,
-        view::{EscalationView, SummaryView, TaskView},
+        view::{SummaryView, TaskView},
     },
     store::{
         Store, StoreError,
@@ -40,14 +41,17 @@ use crate::{
     },
     types::{
         contract::Contract,
-        ids::{AgentName, EscalationId, TaskId},
+        ids::{AgentName, TaskId},
         limits::Ceilings,
-        time::{Span, Timestamp},
+        time::Span,
     },
 };
 
 mod child;
 mod lease;
+mod person;
+
+pub use person::PersonAnswer;
 
 /// How long to wait when too many tasks or sessions are open: they end at their own pace.
 const FULL_RETRY: Span = Span::from_secs(1);
@@ -64,6 +68,7 @@ pub(super) struct Inner {
     pub(super) dispatch: Arc<Dispatch>,
     pub(super) registry: Arc<Registry>,
     pub(super) watchers: Arc<Watchers>,
+    pub(super) questions: Arc<Questions>,
     pub(super) log_end: watch::Sender<u64>,
     pub(super) intake: Intake,
     pub(super) now: Now,
@@ -238,45 +243,6 @@ impl Runtime {
         Ok(Cancelled { summary, already_ended })
     }
 
-    /// Questions in one of `states` ("OPEN", "APPROVED", ...; empty: any), oldest first, at most `limit`.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub async fn escalations(
-        &self,
-        states: Vec<String>,
-        task: Option<TaskId>,
-        after: Option<(Timestamp, EscalationId)>,
-        limit: usize,
-    ) -> Result<Vec<EscalationView>, ReadError> {
-        let store = Arc::clone(&self.0.store);
-        let rows = blocking(move || {
-            let rows = store.escalations(&states, task, after, limit)?;
-            rows.iter().map(codec::escalation).collect::<Result<_, StoreError>>()
-        });
-        Ok(rows.await??)
-    }
-
-    /// A person's answer. Returns the question as it stands, durable.
-    ///
-    /// # Errors
-    /// See [`CommandError`].
-    pub async fn answer(
-        &self,
-        id: EscalationId,
-        answer: HumanAnswer,
-        by: String,
-        note: String,
-    ) -> Result<EscalationView, CommandError> {
-        let command = Command::AnswerEscalation { number: id.number, answer, by, note };
-        let outcome = match self.decide(id.task, command).await {
-            Err(CommandError::NotFound { .. }) => Err(Rejection::EscalationUnknown.into()),
-            other => other,
-        }?;
-        let answered = outcome.escalations.into_iter().find(|view| view.asked.number == id.number);
-        answered.ok_or(CommandError::Rejected(Rejection::EscalationUnknown))
-    }
-
     /// The log's end as far as it is known: changes after every commit; 0 before the first. Tells a reader of `Store::log`
     /// when to read on.
     pub fn log_end(&self) -> watch::Receiver<u64> {
@@ -409,5 +375,6 @@ impl Runtime {
     pub(super) fn end_streams(&self) {
         self.0.dispatch.close_all();
         self.0.watchers.close();
+        self.0.questions.close();
     }
 }

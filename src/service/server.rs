@@ -39,7 +39,7 @@ pub struct ServerOptions {
     pub max_concurrent_streams: u32,
     /// Calls served at once, for workers and for clients each; more are told to come back.
     pub max_calls: usize,
-    /// Tasks that may be watched at once.
+    /// Tasks that may be watched at once; and inboxes as many again.
     pub max_watches: usize,
     /// Sessions of workers without a stream.
     pub max_polled_sessions: usize,
@@ -102,6 +102,7 @@ pub async fn serve(
     let streams = Streams::default();
     let context = Context { runtime: runtime.clone(), stop: stop.clone(), drain_grace: Span::from(drain) };
     let tasks = Tasks::new(runtime.clone(), stop.clone(), max_watches);
+    let operator = Operator::new(runtime.clone(), stop.clone(), max_watches);
     let worker = Worker::new(context, streams.clone(), max_polled_sessions);
     let (health, health_service) = tonic_health::server::health_reporter();
     set_health(&health, ServingStatus::Serving).await;
@@ -111,10 +112,7 @@ pub async fn serve(
         .http2_keepalive_timeout(Some(keepalive))
         .layer(Shed::new(max_calls))
         .add_service(TaskServiceServer::new(tasks).max_decoding_message_size(MAX_MESSAGE_BYTES))
-        .add_service(
-            OperatorServiceServer::new(Operator::new(runtime.clone()))
-                .max_decoding_message_size(MAX_MESSAGE_BYTES),
-        )
+        .add_service(OperatorServiceServer::new(operator).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(WorkerRoute::new(worker))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)

@@ -127,11 +127,8 @@ async fn an_agents_own_schemas_hold_for_what_it_is_given_and_what_it_gives() {
     assert_eq!(worker.complete(revision.lease, whole).await, Ok(false));
     assert_eq!(world.view(task).await.summary.state, TaskState::Succeeded);
 
-    let faults = in_time(
-        world
-            .runtime
-            .check_inputs(&complete(&ContractDraft { first_agent: Some("b".to_owned()), ..draft() })),
-    );
+    let contract = complete(&ContractDraft { first_agent: Some("b".to_owned()), ..draft() });
+    let faults = in_time(world.runtime.check_inputs(&contract));
     let faults = faults.await.expect("checked");
     assert!(faults.len() == 1 && faults[0].0 == "input", "{faults:?}");
 }

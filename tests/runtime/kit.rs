@@ -154,7 +154,7 @@ impl Store for Gated {
         self.memory.number(name)
     }
     fn numbers(&self, prefix: &str) -> Result<Vec<(String, u64)>, StoreError> {
-        self.store.numbers(prefix)
+        self.memory.numbers(prefix)
     }
 
     fn set_number(&self, name: &str, value: u64) -> Result<(), StoreError> {

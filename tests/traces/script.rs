@@ -202,12 +202,15 @@ fn concluding(task: TaskId) -> Vec<Commit> {
         confidence: Confidence::new(0.4),
         findings: Vec::new(),
         expires_at: START,
+        story: Vec::new(),
+        room: None,
     };
     let approved = Event::EscalationEnded {
         number: 1,
         end: EscalationEnd::Approved,
         by: "ada".to_owned(),
         note: "fine".to_owned(),
+        result: None,
     };
     vec![
         (8_010, vec![started(task, 5, 1, "w1")]),

@@ -9,7 +9,7 @@ use crate::{
         StoreError,
         record::{Append, StoredEvent, SummaryRow},
     },
-    types::ids::TaskId,
+    types::ids::{EscalationId, TaskId},
 };
 
 /// What waits for a commit.
@@ -47,6 +47,8 @@ pub(super) struct InFlight {
     pub(super) number: u64,
     /// Its tasks, with the number of their last event in it.
     pub(super) tasks: Vec<(TaskId, u64)>,
+    /// Questions that were asked or have ended in it.
+    pub(super) questions: Vec<EscalationId>,
     pub(super) releases: Vec<Release>,
     pub(super) regardless: Vec<Ending>,
 }
@@ -95,7 +97,8 @@ impl Batch {
             let escalations = escalations.values().map(codec::escalation_row).collect();
             appends.push(Append { task, expected_seq, events, summary, escalations, sums });
         }
+        let questions = appends.iter().flat_map(|append| &append.escalations).map(|row| row.id).collect();
         let tasks = appends.iter().map(|append| (append.task, append.summary.seq)).collect();
-        (appends, InFlight { number, tasks, releases, regardless })
+        (appends, InFlight { number, tasks, questions, releases, regardless })
     }
 }

@@ -4,7 +4,7 @@ use super::{Answered, Asked, Outcome, Request, Shard, Submission, batch::Release
 use crate::{
     engine::{
         answer_checks::AnswerChecks,
-        command::{Command, Effect, Env, Findings, Reply},
+        command::{Command, Effect, Env, Findings, HumanAnswer, Reply},
         event::AttemptEnd,
         family::Birth,
         task::{Decided, Task},
@@ -162,6 +162,14 @@ impl Shard {
         command: Command,
         checked: Option<AnswerChecks>,
     ) -> Result<Command, Box<AnswerChecks>> {
+        if let Command::AnswerEscalation { number, answer: HumanAnswer::Amend { .. }, .. } = &command {
+            let wanted =
+                self.residents.get(id).and_then(|resident| resident.task.checks_for_amendment(*number));
+            return match wanted {
+                Some(wanted) if checked.as_ref() != Some(&wanted) => Err(Box::new(wanted)),
+                Some(_) | None => Ok(command),
+            };
+        }
         let Command::Complete { lease, answer, findings } = command else { return Ok(command) };
         let wanted = self.residents.get(id).and_then(|resident| resident.task.checks_for(&lease));
         match wanted {
