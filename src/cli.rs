@@ -15,6 +15,7 @@ mod compose;
 pub mod conformance;
 pub mod contract_file;
 pub mod demo;
+pub mod drill;
 pub mod exit;
 pub mod extend;
 pub mod failure;
@@ -31,6 +32,7 @@ pub mod strict;
 pub mod submit;
 pub mod terminal;
 pub mod watch;
+pub mod webhooks;
 pub mod workers;
 
 use std::process::ExitCode;
@@ -90,6 +92,11 @@ enum Command {
     Extend(Box<extend::ExtendArgs>),
     /// End the task that asks FAILED; its best result so far stays attached.
     Abort(question::AnswerArgs),
+    /// Ask a person a harmless question through the whole path, and record who answered when.
+    #[command(after_help = exit::help())]
+    Drill(drill::DrillArgs),
+    /// List the webhooks of the server, and how they stand.
+    Webhooks(webhooks::WebhooksArgs),
     /// List the workers that are connected now.
     Workers(workers::WorkersArgs),
     /// List every agent the server has ever seen.
@@ -120,6 +127,8 @@ impl Command {
             Self::Approve(args) | Self::Abort(args) => args.remote.json,
             Self::Amend(args) => args.answer.remote.json,
             Self::Extend(args) => args.answer.remote.json,
+            Self::Drill(args) => args.remote.json,
+            Self::Webhooks(args) => args.remote.json,
             Self::Workers(args) => args.remote.json,
             Self::Agents(args) => args.remote.json,
             Self::Demo(args) => args.json,
@@ -142,6 +151,8 @@ impl Command {
             Self::Amend(args) => amend::run(args, terminal).await,
             Self::Extend(args) => extend::run(*args, terminal).await,
             Self::Abort(args) => abort::run(args, terminal).await,
+            Self::Drill(args) => drill::run(args, terminal).await,
+            Self::Webhooks(args) => webhooks::run(args, terminal).await,
             Self::Workers(args) => workers::run(args, terminal).await,
             Self::Agents(args) => agents::run(args, terminal).await,
             Self::Demo(args) => run::demo(args, terminal).await,

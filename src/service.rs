@@ -19,6 +19,7 @@ mod shed;
 pub mod status;
 mod tasks;
 mod trace;
+pub mod webhooks;
 mod work;
 mod worker;
 

@@ -210,6 +210,9 @@ async fn the_other_lists_and_the_cancel() {
     ask(addr, &["agents"]).await.exits(0).says("greeter");
     let ran = ask(addr, &["workers", "--json"]).await.exits(0);
     assert_eq!(ran.json()[0]["worker_id"], "w1");
+    ask(addr, &["webhooks"]).await.exits(0).says("https://pager.example").says("status 503");
+    let ran = ask(addr, &["webhooks", "--json"]).await.exits(0);
+    assert_eq!(ran.json()[0]["failing"]["tries"], 3);
     ask(addr, &["cancel", TASK, "--reason", "enough"]).await.exits(0).says("had already ended FAILED");
 }
 

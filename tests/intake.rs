@@ -116,6 +116,11 @@ fn every_fault_names_its_field_and_what_to_write() {
         "needs a person",
     );
     check(
+        |d| drop(d.labels.insert("bailiwick/drill".to_owned(), "true".to_owned())),
+        "labels.bailiwick/drill",
+        "the server's own",
+    );
+    check(
         |d| drop(d.labels.insert("Bad Key".to_owned(), "x".to_owned())),
         "labels.Bad Key",
         "characters of a-z",
@@ -190,7 +195,7 @@ fn defaults_are_those_the_contract_documents() {
 
 #[test]
 fn the_readiness_list_has_ten_points_and_says_what_is_missing() {
-    let points = readiness::points(&contract(&draft()));
+    let points = readiness::points(&contract(&draft()), &readiness::ServerFacts::default());
     assert_eq!(points.iter().map(|p| p.number).collect::<Vec<_>>(), (1..=10).collect::<Vec<_>>());
     let gate = &points[6];
     assert_eq!(gate.readiness, readiness::Readiness::Weak);

@@ -51,6 +51,37 @@ pub fn workers(look: Look, workers: &[pb::Worker], now: &Timestamp) -> String {
     table(look, &["worker", "agents", "leased", "credit", "heard", "connected (UTC)", ""], rows)
 }
 
+/// Every webhook, a row each.
+#[must_use]
+pub fn webhooks(look: Look, webhooks: &[pb::Webhook], now: &Timestamp) -> String {
+    let rows = webhooks
+        .iter()
+        .map(|webhook| {
+            let state = webhook.failing.as_ref().map_or_else(|| "ok".to_owned(), |it| failing(it, now));
+            vec![
+                clean(&webhook.name),
+                clip(&webhook.place, 60),
+                clip(&webhook.events.join(", "), 120),
+                webhook.delivered.to_string(),
+                ago(webhook.last_delivered_at.as_ref(), now),
+                webhook.set_aside.to_string(),
+                state,
+            ]
+        })
+        .collect();
+    table(look, &["webhook", "place", "events", "delivered", "last", "set aside", "state"], rows)
+}
+
+fn failing(failing: &pb::WebhookFailing, now: &Timestamp) -> String {
+    format!(
+        "FAILS since {}, {} tries, next in {}: {}",
+        between(failing.since.as_ref(), Some(now)),
+        failing.tries,
+        between(Some(now), failing.next_try_at.as_ref()),
+        clip(&failing.error, 200)
+    )
+}
+
 fn ago(at: Option<&Timestamp>, now: &Timestamp) -> String {
     match between(at, Some(now)) {
         text if text.is_empty() => text,

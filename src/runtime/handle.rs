@@ -48,6 +48,7 @@ use crate::{
 };
 
 mod child;
+mod drill;
 mod lease;
 mod person;
 

@@ -28,6 +28,7 @@ use super::{
     page::{self, Scope},
     status::Fault,
     tasks::task_id,
+    webhooks::WebhookBoard,
 };
 
 /// How long to wait for a place to watch from.
@@ -42,12 +43,18 @@ pub(crate) struct Operator {
     runtime: Runtime,
     stop: CancellationToken,
     watches: Arc<Semaphore>,
+    webhooks: WebhookBoard,
 }
 
 impl Operator {
     /// The service. `max_watches` bounds the streams of `WatchEscalations`.
-    pub(crate) fn new(runtime: Runtime, stop: CancellationToken, max_watches: usize) -> Self {
-        Self { runtime, stop, watches: Arc::new(Semaphore::new(max_watches)) }
+    pub(crate) fn new(
+        runtime: Runtime,
+        stop: CancellationToken,
+        max_watches: usize,
+        webhooks: WebhookBoard,
+    ) -> Self {
+        Self { runtime, stop, watches: Arc::new(Semaphore::new(max_watches)), webhooks }
     }
 }
 
@@ -164,5 +171,14 @@ impl pb::operator_service_server::OperatorService for Operator {
         let pb::ListWorkersRequest {} = request.into_inner();
         let workers = self.runtime.workers().iter().map(worker_out).collect();
         Ok(Response::new(pb::ListWorkersResponse { workers }))
+    }
+
+    async fn list_webhooks(
+        &self,
+        request: Request<pb::ListWebhooksRequest>,
+    ) -> Result<Response<pb::ListWebhooksResponse>, Status> {
+        let pb::ListWebhooksRequest {} = request.into_inner();
+        let log_end = *self.runtime.log_end().borrow();
+        Ok(Response::new(pb::ListWebhooksResponse { webhooks: self.webhooks.wire(log_end) }))
     }
 }

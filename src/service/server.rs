@@ -25,6 +25,7 @@ use super::{
     session::Context,
     shed::Shed,
     tasks::Tasks,
+    webhooks::WebhookBoard,
     worker::{Streams, Worker},
 };
 
@@ -47,6 +48,8 @@ pub struct ServerOptions {
     pub keepalive: Duration,
     /// How long workers have, after the word that the server is going away, before their streams end.
     pub drain: Duration,
+    /// How the webhooks stand: whoever sends them writes it.
+    pub webhooks: WebhookBoard,
 }
 
 impl Default for ServerOptions {
@@ -58,6 +61,7 @@ impl Default for ServerOptions {
             max_polled_sessions: 1_024,
             keepalive: Duration::from_secs(20),
             drain: Duration::from_secs(2),
+            webhooks: WebhookBoard::default(),
         }
     }
 }
@@ -97,12 +101,13 @@ pub async fn serve(
         max_polled_sessions,
         keepalive,
         drain,
+        webhooks,
     } = options;
     let stop = CancellationToken::new();
     let streams = Streams::default();
     let context = Context { runtime: runtime.clone(), stop: stop.clone(), drain_grace: Span::from(drain) };
     let tasks = Tasks::new(runtime.clone(), stop.clone(), max_watches);
-    let operator = Operator::new(runtime.clone(), stop.clone(), max_watches);
+    let operator = Operator::new(runtime.clone(), stop.clone(), max_watches, webhooks);
     let worker = Worker::new(context, streams.clone(), max_polled_sessions);
     let (health, health_service) = tonic_health::server::health_reporter();
     set_health(&health, ServingStatus::Serving).await;

@@ -54,6 +54,11 @@ impl Tasks {
         Self { runtime, stop, watches: Arc::new(Semaphore::new(max_watches)) }
     }
 
+    async fn points(&self, contract: &Contract) -> Vec<pb::ReadinessPoint> {
+        let facts = self.runtime.server_facts().await;
+        readiness::points(contract, &facts).into_iter().map(point_out).collect()
+    }
+
     /// Completes a contract, or names every fault in it.
     async fn intake(&self, wire: pb::Contract) -> Result<Contract, Vec<Violation>> {
         let runtime = self.runtime.clone();
@@ -198,7 +203,7 @@ impl pb::task_service_server::TaskService for Tasks {
         let response = match self.intake(contract(wire)?).await {
             Ok(contract) => pb::CheckContractResponse {
                 violations: Vec::new(),
-                points: readiness::points(&contract).into_iter().map(point_out).collect(),
+                points: self.points(&contract).await,
                 effective: Some(contract_out(&contract)),
             },
             Err(violations) => pb::CheckContractResponse {

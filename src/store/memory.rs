@@ -161,6 +161,10 @@ impl Store for MemoryStore {
         Ok(rest.iter().zip(after.saturating_add(1)..).take(limit).map(entry).collect())
     }
 
+    fn log_end(&self) -> Result<u64, StoreError> {
+        Ok(self.read().log.len() as u64)
+    }
+
     fn summary(&self, task: TaskId) -> Result<Option<SummaryRow>, StoreError> {
         Ok(self.read().tasks.get(&task).map(|task| task.summary.clone()))
     }

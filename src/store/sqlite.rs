@@ -92,6 +92,10 @@ impl Store for SqliteStore {
         self.readers.with(|reader| read::log(reader, after, limit))
     }
 
+    fn log_end(&self) -> Result<u64, StoreError> {
+        self.readers.with(read::log_end)
+    }
+
     fn summary(&self, task: TaskId) -> Result<Option<SummaryRow>, StoreError> {
         self.readers.with(|reader| read::summary(reader, task))
     }

@@ -331,6 +331,16 @@ impl OperatorService for Fake {
         Ok(Response::new(pb::ListAgentsResponse { agents }))
     }
 
+    async fn list_webhooks(
+        &self,
+        _: Request<pb::ListWebhooksRequest>,
+    ) -> Result<Response<pb::ListWebhooksResponse>, Status> {
+        let failing = pb::WebhookFailing { tries: 3, error: "status 503".into(), ..Default::default() };
+        let (name, place) = ("pager".into(), "https://pager.example".into());
+        let webhook = pb::Webhook { name, place, failing: Some(failing), ..Default::default() };
+        Ok(Response::new(pb::ListWebhooksResponse { webhooks: vec![webhook] }))
+    }
+
     async fn list_workers(
         &self,
         _: Request<pb::ListWorkersRequest>,

@@ -118,6 +118,9 @@ impl Store for Gated {
     fn log(&self, after: u64, limit: usize) -> Result<Vec<LogEntry>, StoreError> {
         self.memory.log(after, limit)
     }
+    fn log_end(&self) -> Result<u64, StoreError> {
+        self.memory.log_end()
+    }
     fn summary(&self, task: TaskId) -> Result<Option<SummaryRow>, StoreError> {
         self.memory.summary(task)
     }

@@ -79,6 +79,7 @@ pub(crate) fn appends_that_make_no_sense_are_refused_whole(store: &dyn Store) {
         assert!(matches!(refused, Err(StoreError::Corrupt(_))), "{bad:?}: {refused:?}");
     }
     assert_eq!(store.log(0, 10), Ok(Vec::new()));
+    assert_eq!(store.log_end(), Ok(0));
 }
 
 pub(crate) fn the_log_has_the_order_of_the_commits(store: &dyn Store) {
@@ -96,6 +97,7 @@ pub(crate) fn the_log_has_the_order_of_the_commits(store: &dyn Store) {
     assert_eq!(log.last().map(|entry| entry.position), Some(ends[2]));
     assert_eq!(store.log(ends[0], 1), Ok(log[3..4].to_vec()), "after a position, at most the limit");
     assert_eq!(store.log(ends[2], 10), Ok(Vec::new()));
+    assert_eq!(store.log_end(), Ok(ends[2]));
     assert_eq!(store.log(u64::MAX, 10), Ok(Vec::new()));
 }
 

@@ -96,6 +96,15 @@ pub(super) fn log(reader: &Connection, after: u64, rows: usize) -> Result<Vec<Lo
     statement.query_and_then(params![to_column(after), limit(rows)], to_entry)?.collect()
 }
 
+pub(super) fn log_end(reader: &Connection) -> Result<u64, StoreError> {
+    let mut statement = reader.prepare_cached("SELECT coalesce(max(position), 0) FROM events")?;
+    statement
+        .query_and_then([], |row| Columns::of(row).number())?
+        .next()
+        .transpose()
+        .map(Option::unwrap_or_default)
+}
+
 pub(super) fn summary(reader: &Connection, task: TaskId) -> Result<Option<SummaryRow>, StoreError> {
     let sql = format!("SELECT {SUMMARY_COLUMNS} FROM tasks t WHERE t.task_id = ?1");
     let mut statement = reader.prepare_cached(&sql)?;
