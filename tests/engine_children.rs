@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bailiwick::{
     engine::{
-        command::{Command, Effect, Rejection, Reply},
+        command::{Command, Effect, HumanAnswer, Rejection, Reply},
         event::Event,
         family::{Birth, ChildReport, Used},
         task::Task,
@@ -16,6 +16,7 @@ use bailiwick::{
     types::{
         contract::{BudgetDraft, ContractDraft, EscalationDraft, LimitsDraft},
         envelope::Envelope,
+        extension::Extension,
         ids::{Lease, TaskId},
         limits::Ceilings,
         outcome::{Cause, TaskState},
@@ -411,7 +412,7 @@ fn the_clock_goes_on_while_a_child_runs_though_a_person_is_asked() {
     assert_eq!(bench.state(), TaskState::AwaitingHuman);
     let deadline = bench.task.view().deadline;
     bench.pass(Span::from_secs(10));
-    bench.human(1, bailiwick::engine::command::HumanAnswer::Approve).expect("it is open");
+    bench.human(1, HumanAnswer::Approve).expect("it is open");
     assert_eq!(bench.task.view().deadline, deadline.plus(Span::from_secs(10)), "only the last ten seconds");
     bench.check_replay();
 }
@@ -435,6 +436,22 @@ fn a_child_tells_its_parent_when_it_ends_and_whatever_is_asked_of_it_after_that(
     parent.send(Command::HearChild(Box::new(report))).expect("never refused");
     assert_eq!(parent.task.view().children[0].spent, 150);
     parent.check_replay();
+    child.check_replay();
+}
+
+#[test]
+fn a_person_cannot_give_a_child_what_its_parent_has_not() {
+    let mut parent = Bench::new(&draft());
+    let lease = parent.next().lease;
+    let birth = started(&mut parent, lease, "c", with_tokens(10_000));
+    let mut child = Bench::of(birth);
+    child.turn(support::ask("more?"));
+    let more = |by| HumanAnswer::Extend { by, ceilings: Box::default() };
+    let refused = child.human(1, more(Extension { tokens: 5, hops: 1, turns: 1, ..Extension::default() }));
+    let Err(Rejection::ExtensionRefused(faults)) = refused else { panic!("{refused:?}") };
+    let fields: Vec<_> = faults.iter().map(|fault| fault.field.as_str()).collect();
+    assert_eq!(fields, ["extend.tokens", "extend.hops", "extend.turns"]);
+    child.human(1, more(Extension { rounds: 1, ..Extension::default() })).expect("that is its own");
     child.check_replay();
 }
 

@@ -126,13 +126,13 @@ fn moves() -> impl Strategy<Value = Move> {
             .prop_map(|(pick, said)| Move::Stream { pick, said }),
         2 => pick.clone().prop_map(|pick| Move::Lose { pick }),
         2 => (pick.clone(), 0..30_000_u64).prop_map(|(pick, tokens)| Move::Late { pick, tokens }),
-        5 => (1..4_u32, 0..8_usize, 0..40_000_u64)
-            .prop_map(|(number, answer, more)| Move::Human { number, answer, more }),
         3 => (pick.clone(), 0..6_u8, 0..40_000_i64)
             .prop_map(|(pick, name, tokens)| Move::Child { pick, name, tokens }),
-        3 => (pick.clone(), 0..40_000_u64, 0..20_000_u64, 0..20_u32, 0..10_u8).prop_map(
+        3 => (pick, 0..40_000_u64, 0..20_000_u64, 0..20_u32, 0..10_u8).prop_map(
             |(pick, tokens, unheard, counts, never)| Move::Hear { pick, tokens, unheard, counts, never: never == 0 }
         ),
+        5 => (1..4_u32, 0..8_usize, 0..40_000_u64)
+            .prop_map(|(number, answer, more)| Move::Human { number, answer, more }),
         3 => (0..3_000_u64).prop_map(|millis| Move::Pass { millis }),
         1 => (0..400_000_u64).prop_map(|millis| Move::Pass { millis }),
         1 => any::<bool>().prop_map(Move::Unserved),
@@ -225,6 +225,10 @@ fn decision(pick: usize) -> Decision {
     }
 }
 
+fn child_id(name: u8) -> TaskId {
+    TaskId::from_key(&format!("child {name}"), 1)
+}
+
 /// Ceilings that extensions soon meet.
 fn ceilings() -> Ceilings {
     Ceilings {
@@ -287,10 +291,6 @@ fn check_ceilings(bench: &Bench, draft: &ContractDraft) {
         now.budget.max_tokens,
         "the ledger grants what the contract says"
     );
-}
-
-fn child_id(name: u8) -> TaskId {
-    TaskId::from_key(&format!("child {name}"), 1)
 }
 
 fn nth<T: Copy>(items: &[T], pick: usize) -> Option<T> {

@@ -91,6 +91,7 @@ impl Task {
         if added.is_empty() {
             faults.add("", "adds nothing: say by what, such as tokens, hops or time".to_owned());
         }
+        self.check_carved(&added, &mut faults);
         self.check_counts_of(&added, ceilings, &mut faults);
         self.check_budget_of(&added, ceilings, &mut faults);
         self.check_time_of(added.time, ceilings, now, &mut faults);
@@ -108,6 +109,26 @@ impl Task {
             }
         }
         if faults.0.is_empty() { Ok((added, refill, extra)) } else { Err(faults.0) }
+    }
+
+    /// What a child may use is reserved in its parent: more than that would escape the parent's caps.
+    fn check_carved(&self, added: &Extension, faults: &mut Faults) {
+        let Some(parent) = &self.parent else { return };
+        for (field, more) in [
+            ("tokens", added.tokens),
+            ("cost_nano_usd", added.cost_nano_usd),
+            ("tokens_by_agent", added.tokens_by_agent.values().sum()),
+            ("hops", u64::from(added.hops)),
+            ("turns", u64::from(added.turns)),
+        ] {
+            if more > 0 {
+                let from = parent.task;
+                let text = format!(
+                    "cannot be raised: it was carved from task {from}, whose child this is; approve or abort"
+                );
+                faults.add(field, text);
+            }
+        }
     }
 
     fn check_counts_of(&self, added: &Extension, ceilings: &Ceilings, faults: &mut Faults) {

@@ -131,9 +131,7 @@ impl Reader {
                     turn: int32(*turn), attempt: int32(*attempt), worker_id: worker.to_string(),
                     allowance_tokens: int64(*allowance) }),
             Event::Progressed { turn, attempt, steps, partial } => progressed(*turn, *attempt, steps, partial.as_ref()),
-            Event::UsageRecorded { turn, attempt, usage } =>
-                Wire::UsageRecorded(pb::UsageRecorded {
-                    turn: int32(*turn), attempt: int32(*attempt), usage: Some(usage_out(*usage)) }),
+            Event::UsageRecorded { turn, attempt, usage } => usage_recorded(*turn, *attempt, *usage),
             Event::BudgetAnswered { turn, attempt, asked, granted, allowance, left, reason } =>
                 Wire::BudgetAnswered(pb::BudgetAnswered {
                     turn: int32(*turn), attempt: int32(*attempt), asked_tokens: int64(*asked),
@@ -189,6 +187,11 @@ fn submitted(contract: &Contract, traceparent: Option<&str>, parent: Option<&Par
         contract: Some(contract_out(contract)),
         traceparent: traceparent.unwrap_or_default().to_owned(),
     })
+}
+
+fn usage_recorded(turn: u32, attempt: u32, usage: Usage) -> Wire {
+    let usage = Some(usage_out(usage));
+    Wire::UsageRecorded(pb::UsageRecorded { turn: int32(turn), attempt: int32(attempt), usage })
 }
 
 fn late_usage(turn: u32, attempt: u32, usage: Usage, child: Option<&ChildReport>) -> Wire {
