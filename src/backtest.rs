@@ -1,4 +1,8 @@
 //! Recorded runs through the very functions that guard live tasks: what a contract would have stopped, what that saves, what
 //! it would have harmed. Never here: a rule of its own; those are the engine's.
 
+pub mod fault;
+pub mod otlp;
+pub mod read;
+pub mod record;
 pub mod trace;
