@@ -2,7 +2,13 @@
 //! it would have harmed. Never here: a rule of its own; those are the engine's.
 
 pub mod fault;
+pub mod html;
 pub mod otlp;
 pub mod read;
 pub mod record;
+pub mod report;
+pub mod run;
+pub mod sum;
+pub mod text;
 pub mod trace;
+pub mod words;

@@ -206,7 +206,12 @@ impl Iterator for Source {
         {
             return Some(Err(fault));
         }
-        Some(if self.layout == Layout::Spread { self.spread(document) } else { Ok(document) })
+        let whole = if self.layout == Layout::Spread { self.spread(document) } else { Ok(document) };
+        Some(whole.map(|mut document| {
+            // A fault at the end of a line is to stand on that line.
+            document.bytes.truncate(document.bytes.trim_ascii_end().len());
+            document
+        }))
     }
 }
 
