@@ -11,6 +11,7 @@ pub mod command;
 mod decide;
 mod effects;
 pub mod event;
+pub mod guard;
 pub mod intake;
 pub mod ledger;
 mod lineage;

@@ -5,6 +5,7 @@
 
 pub mod contract;
 pub mod envelope;
+pub mod guards;
 pub mod ids;
 pub mod limits;
 pub mod outcome;

@@ -1,0 +1,3 @@
+//! The guards together, as the engine uses them: each behaviour through one helper.
+
+use super::*;

@@ -1,0 +1,88 @@
+//! The terms of the guards that read what is said: repetition, "already finished", sameness of drafts. Each is on unless
+//! the contract switches it off. Floor 0.
+//!
+//! Never here: detection (`engine::guard`). Every default says what it was measured on; the figures are remade by
+//! `bailiwick backtest`.
+
+use serde::{Deserialize, Serialize};
+
+/// Terms of every guard over content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GuardTerms {
+    /// The same content again and again.
+    pub repetition: RepetitionTerms,
+    /// An answer that stands while the talk goes on.
+    pub finished: FinishedTerms,
+    /// Two drafts that are the same.
+    pub drafts: DraftTerms,
+    /// Observed steps (messages, tool calls with their results, answers) over the whole task; `None`: no cap, since no one
+    /// number fits two crews.
+    pub max_steps: Option<u32>,
+}
+
+/// When content counts as repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RepetitionTerms {
+    /// Whether the guard is on.
+    pub on: bool,
+    /// Occurrences in a row, or turns of a cycle, that trip it. 2 to `MAX_TIMES`.
+    pub times: u32,
+    /// The longest cycle. 1 to `MAX_CYCLE`.
+    pub max_cycle: u32,
+    /// Similarity from which prose counts as the same, in thousandths; 1000: only what is equal. `MIN_SIMILARITY` to 1000.
+    pub similarity_permille: u16,
+}
+
+/// When an answer counts as standing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FinishedTerms {
+    /// Whether the guard is on.
+    pub on: bool,
+    /// Statements of one answer by one agent, nothing new said against it in between, that trip it; `None`: not looked at.
+    /// 2 to `MAX_TIMES`.
+    pub restated: Option<u32>,
+    /// Whether a tool result that says what was already answered trips it.
+    pub confirmed: bool,
+    /// Messages in a row that add nothing to a result that stands, and trip it; `None`: not looked at. 2 to `MAX_IDLE`.
+    pub idle: Option<u32>,
+}
+
+/// When two drafts of consecutive rounds count as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DraftTerms {
+    /// Whether the guard is on.
+    pub on: bool,
+    /// Similarity from which prose counts as the same, in thousandths. `MIN_SIMILARITY` to 1000.
+    pub similarity_permille: u16,
+}
+
+/// The longest cycle that is looked for.
+pub const MAX_CYCLE: u32 = 6;
+/// The most repetitions a contract may wait for.
+pub const MAX_TIMES: u32 = 10;
+/// The most idle messages a contract may wait for.
+pub const MAX_IDLE: u32 = 100;
+/// Below this, in thousandths, texts on one subject look alike.
+pub const MIN_SIMILARITY: u16 = 700;
+
+impl Default for RepetitionTerms {
+    fn default() -> Self {
+        Self { on: true, times: 3, max_cycle: MAX_CYCLE, similarity_permille: 900 }
+    }
+}
+
+impl Default for FinishedTerms {
+    fn default() -> Self {
+        Self { on: true, restated: Some(2), confirmed: true, idle: Some(8) }
+    }
+}
+
+impl Default for DraftTerms {
+    fn default() -> Self {
+        Self { on: true, similarity_permille: 950 }
+    }
+}
