@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use self::plot::{Axis, Bar, Point, escape};
 use super::{
-    report::{Figures, Fit, Report, SetReport},
+    report::{CalibratedSet, Figures, Half, Report, SetReport},
     words,
 };
 
@@ -121,7 +121,32 @@ fn sets(out: &mut String, report: &Report) {
         "harmful",
     ];
     table(out, &header, 2, &rows);
+    runaways(out, report);
     out.push_str("<p class=\"faint\">At step: the median, and the middle half of the stops.</p>\n");
+}
+
+/// Runs that ran away, apart from those that only came to a wrong answer: no guard can see the latter.
+fn runaways(out: &mut String, report: &Report) {
+    out.push_str(
+        "<h3>Runaways apart</h3>\n<p>A runaway went round in circles, or on and on after it was done. Whatever else failed \
+         came to a wrong answer in good order, which is for the gate to find, not for a guard.</p>\n",
+    );
+    let mut rows = Vec::new();
+    for (set, kind, figures) in words::runaways(report) {
+        rows.push((
+            false,
+            vec![
+                set.to_owned(),
+                kind,
+                words::count(figures.runs),
+                words::count(figures.stopped),
+                words::spread(figures.stop_step),
+                words::tokens(figures.tokens),
+                words::percent(figures.saved_of_all),
+            ],
+        ));
+    }
+    table(out, &["set", "runs that", "runs", "stopped", "at step", "tokens", "saved of all"], 2, &rows);
 }
 
 fn savings(out: &mut String, report: &Report) {
@@ -247,19 +272,24 @@ fn calibration(out: &mut String, report: &Report) {
          in brackets the 95 % confidence interval.</p>",
         escape(&words::percent(Some(calibration.max_harm)))
     );
-    let row = |fit: &Fit| {
+    let row = |set: &str, topology: &str, fitted: &Half, held_out: &Half| {
         vec![
-            fit.set.clone(),
-            fit.topology.clone().unwrap_or_else(|| "all".to_owned()),
-            words::count(fit.held_out.runs),
-            words::count(fit.held_out.stopped),
-            words::within(fit.held_out.saved_of_savable, fit.saved_interval),
-            words::within(fit.held_out.harm_rate, fit.harm_interval),
-            words::percent(fit.fitted.saved_of_savable),
-            words::percent(fit.fitted.harm_rate),
+            set.to_owned(),
+            topology.to_owned(),
+            words::count(held_out.runs),
+            words::count(held_out.stopped),
+            words::within(held_out.saved_of_savable, held_out.saved_interval),
+            words::within(held_out.harm_rate, held_out.harm_interval),
+            words::percent(fitted.saved_of_savable),
+            words::percent(fitted.harm_rate),
         ]
     };
-    let rows: Vec<_> = calibration.fits.iter().map(|fit| (false, row(fit))).collect();
+    let mut rows = Vec::new();
+    for CalibratedSet { set, fitted, held_out, groups } in &calibration.sets {
+        rows.push((true, row(set, "all", fitted, held_out)));
+        let apart = groups.iter().filter(|_| groups.len() > 1);
+        rows.extend(apart.map(|fit| (false, row("", &fit.topology, &fit.fitted, &fit.held_out))));
+    }
     let header = [
         "set",
         "topology",
@@ -271,9 +301,10 @@ fn calibration(out: &mut String, report: &Report) {
         "harmful when fitted",
     ];
     table(out, &header, 2, &rows);
-    for fit in &calibration.fits {
-        let name =
-            fit.topology.as_ref().map_or(fit.set.clone(), |topology| format!("{} / {topology}", fit.set));
-        let _ = writeln!(out, "<h3>{}</h3>\n<pre>{}</pre>", escape(&name), escape(&fit.fragment));
+    for set in &calibration.sets {
+        for fit in &set.groups {
+            let name = [set.set.as_str(), &fit.topology].join(" ");
+            let _ = writeln!(out, "<h3>{}</h3>\n<pre>{}</pre>", escape(name.trim()), escape(&fit.fragment));
+        }
     }
 }

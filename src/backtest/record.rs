@@ -11,6 +11,9 @@ use super::{
     trace::{RunOutcome, StepKind, StepRole, Trace, TraceStep},
 };
 
+/// The most tokens of a step, so that no sum over a run can overflow.
+pub const MOST_TOKENS: u64 = 1_000_000_000_000;
+
 #[derive(Deserialize)]
 struct Record {
     trace_id: String,
@@ -47,9 +50,22 @@ struct Step {
     #[serde(default)]
     templated: Option<bool>,
     #[serde(default)]
-    prompt_tokens: Option<u64>,
+    prompt_tokens: Option<Tokens>,
     #[serde(default)]
-    completion_tokens: Option<u64>,
+    completion_tokens: Option<Tokens>,
+}
+
+/// Tokens of a step: more than [`MOST_TOKENS`] are no count.
+struct Tokens(u64);
+
+impl<'de> Deserialize<'de> for Tokens {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let tokens = u64::deserialize(deserializer)?;
+        if tokens > MOST_TOKENS {
+            return Err(de::Error::custom(format_args!("{tokens} tokens in a step; {MOST_TOKENS} are the most")));
+        }
+        Ok(Self(tokens))
+    }
 }
 
 /// A label, where it is one; other people's `meta` may hold anything under that name.
@@ -137,8 +153,8 @@ impl Step {
             text: text.unwrap_or_default(),
             call: call.map(|Call(call)| call),
             templated: templated.unwrap_or(false),
-            prompt_tokens,
-            completion_tokens,
+            prompt_tokens: prompt_tokens.map(|Tokens(tokens)| tokens),
+            completion_tokens: completion_tokens.map(|Tokens(tokens)| tokens),
         }
     }
 }
@@ -198,6 +214,10 @@ mod tests {
             "is not a trace: invalid type: integer `1`, expected a string",
         );
         check(r#"{"trace_id": "a", "outcome": "won", "steps": []}"#, "unknown variant `won`");
+        check(
+            r#"{"trace_id":"a","steps":[{"agent":"x","role":"tool","kind":"message","prompt_tokens":9000000000000}]}"#,
+            "9000000000000 tokens in a step; 1000000000000 are the most",
+        );
         check("[1]", "is not a trace");
         check("\u{0}", "is not JSON");
         let deep = format!(r#"{{"trace_id":"a","steps":[],"meta":{{"topology":{}}}}}"#, "[".repeat(200_000));

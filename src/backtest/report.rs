@@ -56,6 +56,10 @@ pub struct OutcomeReport {
     /// Their figures.
     #[serde(flatten)]
     pub figures: Figures,
+    /// Those among them that went round in circles, or on and on after they were done.
+    pub runaway: Figures,
+    /// Those that did not: of failures, the wrong answers that came in good order.
+    pub orderly: Figures,
 }
 
 /// Figures of some runs. Tokens are billed tokens of models, as recorded or estimated.
@@ -144,28 +148,61 @@ pub struct Skipped {
 pub struct Calibration {
     /// Harmful stops that were allowed, by success.
     pub max_harm: f64,
-    /// What was fitted, set by set and, where the data shows that crews differ, by topology.
-    pub fits: Vec<Fit>,
+    /// Set by set, by name.
+    pub sets: Vec<CalibratedSet>,
+}
+
+/// What was fitted to one set.
+#[derive(Debug, Clone, Serialize)]
+pub struct CalibratedSet {
+    /// Its name.
+    pub set: String,
+    /// The half that was fitted on, every run under the terms of its topology.
+    pub fitted: Half,
+    /// The half that was held out.
+    pub held_out: Half,
+    /// Crew by crew; one without a topology where one set of terms is for all.
+    pub groups: Vec<Fit>,
 }
 
 /// What was fitted to one crew.
 #[derive(Debug, Clone, Serialize)]
 pub struct Fit {
-    /// The set.
-    pub set: String,
-    /// The topology; absent where one set of terms fits all of them.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub topology: Option<String>,
-    /// The terms, as they stand in a contract.
+    /// The topology; empty where one set of terms is for all.
+    pub topology: String,
+    /// The terms, as they stand in a contract: YAML.
     pub fragment: String,
-    /// What they do to the runs they were fitted on.
-    pub fitted: Figures,
-    /// What they do to the other half.
-    pub held_out: Figures,
-    /// Where the share of the savable that is saved lies, with 95 % confidence; absent without savable tokens.
+    /// The half that was fitted on.
+    pub fitted: Half,
+    /// The half that was held out.
+    pub held_out: Half,
+}
+
+/// Figures of one half. Intervals are of 95 % confidence.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Half {
+    /// Runs.
+    pub runs: u64,
+    /// Runs that were stopped.
+    pub stopped: u64,
+    /// Harmful stops.
+    pub harmful: u64,
+    /// Successes.
+    pub successes: u64,
+    /// Harmful stops by success; absent without successes.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub saved_interval: Option<[f64; 2]>,
-    /// Where the rate of harmful stops lies, with 95 % confidence; absent without successes.
+    pub harm_rate: Option<f64>,
+    /// Where that rate lies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub harm_interval: Option<[f64; 2]>,
+    /// Savable tokens.
+    pub savable: u64,
+    /// Savable tokens that are saved.
+    pub saved_savable: u64,
+    /// `saved_savable / savable`; absent without savable tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub saved_of_savable: Option<f64>,
+    /// Where that share lies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub saved_interval: Option<[f64; 2]>,
 }

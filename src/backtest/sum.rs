@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{
+    replay::Replayed,
     report::{Figures, GuardFigures, OutcomeReport, SetReport, Spread},
-    trace::RunOutcome,
+    trace::{RunOutcome, Trace},
     words::ratio,
 };
 
@@ -17,8 +18,27 @@ pub struct Judged {
     pub tokens: u64,
     /// Those that could have been saved without harm.
     pub savable: u64,
+    /// Whether it went round in circles, or on and on after it was done.
+    pub runaway: bool,
     /// Where it would have been stopped.
     pub stop: Option<Stopped>,
+}
+
+impl Judged {
+    /// A run that was replayed.
+    #[must_use]
+    pub fn of(trace: &Trace, replayed: &Replayed) -> Self {
+        let Replayed { stop, billed_total, billed_saved, savable, saved_of_savable, harmful, runaway } =
+            replayed;
+        let stop = stop.as_ref().map(|stop| Stopped {
+            guard: stop.by.name(),
+            step: trace.steps.get(stop.step_index).map_or(stop.step_index as u64, |step| step.i),
+            saved: *billed_saved,
+            saved_savable: *saved_of_savable,
+            harmful: *harmful,
+        });
+        Self { outcome: trace.outcome, tokens: *billed_total, savable: *savable, runaway: *runaway, stop }
+    }
 }
 
 /// Where a run would have been stopped.
@@ -57,7 +77,7 @@ struct GuardSum {
 impl Sum {
     /// Adds a run.
     pub fn add(&mut self, run: &Judged) {
-        let Judged { outcome, tokens, savable, stop } = run;
+        let Judged { outcome, tokens, savable, runaway: _, stop } = run;
         self.runs += 1;
         self.successes += u64::from(*outcome == RunOutcome::Success);
         self.tokens = self.tokens.saturating_add(*tokens);
@@ -125,9 +145,16 @@ fn spread(counts: &BTreeMap<u64, u64>) -> Option<Spread> {
     Some(Spread { least, lower_quartile: quarter(1), median: quarter(2), upper_quartile: quarter(3), most })
 }
 
+/// Runs that were graded alike, those that ran away apart.
+#[derive(Debug, Clone, Default)]
+struct Graded {
+    runaway: Sum,
+    orderly: Sum,
+}
+
 /// Every set, by name.
 #[derive(Debug, Clone, Default)]
-pub struct Sets(BTreeMap<String, BTreeMap<RunOutcome, Sum>>);
+pub struct Sets(BTreeMap<String, BTreeMap<RunOutcome, Graded>>);
 
 impl Sets {
     /// Adds a run of a set.
@@ -135,21 +162,25 @@ impl Sets {
         if !self.0.contains_key(set) {
             self.0.insert(set.to_owned(), BTreeMap::new());
         }
-        if let Some(set) = self.0.get_mut(set) {
-            set.entry(run.outcome).or_default().add(run);
+        let graded = self.0.get_mut(set).map(|set| set.entry(run.outcome).or_default());
+        if let Some(Graded { runaway, orderly }) = graded {
+            if run.runaway { runaway } else { orderly }.add(run);
         }
     }
 
     /// What they come to.
     #[must_use]
     pub fn report(&self) -> Vec<SetReport> {
-        let of = |(set, outcomes): (&String, &BTreeMap<RunOutcome, Sum>)| SetReport {
+        let graded = |(outcome, Graded { runaway, orderly }): (&RunOutcome, &Graded)| OutcomeReport {
+            outcome: name(*outcome),
+            figures: whole([runaway, orderly].into_iter()).figures(),
+            runaway: runaway.figures(),
+            orderly: orderly.figures(),
+        };
+        let of = |(set, outcomes): (&String, &BTreeMap<RunOutcome, Graded>)| SetReport {
             set: set.clone(),
-            all: whole(outcomes.values()).figures(),
-            outcomes: outcomes
-                .iter()
-                .map(|(outcome, sum)| OutcomeReport { outcome: name(*outcome), figures: sum.figures() })
-                .collect(),
+            all: whole(outcomes.values().flat_map(|graded| [&graded.runaway, &graded.orderly])).figures(),
+            outcomes: outcomes.iter().map(graded).collect(),
         };
         self.0.iter().map(of).collect()
     }
@@ -195,7 +226,7 @@ mod tests {
             saved_savable: if harmful { 0 } else { 30 },
             harmful,
         });
-        Judged { outcome, tokens: 100, savable: 50, stop }
+        Judged { outcome, tokens: 100, savable: 50, runaway: stop.is_some(), stop }
     }
 
     #[test]
@@ -221,6 +252,8 @@ mod tests {
         assert_eq!(all.guards[1].stop_step, Some(spread));
         let outcomes: Vec<_> = report[1].outcomes.iter().map(|one| (one.outcome, one.figures.runs)).collect();
         assert_eq!(outcomes, [("success", 2), ("failure", 4)]);
+        let success = &report[1].outcomes[0];
+        assert_eq!((success.runaway.runs, success.orderly.runs, success.orderly.stopped), (1, 1, 0));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The report for the terminal. Pure: figures in, lines out. Never here: figures of its own.
 
 use super::{
-    report::{Calibration, Figures, Fit, Report, SetReport},
+    report::{CalibratedSet, Calibration, Figures, Half, Report, SetReport},
     words,
 };
 use crate::console::{Look, Tone, tables::table, text::clip};
@@ -22,6 +22,10 @@ pub fn lines(look: Look, report: &Report) -> Vec<String> {
     if report.sets.iter().any(|set| set.all.stopped > 0) {
         heading(look, &mut out, "by guard");
         out.push(guards(look, report));
+    }
+    if !words::runaways(report).is_empty() {
+        heading(look, &mut out, "runaways apart: in circles, or on and on after they were done");
+        out.push(runaways(look, report));
     }
     if let Some(calibration) = &report.calibration {
         calibrated(look, &mut out, calibration);
@@ -81,28 +85,48 @@ fn guards(look: Look, report: &Report) -> String {
     table(look, &header, rows)
 }
 
+fn runaways(look: Look, report: &Report) -> String {
+    let rows = words::runaways(report).into_iter().map(|(set, kind, figures)| {
+        vec![
+            clip(set, MOST_NAME),
+            kind,
+            words::count(figures.runs),
+            words::count(figures.stopped),
+            words::spread(figures.stop_step),
+            words::tokens(figures.tokens),
+            words::percent(figures.saved_of_all),
+        ]
+    });
+    let header = ["SET", "RUNS THAT", "RUNS", "STOPPED", "AT STEP", "TOKENS", "SAVED"];
+    table(look, &header, rows.collect())
+}
+
 fn calibrated(look: Look, out: &mut Vec<String>, calibration: &Calibration) {
     let allowed = words::percent(Some(calibration.max_harm));
     heading(look, out, &format!("calibrated to at most {allowed} harmful stops: the half that was held out"));
-    let row = |fit: &Fit| {
+    let row = |set: &str, topology: &str, half: &Half| {
         vec![
-            clip(&fit.set, MOST_NAME),
-            fit.topology.as_ref().map_or_else(|| "all".to_owned(), |topology| clip(topology, MOST_NAME)),
-            words::count(fit.held_out.runs),
-            words::count(fit.held_out.stopped),
-            words::within(fit.held_out.saved_of_savable, fit.saved_interval),
-            words::within(fit.held_out.harm_rate, fit.harm_interval),
+            clip(set, MOST_NAME),
+            clip(topology, MOST_NAME),
+            words::count(half.runs),
+            words::count(half.stopped),
+            words::within(half.saved_of_savable, half.saved_interval),
+            words::within(half.harm_rate, half.harm_interval),
         ]
     };
+    let mut rows = Vec::new();
+    for CalibratedSet { set, held_out, groups, .. } in &calibration.sets {
+        let apart = groups.iter().filter(|_| groups.len() > 1);
+        rows.extend(apart.map(|fit| row(set, &fit.topology, &fit.held_out)));
+        rows.push(row(set, "all", held_out));
+    }
     let header = ["SET", "TOPOLOGY", "RUNS", "STOPPED", "OF SAVABLE [95 %]", "HARMFUL STOPS [95 %]"];
-    out.push(table(look, &header, calibration.fits.iter().map(row).collect()));
-    for fit in &calibration.fits {
-        let of = fit.topology.as_ref().map_or(String::new(), |topology| format!(", {topology}"));
-        heading(
-            look,
-            out,
-            &format!("to paste into a contract of {}{}", clip(&fit.set, MOST_NAME), clip(&of, MOST_NAME)),
-        );
-        out.extend(fit.fragment.lines().map(str::to_owned));
+    out.push(table(look, &header, rows));
+    for set in &calibration.sets {
+        for fit in &set.groups {
+            let name = clip(&[set.set.as_str(), &fit.topology].join(" "), 2 * MOST_NAME);
+            heading(look, out, &format!("to paste into a contract of {name}"));
+            out.extend(fit.fragment.lines().map(str::to_owned));
+        }
     }
 }

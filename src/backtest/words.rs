@@ -1,6 +1,6 @@
 //! Figures as people read them, the same in every form of the report. Pure.
 
-use super::report::{Figures, Spread};
+use super::report::{Figures, Report, Spread};
 use crate::console::text::number;
 
 /// What stands where there is no figure.
@@ -72,6 +72,29 @@ pub fn tokens(tokens: u64) -> String {
         10_000..=999_999 => format!("{:.0} k", value / 1e3),
         _ => format!("{:.1} M", value / 1e6),
     }
+}
+
+/// The rows of the table that tells runaways from the rest: set, what the runs did, their figures. Runs that succeeded in
+/// good order are left out.
+#[must_use]
+pub fn runaways(report: &Report) -> Vec<(&str, String, &Figures)> {
+    let mut rows = Vec::new();
+    for set in &report.sets {
+        for one in &set.outcomes {
+            let (ran_away, in_order) = match one.outcome {
+                "success" => ("succeeded, then ran on", None),
+                "failure" => ("failed and ran away", Some("failed in good order")),
+                _ => ("ran away, not graded", Some("ended in good order, not graded")),
+            };
+            let kinds = [(Some(ran_away), &one.runaway), (in_order, &one.orderly)];
+            for (kind, figures) in kinds {
+                if let Some(kind) = kind.filter(|_| figures.runs > 0) {
+                    rows.push((set.set.as_str(), kind.to_owned(), figures));
+                }
+            }
+        }
+    }
+    rows
 }
 
 #[cfg(test)]

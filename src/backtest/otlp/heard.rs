@@ -122,7 +122,7 @@ fn of_event(event: &Event, input: &mut Vec<Said>, output: &mut Vec<Said>) {
 
 /// Either count may be missing; where one is there, the other is taken as nothing.
 fn tokens(attributes: &Attributes) -> Option<(u64, u64)> {
-    let count = |keys: [&str; 2]| keys.iter().find_map(|key| attributes.count(key));
+    let count = |keys: [&str; 2]| keys.iter().find_map(|key| attributes.tokens(key));
     let read = count(["gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens"]);
     let written = count(["gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"]);
     (read.is_some() || written.is_some()).then(|| (read.unwrap_or(0), written.unwrap_or(0)))

@@ -6,6 +6,8 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 
+use crate::backtest::record::MOST_TOKENS;
+
 /// A document of spans.
 #[derive(Debug, Deserialize)]
 pub(super) struct Document {
@@ -130,11 +132,12 @@ impl Attributes {
         self.0.get(key).and_then(Value::as_str).filter(|text| !text.is_empty())
     }
 
-    /// A count.
-    pub(super) fn count(&self, key: &str) -> Option<u64> {
-        self.0.get(key).and_then(|value| {
+    /// A count of tokens; nonsense counts as absent.
+    pub(super) fn tokens(&self, key: &str) -> Option<u64> {
+        let read = |value: &Value| {
             value.as_u64().or_else(|| value.as_str().and_then(|text| text.trim().parse().ok()))
-        })
+        };
+        self.0.get(key).and_then(read).filter(|tokens| *tokens <= MOST_TOKENS)
     }
 
     /// A value: JSON written into a text is read; other text is text.
