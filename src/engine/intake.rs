@@ -2,6 +2,7 @@
 //! registry itself (it comes in), schema compilation (the service's), defaults that are not in `types::limits`.
 
 mod checks;
+mod guards;
 mod plan;
 
 use std::collections::BTreeMap;
@@ -44,6 +45,7 @@ pub fn complete(
     let limits = limits(draft, ceilings, &escalation, &mut checks);
     let gate = gate(draft, &mut checks);
     let retry = retry(draft, &mut checks);
+    let guards = guards::complete(&draft.guards, &mut checks);
     let allowed_hand_offs = hand_offs(draft, &mut checks);
     texts(draft, &mut checks);
     termination(draft, &mut checks);
@@ -67,6 +69,7 @@ pub fn complete(
             labels: draft.labels.clone(),
             priority: u8::try_from(draft.priority).unwrap_or_default(),
             idempotency_key: Some(draft.idempotency_key.clone()).filter(|key| !key.is_empty()),
+            guards,
         }),
         _ => {
             assert!(!violations.is_empty(), "what is incomplete has been named");

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     envelope::Confidence,
+    guards::GuardTerms,
     ids::AgentName,
     payload::Payload,
     plan::{Plan, PlanDraft},
@@ -43,6 +44,9 @@ pub struct Contract {
     pub priority: u8,
     /// The idempotency key, if any.
     pub idempotency_key: Option<String>,
+    /// The guards over what is said and done.
+    #[serde(default)]
+    pub guards: GuardTerms,
 }
 
 /// How a task starts.
@@ -164,6 +168,7 @@ pub struct ContractDraft {
     pub labels: BTreeMap<String, String>,
     pub priority: i32,
     pub idempotency_key: String,
+    pub guards: GuardsDraft,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -226,4 +231,20 @@ pub struct EscalationDraft {
 pub struct RetryDraft {
     pub initial_backoff: Option<i64>,
     pub max_backoff: Option<i64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+#[allow(missing_docs)]
+pub struct GuardsDraft {
+    pub repetition_off: bool,
+    pub times: i32,
+    pub max_cycle: i32,
+    pub similarity: f64,
+    pub finished_off: bool,
+    pub restated: Option<i32>,
+    pub confirmed: Option<bool>,
+    pub idle: Option<i32>,
+    pub drafts_off: bool,
+    pub draft_similarity: f64,
+    pub max_steps: i32,
 }

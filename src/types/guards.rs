@@ -66,6 +66,8 @@ pub const MAX_CYCLE: u32 = 6;
 pub const MAX_TIMES: u32 = 10;
 /// The most idle messages a contract may wait for.
 pub const MAX_IDLE: u32 = 100;
+/// The greatest cap on steps.
+pub const MAX_STEPS: u32 = 1_000_000;
 /// Below this, in thousandths, texts on one subject look alike.
 pub const MIN_SIMILARITY: u16 = 700;
 

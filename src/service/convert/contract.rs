@@ -3,8 +3,10 @@
 //! Bounds of plain numbers are intake's; here are only the faults a draft cannot carry: enum numbers that mean nothing,
 //! JSON that is none, a schema that is no schema. Out: `out`.
 
+mod guards;
 mod out;
 
+pub use guards::out as guards_out;
 pub use out::contract_out;
 
 use prost::Message as _;
@@ -64,6 +66,7 @@ pub(crate) fn contract_draft(wire: pb::Contract, faults: &mut Faults) -> Contrac
         labels,
         priority,
         idempotency_key,
+        guards,
     } = wire;
     let (first_agent, plan) = match start {
         None => (None, None),
@@ -89,6 +92,7 @@ pub(crate) fn contract_draft(wire: pb::Contract, faults: &mut Faults) -> Contrac
         labels,
         priority,
         idempotency_key,
+        guards: guards.map(guards::draft).unwrap_or_default(),
     }
 }
 

@@ -28,6 +28,7 @@ pub fn contract_out(contract: &Contract) -> pb::Contract {
         labels,
         priority,
         idempotency_key,
+        guards,
     } = contract;
     let start = match start {
         Start::FirstAgent(agent) => pb::contract::Start::FirstAgent(agent.to_string()),
@@ -58,6 +59,7 @@ pub fn contract_out(contract: &Contract) -> pb::Contract {
         labels: labels.clone(),
         priority: i32::from(*priority),
         idempotency_key: idempotency_key.clone().unwrap_or_default(),
+        guards: Some(super::guards::out(guards)),
     }
 }
 

@@ -4,7 +4,7 @@ use prost_types::{Duration, Struct, Value, value::Kind};
 use serde_json::json;
 
 use super::*;
-use crate::service::convert::value;
+use crate::{service::convert::value, types::guards::GuardTerms};
 
 /// The smallest contract that is complete.
 fn good() -> pb::Contract {
@@ -133,6 +133,35 @@ fn a_contract_survives_the_way_out_and_in_again() {
     let contract = taken(wire).expect("it is complete");
     let again = taken(contract_out(&contract)).expect("what comes out is complete");
     assert_eq!(again, contract);
+}
+
+#[test]
+fn the_terms_of_the_guards_survive_too() {
+    let check = |guards: pb::Guards| {
+        let mut wire = good();
+        wire.guards = Some(guards);
+        let contract = taken(wire).expect("it is complete");
+        let again = taken(contract_out(&contract)).expect("what comes out is complete");
+        assert_eq!(again, contract);
+        contract.guards
+    };
+    assert_eq!(check(pb::Guards::default()), GuardTerms::default(), "all on, as the defaults say");
+    let off = check(pb::Guards {
+        repetition: Some(pb::RepetitionGuard { off: true, times: 4, max_cycle: 2, similarity: 1.0 }),
+        finished: Some(pb::FinishedGuard {
+            off: true,
+            restated: Some(0),
+            confirmed: Some(false),
+            idle: Some(12),
+        }),
+        drafts: Some(pb::DraftsGuard { off: true, similarity: 0.8 }),
+        max_steps: 27,
+    });
+    assert!(!off.repetition.on && !off.finished.on && !off.drafts.on);
+    assert_eq!((off.repetition.times, off.repetition.max_cycle), (4, 2));
+    assert_eq!((off.repetition.similarity_permille, off.drafts.similarity_permille), (1_000, 800));
+    assert_eq!((off.finished.restated, off.finished.confirmed, off.finished.idle), (None, false, Some(12)));
+    assert_eq!(off.max_steps, Some(27));
 }
 
 fn schema_value(json: &serde_json::Value) -> Value {
