@@ -199,6 +199,7 @@ fn success() -> Envelope {
         inputs_used: Vec::new(),
         retryable: false,
         directive: None,
+        score: None,
     }
 }
 

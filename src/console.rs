@@ -11,6 +11,7 @@ pub mod paint;
 pub mod tables;
 pub mod task;
 pub mod text;
+pub mod trips;
 pub mod turns;
 pub mod words;
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bailiwick::{
     engine::{
         command::{Command, Reply},
+        event::AttemptEnd,
         intake,
     },
     types::{
@@ -163,4 +164,22 @@ fn a_worker_that_is_away_for_a_moment_is_waited_for_from_then_on() {
     assert!(look.since(bench.now) <= Span::from_secs(25), "it is looked at again soon");
     bench.pass(Span::from_secs(1));
     assert_eq!(bench.outcome(), "DeadLettered by System for NoWorker");
+}
+
+#[test]
+fn work_that_never_reached_its_worker_costs_nothing_and_is_no_try() {
+    let mut bench = Bench::new(&draft());
+    for _ in 0..5 {
+        let assignment = bench.next();
+        let end = AttemptEnd::Undelivered;
+        let gone =
+            Command::EndLease { lease: assignment.lease, end, reason: "the session closed".to_owned() };
+        bench.send(gone).expect("was live");
+        let ledger = bench.task.summary().ledger;
+        assert_eq!((ledger.spent, ledger.unheard), (0, 0));
+        bench.pass(Span::from_secs(10));
+    }
+    bench.turn(success("{}", 1));
+    assert_eq!(bench.outcome(), "Succeeded by Gate for Completed");
+    bench.check_replay();
 }

@@ -16,6 +16,7 @@ use bailiwick::{
         contract::ContractDraft,
         envelope::{Answer, Decision, Directive, Envelope, HandOff, Status},
         ids::Lease,
+        plan::{OnStepFailure, PlanDraft, StepDraft},
         time::Span,
     },
 };
@@ -70,9 +71,9 @@ fn moves() -> impl Strategy<Value = Move> {
     let pick = 0..8_usize;
     prop_oneof![
         8 => pick.clone().prop_map(Move::Assign),
-        8 => (pick.clone(), 0..12_usize, 0..30_000_u64, any::<bool>())
+        8 => (pick.clone(), 0..15_usize, 0..30_000_u64, any::<bool>())
             .prop_map(|(pick, envelope, tokens, bad)| Move::Answer { pick, envelope, tokens, bad }),
-        3 => (pick.clone(), 0..8_usize).prop_map(|(pick, decision)| Move::Decide { pick, decision }),
+        3 => (pick.clone(), 0..9_usize).prop_map(|(pick, decision)| Move::Decide { pick, decision }),
         3 => (pick.clone(), 0..30_000_u64).prop_map(|(pick, tokens)| Move::Usage { pick, tokens }),
         2 => (pick.clone(), 1..30_000_u64).prop_map(|(pick, tokens)| Move::Budget { pick, tokens }),
         1 => pick.clone().prop_map(|pick| Move::Progress { pick }),
@@ -103,8 +104,29 @@ fn envelope(pick: usize, tokens: u64) -> Envelope {
             step("d", "alpha", &["b", "c"]),
         ]),
         10 => delegate(vec![step("a", "alpha", &[]), step("z", "nobody", &[])]),
+        11 => delegate(wild_steps()),
+        12 => {
+            let wild = PlanDraft { on_step_failure: OnStepFailure::Cancel, ..plan(wild_steps()) };
+            let wild = intake::plan(&wild, "plan").expect("a valid plan");
+            Envelope { directive: Some(Directive::Delegate(wild)), ..base }
+        }
+        13 => hand_off("gamma"),
         _ => Envelope { directive: Some(Directive::AskHuman("may I?".to_owned())), ..base },
     }
+}
+
+/// Steps with everything a step can have.
+fn wild_steps() -> Vec<StepDraft> {
+    let with = |step: StepDraft, fallbacks: &[&str], optional| {
+        let fallback_agents = fallbacks.iter().map(|agent| (*agent).to_owned()).collect();
+        StepDraft { fallback_agents, optional, ..step }
+    };
+    vec![
+        with(step("a", "alpha", &[]), &["beta", "gamma"], false),
+        with(step("b", "beta", &[]), &["alpha"], true),
+        with(step("c", "gamma", &["b"]), &[], true),
+        StepDraft { max_tokens: 0, ..with(step("d", "beta", &["a", "c"]), &["owner"], false) },
+    ]
 }
 
 fn decision(pick: usize) -> Decision {
@@ -117,6 +139,7 @@ fn decision(pick: usize) -> Decision {
         4 => Decision::ReplanTo(to("beta")),
         5 => Decision::ReplanTo(to("nobody")),
         6 => Decision::InvalidReplan(vec!["no plan".to_owned()]),
+        7 => Decision::ReplanWith(intake::plan(&plan(wild_steps()), "plan").expect("a valid plan")),
         _ => Decision::ReplanWith(
             intake::plan(&plan(vec![step("a", "alpha", &[]), step("b", "beta", &[])]), "plan")
                 .expect("a valid plan"),
@@ -212,6 +235,11 @@ fn drafts() -> impl Strategy<Value = ContractDraft> {
                 ]);
                 for step in &mut fixed.steps {
                     step.max_tokens = 150;
+                }
+                if tokens % 2 == 0 {
+                    fixed.steps[0].fallback_agents = vec!["gamma".to_owned(), "beta".to_owned()];
+                    fixed.steps[1].optional = true;
+                    fixed.steps[2].fallback_agents = vec!["alpha".to_owned()];
                 }
                 fixed.result_step = "c".to_owned();
                 draft.first_agent = None;

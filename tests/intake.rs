@@ -8,6 +8,7 @@ use bailiwick::{
     types::{
         contract::{ContractDraft, LimitsDraft},
         limits::Ceilings,
+        plan::StepDraft,
         time::Span,
     },
 };
@@ -113,7 +114,7 @@ fn every_fault_names_its_field_and_what_to_write() {
 }
 
 /// A static plan with one fault, in `field` under "plan".
-fn check_plan(steps: Vec<bailiwick::types::plan::StepDraft>, field: &str, says: &str) {
+fn check_plan(steps: Vec<StepDraft>, field: &str, says: &str) {
     check(
         |d| {
             d.first_agent = None;
@@ -138,10 +139,20 @@ fn a_plan_is_checked_whole() {
     check_plan(vec![big], "plan.steps", "need 95000 tokens");
     let mut optional = step("a", "alpha", &[]);
     optional.optional = true;
-    check_plan(vec![optional], "plan.steps[0].optional", "not available yet");
-    let mut fallback = step("a", "alpha", &[]);
-    fallback.fallback_agents = vec!["beta".to_owned()];
-    check_plan(vec![fallback], "plan.steps[0].fallback_agents", "not available yet");
+    check_plan(vec![optional], "plan.result_step", "which is optional");
+    let with = |agents: &[&str]| {
+        let fallback_agents = agents.iter().map(|agent| (*agent).to_owned()).collect();
+        vec![StepDraft { fallback_agents, ..step("a", "alpha", &[]) }]
+    };
+    check_plan(with(&["beta", "ghost"]), "plan.steps[0].fallback_agents[1]", "no worker has ever served");
+    check_plan(with(&["Not A Name"]), "plan.steps[0].fallback_agents[0]", "starting with a letter");
+    check_plan(with(&["alpha"]), "plan.steps[0].fallback_agents[0]", "no agent gets the same step twice");
+    check_plan(
+        with(&["beta", "beta"]),
+        "plan.steps[0].fallback_agents[1]",
+        "no agent gets the same step twice",
+    );
+    check_plan(with(&["beta"; 9]), "plan.steps[0].fallback_agents", "at most 8");
     check(
         |d| {
             d.first_agent = None;

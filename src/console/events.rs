@@ -10,7 +10,7 @@ use crate::pb::{self, task_event::Event};
 use super::{
     Look, Tone,
     text::{clean, clip, clock, confidence, number, plural, tokens, value},
-    turns, words,
+    trips, turns, words,
 };
 
 /// What a line says and how it is meant.
@@ -107,6 +107,7 @@ impl Story {
         let verb = match pb::TurnKind::try_from(it.kind) {
             Ok(pb::TurnKind::Decide) => "is to decide",
             Ok(pb::TurnKind::Validate) => "is to validate",
+            Ok(pb::TurnKind::Work | pb::TurnKind::Unspecified) | Err(_) if it.fallback => "is to take over",
             Ok(pb::TurnKind::Work | pb::TurnKind::Unspecified) | Err(_) => "is ready",
         };
         line(Tone::Plain, with(format!("{} {verb}", self.turn(it.turn)), &it.notes.join("; ")))
@@ -239,10 +240,13 @@ fn plan(event: &Event) -> Line {
         Event::StepEnded(it) => {
             let tone = match pb::StepEnd::try_from(it.end) {
                 Ok(pb::StepEnd::Success) => Tone::Good,
-                Ok(pb::StepEnd::Failed) => Tone::Bad,
+                Ok(pb::StepEnd::Failed) if !it.optional => Tone::Bad,
                 _ => Tone::Warn,
             };
-            let end = words::small(&words::step_end(it.end));
+            let mut end = words::small(&words::step_end(it.end));
+            if it.optional {
+                end.push_str(", the plan goes on without it");
+            }
             line(
                 tone,
                 with(format!("plan {} step {}: {end}", it.plan_number, clean(&it.step_id)), &it.reason),
@@ -262,12 +266,7 @@ fn plan(event: &Event) -> Line {
 }
 
 fn guards(it: &pb::GuardsTripped) -> Line {
-    let trips: Vec<String> = it
-        .trips
-        .iter()
-        .map(|trip| format!("{} ({})", words::cause(trip.cause), clip(&trip.evidence, 200)))
-        .collect();
-    line(Tone::Warn, format!("guard tripped: {}", trips.join("; ")))
+    line(Tone::Warn, format!("guard tripped: {}", trips::sentence(&it.trips)))
 }
 
 fn escalated(it: &pb::Escalated) -> Line {

@@ -61,12 +61,16 @@ pub fn lines(ledger: &pb::Ledger) -> Vec<String> {
 /// The counters in a line, caps included where the contract is at hand.
 #[must_use]
 pub fn counters(counters: &pb::Counters, limits: Option<&pb::Limits>) -> String {
-    let pb::Counters { hops, turns, replans, rounds, attempts, decides, escalations, revisions } = counters;
+    let pb::Counters { hops, turns, replans, rounds, attempts, decides, escalations, revisions, steps } =
+        counters;
     let cap = |cap: Option<i32>| cap.map(|cap| format!("/{cap}")).unwrap_or_default();
     let positive = |get: fn(&pb::Limits) -> i32| cap(limits.map(get).filter(|cap| *cap > 0));
+    // Only crews that stream have any.
+    let steps =
+        if *steps > 0 { format!(", streamed steps {}", number(i64::from(*steps))) } else { String::new() };
     format!(
         "turns {turns}{}, hops {hops}{}, rounds {rounds}{}, re-plans {replans}{}, decides {decides}{}, attempts {attempts}, \
-         revisions {revisions}, escalations {escalations}",
+         revisions {revisions}, escalations {escalations}{steps}",
         positive(|l| l.max_turns),
         cap(limits.and_then(|l| l.max_hops)),
         positive(|l| l.max_rounds),

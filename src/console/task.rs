@@ -5,7 +5,7 @@ use crate::pb;
 use super::{
     Look, Tone, ledger,
     text::{between, clean, clip, date, value},
-    turns, words,
+    trips, turns, words,
 };
 
 /// Characters of a result that are shown before it is cut; `--json` has the whole.
@@ -19,7 +19,11 @@ pub fn outcome(look: Look, task: &pb::Task) -> Vec<String> {
         let mut lines = vec![look.paint(words::state_tone(summary.state), &words::state(summary.state))];
         let best = value(task.best_result.as_ref(), RESULT_SHOWN);
         if !best.is_empty() {
-            lines.push(format!("best result so far: {best}"));
+            let from = task
+                .best
+                .as_ref()
+                .map_or_else(String::new, |best| format!(" (turn {}, score {:.2})", best.turn, best.score));
+            lines.push(format!("best result so far{from}: {best}"));
         }
         return lines;
     };
@@ -66,6 +70,10 @@ pub fn full(look: Look, task: &pb::Task) -> Vec<String> {
     lines.push(head("counters"));
     let limits = task.contract.as_ref().and_then(|contract| contract.limits.as_ref());
     lines.extend(indented(vec![ledger::counters(&summary.counters.unwrap_or_default(), limits)]));
+    if !task.trips.is_empty() {
+        lines.push(head("guards that tripped"));
+        lines.extend(indented(trips::lines(&task.trips)));
+    }
     if !task.turns.is_empty() {
         lines.push(head("turns"));
         lines.push(turns::turns(look, &task.turns));

@@ -35,6 +35,8 @@ words! {
     step_end: pb::StepEnd, "STEP_END_";
     /// How an attempt ended.
     attempt_end: pb::AttemptEnd, "ATTEMPT_END_";
+    /// Which comparison of content made a guard trip.
+    trip_pattern: pb::TripPattern, "TRIP_PATTERN_";
     /// Where a question is.
     escalation: pb::EscalationState, "ESCALATION_STATE_";
     /// How well a point of the readiness list is met.

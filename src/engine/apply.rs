@@ -2,11 +2,11 @@
 //! live running are the same code. Never here: a decision.
 
 use super::{
-    event::{AttemptEnd, Event, InputFrom, PlanKind, Record, StepEnd, TurnKind},
+    event::{AttemptEnd, Event, InputFrom, PlanKind, Record, TurnKind},
     ledger::Pot,
     plan_run::PlanRun,
     task::{Best, Question, Task},
-    turn::{Attempt, Stage, Turn},
+    turn::{Attempt, Said, Stage, Turn, progress_bytes},
 };
 use crate::types::{
     envelope::{Answer, Confidence, Decision, Directive, Status},
@@ -57,20 +57,18 @@ impl Task {
 
     fn apply_event(&mut self, event: &Event, at: Timestamp) {
         match event {
-            Event::Submitted { .. } | Event::Progressed { partial: None, .. } => {}
+            Event::Submitted { .. } => {}
             Event::TurnOpened { .. } => self.on_turn_opened(event, at),
             Event::AttemptStarted { .. } => self.on_attempt_started(event, at),
-            Event::Progressed { turn, partial: Some(result), .. } => {
-                let is_step = self.turn(*turn).is_none_or(|t| t.step.is_some());
-                if !is_step {
-                    self.offer_best(0, Confidence::default(), result, &self.unchecked());
-                }
-            }
+            Event::Progressed { .. } => self.on_progressed(event),
             Event::UsageRecorded { turn, attempt, usage } | Event::LateUsage { turn, attempt, usage } => {
                 self.ledger.report((*turn, *attempt), *usage);
             }
             Event::BudgetAnswered { turn, attempt, granted, .. } => {
                 self.ledger.raise((*turn, *attempt), *granted);
+                if let Some(said) = self.said_mut(*turn) {
+                    said.budget_requests += 1;
+                }
             }
             Event::TurnAnswered { turn, attempt, answer, charged, findings } => {
                 self.ledger.settle((*turn, *attempt), *charged);
@@ -91,10 +89,15 @@ impl Task {
                 }
                 self.plans = *number;
                 self.replan_next = false;
+                self.record_round(*planner_turn);
                 self.ledger.hold_plan(*number, *held);
                 self.plan = Some(PlanRun::new(*number, plan.clone(), *planner_turn));
             }
-            Event::StepEnded { step, end, reason, .. } => self.on_step_ended(*step, *end, reason),
+            Event::StepEnded { step, end, reason, optional, .. } => {
+                if let Some(plan) = &mut self.plan {
+                    plan.end_step(*step, *end, reason.clone(), *optional);
+                }
+            }
             Event::PlanEnded { succeeded, .. } => {
                 self.ledger.end_plan();
                 self.replan_next = !succeeded;
@@ -104,7 +107,7 @@ impl Task {
             }
             Event::DirectiveRefused { .. } => self.replan_next = true,
             Event::GateJudged { turn, passed, findings } => self.on_judged(*turn, *passed, findings),
-            Event::GuardsTripped { trips } => self.trips.clone_from(trips),
+            Event::GuardsTripped { trips } => self.on_tripped(trips, at),
             Event::Escalated(asked) => {
                 self.counters.escalations += 1;
                 self.open_questions.insert(asked.number);
@@ -125,8 +128,18 @@ impl Task {
     }
 
     fn on_turn_opened(&mut self, event: &Event, at: Timestamp) {
-        let Event::TurnOpened { turn, agent, kind, input, step, corrections, revision, replan, notes } =
-            event
+        let Event::TurnOpened {
+            turn,
+            agent,
+            kind,
+            input,
+            step,
+            corrections,
+            revision,
+            replan,
+            fallback: _,
+            notes,
+        } = event
         else {
             return;
         };
@@ -139,6 +152,7 @@ impl Task {
         if !self.agents.contains(agent) {
             self.agents.push(agent.clone());
         }
+        let by_hand_off = matches!(input, InputFrom::AnswerOf(_));
         let input = self.resolve_input(*input, step.map(|s| s.step));
         let mut step_id = None;
         if let (Some(step), Some(plan)) = (step, &mut self.plan) {
@@ -152,6 +166,7 @@ impl Task {
             kind: *kind,
             step: *step,
             step_id,
+            by_hand_off,
             input,
             corrections: *corrections,
             notes: notes.clone(),
@@ -192,6 +207,8 @@ impl Task {
             worker: worker.clone(),
             ended: String::new(),
             retryable: false,
+            undelivered: false,
+            said: Said::default(),
         });
         let agent = state.agent.clone();
         let pot = match (state.kind, state.step) {
@@ -213,9 +230,34 @@ impl Task {
         if let Some(last) = state.attempts.last_mut() {
             last.ended.clone_from(reason);
             last.retryable = *end == AttemptEnd::Retryable;
+            last.undelivered = *end == AttemptEnd::Undelivered;
         }
         // Without a retry the turn is closed by the next event of the same decision.
         state.stage = Stage::Ready { since: at, not_before: retry_at.unwrap_or(at) };
+    }
+
+    fn on_progressed(&mut self, event: &Event) {
+        let Event::Progressed { turn, steps, partial, .. } = event else { return };
+        self.counters.steps =
+            self.counters.steps.saturating_add(u32::try_from(steps.len()).unwrap_or(u32::MAX));
+        if let Some(said) = self.said_mut(*turn) {
+            said.reports += 1;
+            said.bytes = said.bytes.saturating_add(progress_bytes(steps, partial.as_ref()));
+        }
+        let speaks_for_task = self.turn(*turn).is_some_and(|t| t.step.is_none() && t.kind == TurnKind::Work);
+        if let (Some(result), true) = (partial, speaks_for_task) {
+            // Only answers are checked.
+            let unchecked = "it was reported on the way and has not been checked against the result_schema";
+            let findings = self.contract.result_schema.iter().map(|_| unchecked.to_owned()).collect();
+            let (score, confidence) = (Confidence::default(), Confidence::default());
+            let result = result.clone();
+            self.offer_best(Best { turn: *turn, rank: 0, score, confidence, result, findings });
+        }
+    }
+
+    /// What the live attempt of a turn has said.
+    fn said_mut(&mut self, turn: TurnNumber) -> Option<&mut Said> {
+        self.turn_mut(turn)?.attempts.last_mut().map(|attempt| &mut attempt.said)
     }
 
     fn end_turn(&mut self, turn: TurnNumber, stage: Stage, at: Timestamp) {
@@ -226,11 +268,6 @@ impl Task {
         if state.kind == TurnKind::Work {
             self.history.push(turn);
         }
-    }
-
-    fn on_step_ended(&mut self, step: usize, end: StepEnd, reason: &str) {
-        let Some(plan) = &mut self.plan else { return };
-        plan.end_step(step, end, reason.to_owned());
     }
 
     /// Keeps the result of a turn that speaks for the whole task, if it is the best so far.
@@ -255,21 +292,23 @@ impl Task {
             Status::Failed => 1,
         };
         let rank = if findings.is_empty() { status + 3 } else { status };
-        self.offer_best(rank, envelope.confidence.unwrap_or_default(), result, findings);
-    }
-
-    /// What stands against a result that came on the way: only answers are checked.
-    fn unchecked(&self) -> Vec<String> {
-        let unchecked = "it was reported on the way and has not been checked against the result_schema";
-        self.contract.result_schema.iter().map(|_| unchecked.to_owned()).collect()
-    }
-
-    fn offer_best(&mut self, rank: u8, confidence: Confidence, result: &Payload, findings: &[String]) {
-        let stands = self.best.as_ref().is_some_and(|best| {
-            best.rank > rank || (best.rank == rank && best.confidence.get() > confidence.get())
+        self.offer_best(Best {
+            turn,
+            rank,
+            score: envelope.score(),
+            confidence: envelope.confidence.unwrap_or_default(),
+            result: result.clone(),
+            findings: findings.to_vec(),
         });
+    }
+
+    fn offer_best(&mut self, offered: Best) {
+        let stands = self
+            .best
+            .as_ref()
+            .is_some_and(|best| (best.rank, best.score.get()) > (offered.rank, offered.score.get()));
         if !stands {
-            self.best = Some(Best { rank, confidence, result: result.clone(), findings: findings.to_vec() });
+            self.best = Some(offered);
         }
     }
 

@@ -14,7 +14,7 @@ impl Task {
         let decides = self.turns.iter().filter(|t| t.is_open() && t.kind == TurnKind::Decide).count();
         assert!(decides == 0 || open.len() == 1, "a decide turn is the only open turn");
         for turn in &self.turns {
-            let attempts = u32::try_from(turn.attempts.len()).unwrap_or(u32::MAX);
+            let attempts = u32::try_from(turn.tries()).unwrap_or(u32::MAX);
             assert!(attempts <= self.contract.limits.max_attempts, "attempts never over their cap");
             let ended = turn.attempts.iter().filter(|a| !a.ended.is_empty()).count();
             let live = usize::from(turn.live().is_some());
@@ -23,6 +23,8 @@ impl Task {
         if let Some(plan) = self.running_plan() {
             let parallel = u32::try_from(plan.running().len()).unwrap_or(u32::MAX);
             assert!(parallel <= self.contract.limits.max_parallel, "steps never over max_parallel");
+            let (held, promised) = (self.ledger.plan_free(), self.plan_promises(plan, None));
+            assert!(held >= promised, "a plan holds what it promised: {held} < {promised}");
         }
         let work = self.turns.iter().filter(|t| t.kind == TurnKind::Work).count();
         assert_eq!(u32::try_from(work), Ok(self.counters.turns));

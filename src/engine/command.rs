@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::event::{AttemptEnd, Trip, TurnKind};
 use crate::types::{
+    contract::Convergence,
     envelope::{Answer, Envelope, WorkStep},
     ids::{AgentName, AttemptNumber, Lease, StepId, TurnNumber, WorkerId},
     outcome::Cause,
@@ -80,7 +81,7 @@ pub enum Command {
     EndLease {
         /// The lease.
         lease: Lease,
-        /// `LeaseExpired` or `Released`.
+        /// `LeaseExpired`, `Released` or `Undelivered`.
         end: AttemptEnd,
         /// In a sentence.
         reason: String,
@@ -120,7 +121,8 @@ pub enum Reply {
     /// It is done. To `Assign`: the turn could not be funded, and what follows from that is in the events; the slot goes
     /// back.
     Done,
-    /// The result was refused, but the usage that came with it is recorded: a fence refuses results, never usage.
+    /// The command was refused, and something is recorded all the same: the usage that came with a result (a fence refuses
+    /// results, never usage), or what was due before the command came.
     Refused(Rejection),
     /// The work to send to the worker once durable.
     Assigned(Box<Assignment>),
@@ -168,6 +170,8 @@ pub struct Assignment {
     pub turns_left: u32,
     pub replans_left: u32,
     pub rounds_left: u32,
+    pub convergence: Option<Convergence>,
+    pub best_score: Option<f64>,
     pub allowance: u64,
     pub deadline: Timestamp,
     pub step: Option<StepId>,
@@ -277,6 +281,9 @@ pub enum Rejection {
     /// The question has ended.
     #[error("the question is no longer open: it was {0}")]
     EscalationClosed(&'static str),
+    /// The attempt has reported more than it may.
+    #[error("the attempt has sent {0}, the most it may: stop reporting and answer the turn")]
+    TooManyReports(String),
     /// There is no candidate and nothing to go on with.
     #[error("there is no result to approve: abort, or let it expire")]
     NothingToApprove,

@@ -5,6 +5,7 @@
 
 mod assign;
 mod complete;
+mod converge;
 mod directive;
 mod escalation;
 mod funding;
@@ -12,14 +13,16 @@ mod lease;
 mod ownership;
 mod plan_flow;
 mod report;
+mod step;
 mod tick;
+mod trips;
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     command::{Command, Effect, Env, Rejection, Reply},
     effects,
-    event::{Event, InputFrom, Outcome, PlanKind, Record, StepRef, TraceContext, TurnKind},
+    event::{Event, InputFrom, Outcome, PlanKind, Record, StepRef, TraceContext, Trip, TurnKind},
     task::{Decided, Task},
 };
 use crate::types::{
@@ -45,33 +48,27 @@ pub(super) fn submit(
         Start::FirstAgent(agent) => txn.open_work(Opening::new(agent.clone(), InputFrom::Contract)),
         Start::Plan(plan) => txn.start_plan(0, Arc::new(plan.clone()), PlanKind::Static),
     }
+    txn.answer_trips();
     let decided = txn.conclude(Reply::Done);
     (task, decided)
 }
 
-/// Decides a command.
+/// Decides a command. What is due by then is done first, however late the clock was looked at: an answer that comes after a
+/// deadline finds it passed.
 pub(super) fn decide(task: &mut Task, command: Command, env: Env<'_>) -> Result<Decided, Rejection> {
     // Clocks may step back between two servers on the same journal; a task's time never does.
     let env = Env { now: env.now.max(task.updated_at), ..env };
     let mut txn = Txn::new(task, env);
-    let reply = match command {
-        Command::Assign { lease, worker } => txn.assign(lease, worker),
-        Command::Progress { lease, steps, partial } => txn.progress(lease, steps, partial),
-        Command::Usage { lease, usage, priced } => txn.usage(lease, usage, priced),
-        Command::RequestBudget { lease, tokens, reason } => txn.request_budget(lease, tokens, reason),
-        Command::Complete { lease, answer, findings } => txn.complete(lease, answer, findings),
-        Command::EndLease { lease, end, reason } => txn.end_lease(lease, end, reason),
-        Command::Cancel { reason } => Ok(txn.cancel(&reason)),
-        Command::AnswerEscalation { number, answer, by, note } => {
-            txn.answer_question(number, answer, by, note)
-        }
-        Command::Tick => Ok(txn.tick()),
-    };
+    txn.tick();
+    let due = txn.records.len();
+    let reply = txn.command(command);
+    txn.answer_trips();
     match reply {
         Ok(reply) => Ok(txn.conclude(reply)),
         Err(rejection) => {
-            assert!(txn.records.is_empty(), "a rejected command changes nothing");
-            Err(rejection)
+            assert!(txn.records.len() == due, "a rejected command changes nothing");
+            // What was due has happened all the same.
+            if due == 0 { Err(rejection) } else { Ok(txn.conclude(Reply::Refused(rejection))) }
         }
     }
 }
@@ -83,6 +80,8 @@ pub(super) struct Txn<'a> {
     records: Vec<Record>,
     effects: Vec<Effect>,
     questions: BTreeSet<u32>,
+    /// What has tripped task-wide in this decision and has not been answered yet.
+    pending: Vec<Trip>,
 }
 
 /// What a work turn is opened with.
@@ -93,18 +92,45 @@ pub(super) struct Opening {
     corrections: u32,
     revision: bool,
     replan: bool,
+    fallback: bool,
     notes: Vec<String>,
 }
 
 impl Opening {
     const fn new(agent: AgentName, input: InputFrom) -> Self {
-        Self { agent, input, step: None, corrections: 0, revision: false, replan: false, notes: Vec::new() }
+        Self {
+            agent,
+            input,
+            step: None,
+            corrections: 0,
+            revision: false,
+            replan: false,
+            fallback: false,
+            notes: Vec::new(),
+        }
     }
 }
 
 impl<'a> Txn<'a> {
-    const fn new(task: &'a mut Task, env: Env<'a>) -> Self {
-        Self { task, env, records: Vec::new(), effects: Vec::new(), questions: BTreeSet::new() }
+    fn new(task: &'a mut Task, env: Env<'a>) -> Self {
+        let (records, effects, pending) = (Vec::new(), Vec::new(), Vec::new());
+        Self { task, env, records, effects, questions: BTreeSet::new(), pending }
+    }
+
+    fn command(&mut self, command: Command) -> Result<Reply, Rejection> {
+        match command {
+            Command::Assign { lease, worker } => self.assign(lease, worker),
+            Command::Progress { lease, steps, partial } => self.progress(lease, steps, partial),
+            Command::Usage { lease, usage, priced } => self.usage(lease, usage, priced),
+            Command::RequestBudget { lease, tokens, reason } => self.request_budget(lease, tokens, reason),
+            Command::Complete { lease, answer, findings } => self.complete(lease, answer, findings),
+            Command::EndLease { lease, end, reason } => self.end_lease(lease, end, reason),
+            Command::Cancel { reason } => Ok(self.cancel(&reason)),
+            Command::AnswerEscalation { number, answer, by, note } => {
+                self.answer_question(number, answer, by, note)
+            }
+            Command::Tick => Ok(Reply::Done),
+        }
     }
 
     /// Applies an event and keeps it for the journal.
@@ -136,24 +162,46 @@ impl<'a> Txn<'a> {
 
     /// Opens a work turn, or trips the guard that forbids one.
     fn open_work(&mut self, opening: Opening) {
-        if self.task.counters.turns >= self.task.contract.limits.max_turns {
-            let evidence = format!("{} of {0} work turns are used", self.task.counters.turns);
-            return self.trip(Cause::Turns, evidence);
+        if !self.may_open(&opening.agent, opening.step.is_some()) {
+            return;
         }
-        if opening.step.is_none()
-            && let Err(short) = self.task.main_allowance(&opening.agent)
-        {
-            if self.task.is_short_by_vanished(&opening.agent) {
-                let story = format!("no turn can be funded while vanished attempts stay charged: {short}");
-                let (state, cause) = (TaskState::DeadLettered, Cause::AttemptsExhausted);
-                return self.end(state, EndedBy::System, cause, None, story);
-            }
-            return self.trip(Cause::Budget, short);
-        }
-        let Opening { agent, input, step, corrections, revision, replan, notes } = opening;
+        let Opening { agent, input, step, corrections, revision, replan, fallback, notes } = opening;
         let turn = self.next_turn();
         let kind = TurnKind::Work;
-        self.emit(Event::TurnOpened { turn, agent, kind, input, step, corrections, revision, replan, notes });
+        self.emit(Event::TurnOpened {
+            turn,
+            agent,
+            kind,
+            input,
+            step,
+            corrections,
+            revision,
+            replan,
+            fallback,
+            notes,
+        });
+    }
+
+    /// Whether a work turn may be opened now. Every cap that is in the way trips; where attempts that vanished are, the task
+    /// ends.
+    pub(super) fn may_open(&mut self, agent: &AgentName, is_step: bool) -> bool {
+        let (turns, most) = (self.task.counters.turns, self.task.contract.limits.max_turns);
+        if turns >= most {
+            self.trip(Cause::Turns, format!("{turns} of {most} work turns are used"));
+        }
+        if !is_step
+            && !self.task.is_ended()
+            && let Err(short) = self.task.main_allowance(agent)
+        {
+            if !self.task.is_short_by_vanished(agent) {
+                self.trip(Cause::Budget, short);
+            } else if !self.has_tripped() {
+                let story = format!("no turn can be funded while vanished attempts stay charged: {short}");
+                let (state, cause) = (TaskState::DeadLettered, Cause::AttemptsExhausted);
+                self.end(state, EndedBy::System, cause, None, story);
+            }
+        }
+        !self.has_tripped() && !self.task.is_ended()
     }
 
     fn cancel(&mut self, reason: &str) -> Reply {

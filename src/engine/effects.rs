@@ -17,9 +17,10 @@ pub(super) fn of(event: &Event, task: &Task) -> Vec<Effect> {
         Event::AttemptEnded { turn, end, reason, cause, .. } => {
             let ended = match end {
                 AttemptEnd::Retryable => close(task, *turn),
-                AttemptEnd::LeaseExpired | AttemptEnd::Released | AttemptEnd::Revoked => {
-                    revoke(task, *turn, reason, *cause)
-                }
+                AttemptEnd::LeaseExpired
+                | AttemptEnd::Released
+                | AttemptEnd::Revoked
+                | AttemptEnd::Undelivered => revoke(task, *turn, reason, *cause),
             };
             ended.into_iter().chain(ready(task, *turn)).collect()
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::ledger::LedgerView;
+pub use super::trip::{Pattern, PatternKind, Trip, TripScope};
 use crate::types::{
     contract::Contract,
     envelope::{Answer, Confidence, WorkStep},
@@ -59,6 +60,9 @@ pub enum Event {
         /// Whether the owner's decision to go on with this agent counts as a re-plan.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         replan: bool,
+        /// Whether it is a fallback's turn of a step whose agent has failed.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        fallback: bool,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         notes: Vec<String>,
     },
@@ -148,6 +152,9 @@ pub enum Event {
         end: StepEnd,
         #[serde(default, skip_serializing_if = "String::is_empty")]
         reason: String,
+        /// Whether it failed and the plan goes on without it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        optional: bool,
     },
     PlanEnded {
         number: u32,
@@ -293,6 +300,8 @@ pub enum AttemptEnd {
     Retryable,
     /// The server revoked it.
     Revoked,
+    /// Its worker went away before the work could be sent: nobody ever had it, so it costs nothing and is no try.
+    Undelivered,
 }
 
 /// How a step ended.
@@ -312,15 +321,6 @@ impl StepEnd {
     pub const fn satisfies(self) -> bool {
         matches!(self, Self::Success | Self::Partial)
     }
-}
-
-/// A guard that tripped, with its evidence.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trip {
-    /// The cause.
-    pub cause: Cause,
-    /// The evidence, with its figures.
-    pub evidence: String,
 }
 
 /// A question to a person.

@@ -12,8 +12,8 @@ pub use plan::plan;
 
 use crate::types::{
     contract::{
-        Budget, Contract, ContractDraft, DefaultAnswer, Escalation, Gate, Limits, LimitsDraft, OwnerFallback,
-        Retry, Start,
+        Budget, Contract, ContractDraft, Convergence, DefaultAnswer, Escalation, Gate, Limits, LimitsDraft,
+        OwnerFallback, Retry, Start,
     },
     envelope::Confidence,
     ids::AgentName,
@@ -49,6 +49,7 @@ pub fn complete(
     let allowed_hand_offs = hand_offs(draft, &mut checks);
     texts(draft, &mut checks);
     termination(draft, &mut checks);
+    let convergence = convergence(draft, &mut checks);
     if let (Some(Start::Plan(plan)), Some(budget)) = (&start, &budget) {
         plan_is_funded(plan, budget, &mut checks);
     }
@@ -62,6 +63,7 @@ pub fn complete(
             budget,
             limits,
             result_schema: draft.termination.as_ref().and_then(|t| t.result_schema.clone()),
+            convergence,
             gate,
             escalation,
             retry,
@@ -116,8 +118,15 @@ fn start(draft: &ContractDraft, checks: &mut Checks<'_>) -> Option<Start> {
         (Some(agent), None) => checks.agent("first_agent", agent).map(Start::FirstAgent),
         (None, Some(draft)) => {
             let plan = checks.plan("plan", draft)?;
-            if plan.result_step.is_none() {
-                checks.fault("plan.result_step", "is missing: name the step whose result is the task's");
+            match plan.result_step.and_then(|index| plan.steps.get(index)) {
+                None => {
+                    checks.fault("plan.result_step", "is missing: name the step whose result is the task's");
+                }
+                Some(step) if step.optional => checks.fault(
+                    "plan.result_step",
+                    format!("names {}, which is optional: the plan has no result without it", step.id),
+                ),
+                Some(_) => {}
             }
             Some(Start::Plan(plan))
         }
@@ -338,21 +347,36 @@ fn termination(draft: &ContractDraft, checks: &mut Checks<'_>) {
     if termination.has_acceptance {
         checks.fault("termination.acceptance", "is not available yet: use result_schema");
     }
-    if termination.has_convergence {
-        checks.fault("termination.convergence", "is not available yet: use result_schema");
-    }
     match &termination.result_schema {
         Some(schema) => {
             checks.payload("termination.result_schema", schema, fixed::MAX_SCHEMA_BYTES);
         }
-        None if !termination.has_acceptance && !termination.has_convergence => {
+        None if !termination.has_acceptance && termination.convergence.is_none() => {
             checks.fault(
                 "termination.result_schema",
-                "is missing: write the JSON Schema that tells a finished result",
+                "is missing: write the JSON Schema that tells a finished result, or convergence",
             );
         }
         None => {}
     }
+}
+
+fn convergence(draft: &ContractDraft, checks: &mut Checks<'_>) -> Option<Convergence> {
+    let draft = draft.termination.as_ref()?.convergence?;
+    let min_gain = if draft.min_gain == 0.0 { fixed::DEFAULT_MIN_GAIN } else { draft.min_gain };
+    if !(min_gain > 0.0 && min_gain <= 1.0) {
+        checks.fault(
+            "termination.convergence.min_gain",
+            format!("is {min_gain}: write a number greater than 0, 1 at most"),
+        );
+    }
+    let patience = checks.count(
+        "termination.convergence.patience",
+        Some(draft.patience).filter(|&patience| patience != 0),
+        fixed::DEFAULT_PATIENCE,
+        (1, fixed::MAX_PATIENCE),
+    );
+    Some(Convergence { min_gain, patience })
 }
 
 fn gate(draft: &ContractDraft, checks: &mut Checks<'_>) -> Gate {

@@ -305,6 +305,11 @@ impl Ledger {
         self.attempts.get(&key).map_or(0, |a| a.usage.tokens())
     }
 
+    /// Tokens an attempt has used or stays charged with.
+    pub fn drawn_by(&self, key: AttemptKey) -> u64 {
+        self.attempts.get(&key).map_or(0, |a| a.usage.tokens() + a.outstanding())
+    }
+
     /// The pot an attempt draws on.
     pub fn pot(&self, key: AttemptKey) -> Option<Pot> {
         self.attempts.get(&key).map(|a| a.pot)

@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 
 use super::{
     command::{LineageEntry, Rejection},
-    event::TurnKind,
+    event::{StepRef, TurnKind},
     task::Task,
     turn::{Turn, failed_envelope},
 };
-use crate::types::ids::{Lease, TurnNumber};
+use crate::types::{
+    envelope::Status,
+    ids::{Lease, TurnNumber},
+};
 
 impl Task {
     /// The whole lineage that a live lease may read: dependencies first, then all others, oldest first within each.
@@ -43,12 +46,15 @@ impl Task {
         (entries, total)
     }
 
-    /// The envelopes a turn depends on: a step's dependencies; for the planner's next turn, every step of its plan.
+    /// The envelopes a turn depends on: a step's dependencies, and the turns that had the step before it; for the planner's
+    /// next turn, every step of its plan.
     fn dependencies(&self, turn: &Turn) -> Vec<LineageEntry> {
         let Some(plan) = &self.plan else { return Vec::new() };
         match turn.step {
             Some(step) if step.plan == plan.number => {
-                plan.plan.steps[step.step].depends_on.iter().filter_map(|&i| self.step_entry(i)).collect()
+                let needed = plan.plan.steps[step.step].depends_on.iter().filter_map(|&i| self.step_entry(i));
+                let earlier = plan.turns_of(step.step).iter().filter(|&&n| n < turn.number);
+                needed.chain(earlier.filter_map(|&n| self.entry(n))).collect()
             }
             None if plan.succeeded.is_some() && turn.kind == TurnKind::Work => {
                 (0..plan.plan.steps.len()).filter_map(|i| self.step_entry(i)).collect()
@@ -59,11 +65,19 @@ impl Task {
 
     fn step_entry(&self, index: usize) -> Option<LineageEntry> {
         let plan = self.plan.as_ref()?;
-        if let Some(entry) = self.entry(plan.turn_of(index)) {
+        let end = plan.end_of(index);
+        if let Some(mut entry) = self.entry(plan.turn_of(index)) {
+            // Its last turn went well, and the step did not: a directive was refused, or the plan was stopped meanwhile.
+            if let Some((end, reason)) = end
+                && !end.satisfies()
+                && entry.envelope.status != Status::Failed
+            {
+                entry.envelope = failed_envelope(reason.to_owned());
+            }
             return Some(entry);
         }
         let step = plan.plan.steps.get(index)?;
-        let (_, reason) = plan.end_of(index)?;
+        let (_, reason) = end?;
         Some(LineageEntry {
             id: step.id.to_string(),
             turn: 0,
@@ -76,7 +90,14 @@ impl Task {
     fn entry(&self, number: TurnNumber) -> Option<LineageEntry> {
         let turn = self.turn(number)?;
         let envelope = turn.lineage_envelope()?;
-        let id = turn.step_id.as_ref().map_or_else(|| format!("turn-{number}"), ToString::to_string);
+        // A step's id stands for its last turn, while its plan is the latest: ids are unique within a lineage.
+        let is_last = |step: StepRef| {
+            self.plan.as_ref().is_some_and(|p| p.number == step.plan && p.turn_of(step.step) == number)
+        };
+        let id = match &turn.step_id {
+            Some(id) if turn.step.is_some_and(is_last) => id.to_string(),
+            Some(_) | None => format!("turn-{number}"),
+        };
         Some(LineageEntry {
             id,
             turn: number,

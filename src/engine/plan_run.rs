@@ -28,7 +28,10 @@ pub(super) struct PlanRun {
     /// What those ask for, added up.
     unopened_sum: Asked,
     running: BTreeSet<usize>,
+    /// Failed, and the plan with them.
     failed: Vec<usize>,
+    /// Failed, but optional.
+    missed: Vec<usize>,
 }
 
 /// What steps ask for: tokens, and how many do not say.
@@ -41,7 +44,8 @@ struct Asked {
 #[derive(Debug, Clone)]
 struct StepRun {
     missing: usize,
-    turn: TurnNumber,
+    /// The turns that worked on it, in order: its agent's, and those of fallbacks, hand-offs and corrections.
+    turns: Vec<TurnNumber>,
     end: Option<(StepEnd, String)>,
 }
 
@@ -56,7 +60,7 @@ impl PlanRun {
         let steps: Vec<_> = plan
             .steps
             .iter()
-            .map(|step| StepRun { missing: step.depends_on.len(), turn: 0, end: None })
+            .map(|step| StepRun { missing: step.depends_on.len(), turns: Vec::new(), end: None })
             .collect();
         let ready = (0..steps.len()).filter(|&i| steps[i].missing == 0).collect();
         let unopened = (0..steps.len()).collect();
@@ -77,6 +81,7 @@ impl PlanRun {
             unopened_sum,
             running: BTreeSet::new(),
             failed: Vec::new(),
+            missed: Vec::new(),
         }
     }
 
@@ -84,18 +89,19 @@ impl PlanRun {
         self.ready.remove(&step);
         self.leave_unopened(step);
         self.running.insert(step);
-        self.steps[step].turn = turn;
+        self.steps[step].turns.push(turn);
     }
 
-    pub(super) fn end_step(&mut self, step: usize, end: StepEnd, reason: String) {
+    /// Ends a step. An `optional` one that failed satisfies its dependents all the same.
+    pub(super) fn end_step(&mut self, step: usize, end: StepEnd, reason: String, optional: bool) {
         self.ready.remove(&step);
         self.leave_unopened(step);
         self.running.remove(&step);
         if end == StepEnd::Failed {
-            self.failed.push(step);
+            if optional { self.missed.push(step) } else { self.failed.push(step) }
         }
         self.steps[step].end = Some((end, reason));
-        if !end.satisfies() {
+        if !end.satisfies() && !optional {
             return;
         }
         for &dependent in &self.dependents[step] {
@@ -153,7 +159,17 @@ impl PlanRun {
 
     /// The turn that last worked on a step; 0 if none did.
     pub(super) fn turn_of(&self, step: usize) -> TurnNumber {
-        self.steps[step].turn
+        self.steps[step].turns.last().copied().unwrap_or_default()
+    }
+
+    /// The turns that worked on a step, in order.
+    pub(super) fn turns_of(&self, step: usize) -> &[TurnNumber] {
+        &self.steps[step].turns
+    }
+
+    /// Tokens a step is held: its own figure, or `per_turn`.
+    pub(super) fn tokens_of(&self, step: usize, per_turn: u64) -> u64 {
+        self.plan.steps[step].max_tokens.unwrap_or(per_turn)
     }
 
     pub(super) fn end_of(&self, step: usize) -> Option<(StepEnd, &str)> {
@@ -168,8 +184,16 @@ impl PlanRun {
 
     /// The failures, in a sentence.
     pub(super) fn failure_story(&self) -> String {
-        let story: Vec<_> = self
-            .failed
+        self.story_of(&self.failed)
+    }
+
+    /// The failures of optional steps, in a sentence; empty where there are none.
+    pub(super) fn missed_story(&self) -> String {
+        self.story_of(&self.missed)
+    }
+
+    fn story_of(&self, steps: &[usize]) -> String {
+        let story: Vec<_> = steps
             .iter()
             .take(5)
             .map(|&i| {

@@ -3,7 +3,7 @@
 use super::{
     task::Task,
     turn::Turn,
-    view::{EscalationView, GOAL_CHARS, SummaryView, TaskView, TurnView},
+    view::{BestView, EscalationView, GOAL_CHARS, SummaryView, TaskView, TurnView},
 };
 
 impl Task {
@@ -37,6 +37,13 @@ impl Task {
             best_result: self.best.as_ref().map(|best| best.result.clone()),
             trace: self.trace.clone(),
             deadline: self.deadline_at(self.updated_at),
+            tripped: self.tripped.clone(),
+            best: self.best.as_ref().map(|best| BestView {
+                turn: best.turn,
+                score: best.score,
+                confidence: best.confidence,
+                findings: best.findings.clone(),
+            }),
         }
     }
 

@@ -5,12 +5,13 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     command::{Command, Effect, Env, LiveLease, Rejection, Reply},
+    convergence::Rounds,
     decide,
     event::{Escalated, EscalationEnd, Event, Outcome, Record, TraceContext, Trip, TurnKind},
     ledger::Ledger,
     plan_run::PlanRun,
     turn::Turn,
-    view::{Counters, EscalationView},
+    view::{Counters, EscalationView, Tripped},
 };
 use crate::types::{
     contract::Contract,
@@ -47,6 +48,10 @@ pub struct Task {
     pub(super) replan_next: bool,
     /// What the owner was last asked about.
     pub(super) trips: Vec<Trip>,
+    /// Every trip of its life, in order.
+    pub(super) tripped: Vec<Tripped>,
+    /// The drafts of its rounds.
+    pub(super) rounds: Rounds,
     pub(super) questions: Vec<Question>,
     pub(super) open_questions: BTreeSet<u32>,
     pub(super) best: Option<Best>,
@@ -66,10 +71,13 @@ pub(super) struct Question {
     pub(super) end: Option<(EscalationEnd, String, String, Timestamp)>,
 }
 
-/// The best result so far: the highest by rank, then confidence, then the newest.
+/// The best result so far: the highest by the gate's rank, then by score, then the newest.
 #[derive(Debug, Clone)]
 pub(super) struct Best {
+    /// The turn it came with.
+    pub(super) turn: TurnNumber,
     pub(super) rank: u8,
+    pub(super) score: Confidence,
     pub(super) confidence: Confidence,
     pub(super) result: Payload,
     pub(super) findings: Vec<String>,
@@ -169,6 +177,8 @@ impl Task {
             plans: 0,
             replan_next: false,
             trips: Vec::new(),
+            tripped: Vec::new(),
+            rounds: Rounds::default(),
             questions: Vec::new(),
             open_questions: BTreeSet::new(),
             best: None,

@@ -7,7 +7,7 @@ use super::{
     view::TurnState,
 };
 use crate::types::{
-    envelope::{Answer, Directive, Envelope, Status},
+    envelope::{Answer, Directive, Envelope, Status, WorkStep},
     ids::{AgentName, AttemptNumber, Lease, StepId, TurnNumber, WorkerId},
     payload::Payload,
     time::Timestamp,
@@ -21,6 +21,8 @@ pub(super) struct Turn {
     pub(super) kind: TurnKind,
     pub(super) step: Option<StepRef>,
     pub(super) step_id: Option<StepId>,
+    /// Whether another agent passed control to this one.
+    pub(super) by_hand_off: bool,
     pub(super) input: Option<Payload>,
     pub(super) corrections: u32,
     pub(super) notes: Vec<String>,
@@ -54,6 +56,18 @@ pub(super) struct Attempt {
     pub(super) ended: String,
     /// Whether it ended by an answer of its own that was marked retryable.
     pub(super) retryable: bool,
+    /// Whether no worker ever had it: then it is no try.
+    pub(super) undelivered: bool,
+    /// What it has reported.
+    pub(super) said: Said,
+}
+
+/// How much an attempt has said on its way: bounded, because all of it is journalled.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Said {
+    pub(super) reports: u32,
+    pub(super) bytes: u64,
+    pub(super) budget_requests: u32,
 }
 
 impl Attempt {
@@ -84,6 +98,11 @@ impl Turn {
     /// The number the next attempt would have.
     pub(super) fn next_attempt(&self) -> AttemptNumber {
         u32::try_from(self.attempts.len()).unwrap_or(u32::MAX - 1) + 1
+    }
+
+    /// How often a worker has really had it.
+    pub(super) fn tries(&self) -> usize {
+        self.attempts.iter().filter(|attempt| !attempt.undelivered).count()
     }
 
     /// The key of the last attempt in the ledger.
@@ -135,6 +154,13 @@ impl Turn {
     }
 }
 
+/// What a progress report adds to the journal, in bytes of content.
+pub(super) fn progress_bytes(steps: &[WorkStep], partial: Option<&Payload>) -> u64 {
+    let steps: usize = steps.iter().map(|step| step.tool.len() + step.content.len()).sum();
+    let partial = partial.map_or(0, |partial| partial.as_str().len());
+    u64::try_from(steps + partial).unwrap_or(u64::MAX)
+}
+
 /// The envelope that stands for work that has none.
 pub(super) fn failed_envelope(reason: String) -> Envelope {
     Envelope {
@@ -146,5 +172,6 @@ pub(super) fn failed_envelope(reason: String) -> Envelope {
         inputs_used: Vec::new(),
         retryable: false,
         directive: None,
+        score: None,
     }
 }

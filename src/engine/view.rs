@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    event::{Escalated, EscalationEnd, Outcome, TraceContext, TurnKind},
+    event::{Escalated, EscalationEnd, Outcome, TraceContext, Trip, TurnKind},
     ledger::LedgerView,
 };
 use crate::types::{
     contract::{Contract, DefaultAnswer},
-    envelope::Answer,
+    envelope::{Answer, Confidence},
     ids::{AgentName, StepId, TaskId, TurnNumber, WorkerId},
     outcome::{Cause, EndedBy, TaskState},
     payload::Payload,
@@ -31,6 +31,32 @@ pub struct Counters {
     pub decides: u32,
     pub escalations: u32,
     pub revisions: u32,
+    #[serde(default)]
+    pub steps: u32,
+}
+
+/// Trips that were answered together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tripped {
+    /// When.
+    pub at: Timestamp,
+    /// The event's number.
+    pub seq: u64,
+    /// Every trip, in the order of causes.
+    pub trips: Vec<Trip>,
+}
+
+/// The best result so far, as the server keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BestView {
+    /// The turn it came with.
+    pub turn: TurnNumber,
+    /// Its score, 0 to 1.
+    pub score: Confidence,
+    /// How sure its agent was.
+    pub confidence: Confidence,
+    /// What stands against it.
+    pub findings: Vec<String>,
 }
 
 /// A task in a line. Its JSON is `SummaryRow.view`.
@@ -94,6 +120,8 @@ pub struct TaskView {
     pub best_result: Option<Payload>,
     pub trace: TraceContext,
     pub deadline: Timestamp,
+    pub tripped: Vec<Tripped>,
+    pub best: Option<BestView>,
 }
 
 /// A question. Its JSON is `EscalationRow.view`.

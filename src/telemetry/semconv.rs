@@ -108,6 +108,8 @@ pub const TURN_KIND: &str = "bailiwick.turn.kind";
 pub const TURN_REVISION: &str = "bailiwick.turn.revision";
 /// Whether the owner gave the task to this agent, counted as a re-plan.
 pub const TURN_REPLAN: &str = "bailiwick.turn.replan";
+/// Whether it is the turn of a step's fallback agent; absent: no.
+pub const TURN_FALLBACK: &str = "bailiwick.turn.fallback";
 /// Corrections in a row that led to the turn.
 pub const TURN_CORRECTIONS: &str = "bailiwick.turn.corrections";
 /// Why the turn was closed without an answer.
@@ -157,6 +159,8 @@ pub const PLAN_SUCCEEDED: &str = "bailiwick.plan.succeeded";
 pub const STEP_ID: &str = "bailiwick.step.id";
 /// How the step ended.
 pub const STEP_END: &str = "bailiwick.step.end";
+/// Whether the step failed and the plan went on without it; absent: no.
+pub const STEP_OPTIONAL: &str = "bailiwick.step.optional";
 
 /// Whether the gate let the result pass.
 pub const GATE_PASSED: &str = "bailiwick.gate.passed";
@@ -168,6 +172,18 @@ pub const DECISION: &str = "bailiwick.decision";
 pub const TRIP_CAUSES: &str = "bailiwick.trip.causes";
 /// The evidence for what tripped, with the figures.
 pub const TRIP_EVIDENCE: &str = "bailiwick.trip.evidence";
+/// What a trip stops: TASK, STEP, DECISION.
+pub const TRIP_SCOPE: &str = "bailiwick.trip.scope";
+/// The turns that are the evidence.
+pub const TRIP_TURNS: &str = "bailiwick.trip.turns";
+/// Which comparison of content found it.
+pub const TRIP_PATTERN: &str = "bailiwick.trip.pattern";
+/// How many times what repeated was seen.
+pub const TRIP_TIMES: &str = "bailiwick.trip.times";
+/// Entries in one round of the cycle.
+pub const TRIP_CYCLE: &str = "bailiwick.trip.cycle_length";
+/// How alike the least alike two are, 0 to 1.
+pub const TRIP_SIMILARITY: &str = "bailiwick.trip.similarity";
 
 /// The question's number.
 pub const ESCALATION_NUMBER: &str = "bailiwick.escalation.number";

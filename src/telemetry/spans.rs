@@ -7,6 +7,7 @@
 mod plan;
 mod question;
 mod root;
+mod trip;
 mod turn;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ use super::{
     span::{Attributes, Events, Span},
 };
 use crate::{
-    engine::event::{Event, Record, TraceContext, Trip},
+    engine::event::{Event, Record, TraceContext, Trip, TripScope},
     types::{
         ids::{AttemptNumber, TaskId, TurnNumber},
         time::{self, Timestamp},
@@ -171,7 +172,7 @@ impl Projector {
             Event::AttemptEnded { .. } => self.end_attempt(&record.event, at),
             Event::TurnClosed { turn, cause, reason } => self.close_turn(*turn, *cause, reason, at),
             Event::PlanStarted { .. } => self.start_plan(&record.event, at),
-            Event::StepEnded { plan, id, end, reason, .. } => self.end_step(*plan, id, *end, reason, at),
+            Event::StepEnded { .. } => self.end_step(&record.event, at),
             Event::PlanEnded { number, succeeded, .. } => self.end_plan(*number, *succeeded, at),
             Event::GateJudged { turn, passed, findings } => self.judge(*turn, *passed, findings, at),
             Event::Escalated(asked) => self.ask(asked, at),
@@ -206,12 +207,11 @@ impl Projector {
             }
             Event::GuardsTripped { trips } => {
                 for trip in trips {
-                    let attributes = Attributes::new()
-                        .word(semconv::TRIP_CAUSES, trip.cause)
-                        .text(semconv::TRIP_EVIDENCE, &trip.evidence);
-                    self.push_event(None, semconv::TRIP, at, attributes);
+                    self.push_event(None, semconv::TRIP, at, trip::attributes(trip));
                 }
-                self.trips.clone_from(trips);
+                if trips.iter().any(|trip| trip.scope == TripScope::Task) {
+                    self.trips.clone_from(trips);
+                }
             }
             _ => {}
         }

@@ -30,6 +30,9 @@ pub struct Contract {
     pub limits: Limits,
     /// JSON Schema a result must fit.
     pub result_schema: Option<Payload>,
+    /// When further rounds stop paying; `None`: only `max_rounds` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub convergence: Option<Convergence>,
     /// The gate.
     pub gate: Gate,
     /// When and how a person is asked.
@@ -95,6 +98,15 @@ pub struct Limits {
     pub max_decides: u32,
     pub worker_wait: Span,
     pub max_lifetime: Span,
+}
+
+/// When further rounds stop paying.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Convergence {
+    /// The least gain of the score, 0 to 1, that counts as progress.
+    pub min_gain: f64,
+    /// Rounds without that gain before it ends.
+    pub patience: u32,
 }
 
 /// What stands between an answer and SUCCEEDED.
@@ -201,12 +213,19 @@ pub struct LimitsDraft {
     pub max_lifetime: Option<i64>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 #[allow(missing_docs)]
 pub struct TerminationDraft {
     pub result_schema: Option<Payload>,
     pub has_acceptance: bool,
-    pub has_convergence: bool,
+    pub convergence: Option<ConvergenceDraft>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[allow(missing_docs)]
+pub struct ConvergenceDraft {
+    pub min_gain: f64,
+    pub patience: i32,
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]

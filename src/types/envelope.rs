@@ -59,6 +59,9 @@ pub struct Envelope {
     /// What the agent wants next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directive: Option<Directive>,
+    /// How good the result is, in the agent's own measure; absent: as good as it is sure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<Confidence>,
 }
 
 /// What the answering agent wants next.
@@ -120,6 +123,13 @@ pub enum Answer {
         /// What the attempt used in all; `None`: not said.
         usage: Option<Usage>,
     },
+}
+
+impl Envelope {
+    /// How good the result is: its score, or, where none was said, the confidence.
+    pub fn score(&self) -> Confidence {
+        self.score.or(self.confidence).unwrap_or_default()
+    }
 }
 
 impl Answer {

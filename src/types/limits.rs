@@ -17,6 +17,10 @@ pub mod fixed {
     pub const MAX_TEXT_BYTES: usize = 4 << 10;
     /// Steps in a plan.
     pub const MAX_STEPS: usize = 1_000;
+    /// Agents that a step may fall back to.
+    pub const MAX_FALLBACKS: usize = 8;
+    /// The part of `worker_wait` that an absent agent of a step is waited for while a fallback is left.
+    pub const FALLBACK_WAIT_PART: u64 = 4;
     /// Steps in one progress report.
     pub const MAX_WORK_STEPS: usize = 100;
     /// Content of one streamed step, in bytes.
@@ -58,6 +62,19 @@ pub mod fixed {
     pub const DEFAULT_REPLANS: u32 = 3;
     /// Rounds.
     pub const DEFAULT_ROUNDS: u32 = 5;
+    /// The gain of the score that counts as progress.
+    pub const DEFAULT_MIN_GAIN: f64 = 0.01;
+    /// Rounds without that gain.
+    pub const DEFAULT_PATIENCE: u32 = 2;
+    /// The most rounds without that gain.
+    pub const MAX_PATIENCE: u32 = 100;
+    /// Progress reports of one attempt: a worker that streams more has lost its way, and the journal must not grow without
+    /// bound.
+    pub const MAX_PROGRESS_REPORTS: u32 = 5_000;
+    /// Steps and partial results that one attempt streams, in bytes.
+    pub const MAX_PROGRESS_BYTES: u64 = 64 << 20;
+    /// Requests for budget of one attempt.
+    pub const MAX_BUDGET_REQUESTS: u32 = 200;
     /// Attempts a turn.
     pub const DEFAULT_ATTEMPTS: u32 = 3;
     /// Parallel steps.

@@ -105,7 +105,8 @@ impl Cause {
     pub const fn is_decidable(self) -> bool {
         matches!(
             self,
-            Self::Budget
+            Self::Converged
+                | Self::Budget
                 | Self::Hops
                 | Self::Turns
                 | Self::Replans

@@ -42,6 +42,20 @@ pub struct Step {
     pub depends_on: Vec<usize>,
     /// Tokens held for it; `None` is the task's `max_tokens_per_turn`.
     pub max_tokens: Option<u64>,
+    /// The agents that get a turn of it, in this order, when the one before has failed. None of them is `agent`, and none
+    /// stands here twice.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallback_agents: Vec<AgentName>,
+    /// Whether the plan goes on when it fails.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
+}
+
+impl Step {
+    /// Every agent it names: its own, then the fallbacks.
+    pub fn agents(&self) -> impl Iterator<Item = &AgentName> {
+        std::iter::once(&self.agent).chain(&self.fallback_agents)
+    }
 }
 
 /// A plan as it came in: nothing checked.
@@ -68,8 +82,8 @@ pub struct StepDraft {
     pub depends_on: Vec<String>,
     /// Tokens; 0: default.
     pub max_tokens: i64,
-    /// Agents to fall back to: not available yet.
+    /// Agents to fall back to, in order.
     pub fallback_agents: Vec<String>,
-    /// Whether the plan can do without it: not available yet.
+    /// Whether the plan can do without it.
     pub optional: bool,
 }

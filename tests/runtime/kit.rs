@@ -354,6 +354,7 @@ pub(crate) fn envelope(status: Status, result: Option<Payload>) -> Envelope {
         inputs_used: Vec::new(),
         retryable: false,
         directive: None,
+        score: None,
     }
 }
 

@@ -87,6 +87,7 @@ pub fn success(result: &str, tokens: u64) -> Envelope {
         inputs_used: Vec::new(),
         retryable: false,
         directive: None,
+        score: None,
     }
 }
 

@@ -40,6 +40,7 @@ pub fn opened(turn: u32, name: &str, step: Option<usize>) -> Event {
         corrections: 0,
         revision: false,
         replan: false,
+        fallback: false,
         notes: Vec::new(),
     }
 }
@@ -65,6 +66,7 @@ fn step_ended(step: usize, id: &str) -> Event {
         id: id.parse().expect("a name"),
         end: StepEnd::Success,
         reason: String::new(),
+        optional: false,
     }
 }
 
@@ -75,6 +77,8 @@ fn plan() -> Plan {
         input: None,
         depends_on,
         max_tokens: None,
+        fallback_agents: Vec::new(),
+        optional: false,
     };
     let steps = vec![step("read", "reader", vec![]), step("sum-up", "writer", vec![0])];
     Plan { steps, on_step_failure: OnStepFailure::Wait, result_step: None }
@@ -165,6 +169,7 @@ fn concluding(task: TaskId) -> Vec<Commit> {
         corrections: 0,
         revision: false,
         replan: false,
+        fallback: false,
         notes: Vec::new(),
     };
     let asks = Answer::Decision { decision: Decision::Escalate("Good enough?".to_owned()), usage: None };

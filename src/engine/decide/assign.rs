@@ -88,6 +88,8 @@ impl Task {
             turns_left: limits.max_turns - self.counters.turns,
             replans_left: limits.max_replans - self.counters.replans,
             rounds_left: limits.max_rounds - self.counters.rounds,
+            convergence: self.contract.convergence,
+            best_score: self.best.as_ref().map(|best| best.score.get()),
             allowance: self.ledger.allowance(turn.last_key()),
             deadline: self.turn_deadline(turn),
             step: turn.step_id.clone(),

@@ -48,10 +48,11 @@ impl Txn<'_> {
             charged,
             findings,
         });
-        match self.beyond_budget(lease.turn, overrun_before) {
-            Some(evidence) if kind == TurnKind::Work => self.trip(Cause::Budget, evidence),
-            Some(_) | None => self.route(lease.turn, kind),
+        let beyond = self.beyond_budget(lease.turn, overrun_before).filter(|_| kind == TurnKind::Work);
+        if let Some(evidence) = beyond {
+            self.trip(Cause::Budget, evidence);
         }
+        self.route(lease.turn, kind);
         Ok(Reply::Completed { repeated: false })
     }
 
@@ -105,7 +106,7 @@ impl Txn<'_> {
 
     /// The gate: nothing ends as success except through here or a person.
     pub(super) fn gate(&mut self, turn: TurnNumber) {
-        let Some(state) = self.task.turn(turn) else { return };
+        let Some(state) = self.task.turn(turn).filter(|_| !self.has_tripped()) else { return };
         let Some(envelope) = state.envelope() else { return };
         let gate = &self.task.contract.gate;
         let mut findings = Vec::new();
@@ -127,13 +128,18 @@ impl Txn<'_> {
         if passed {
             let story = format!("the gate let the answer of {agent} on turn {turn} pass");
             let result = result.map(|result| (result, Vec::new()));
-            return self.end(TaskState::Succeeded, EndedBy::Gate, Cause::Completed, result, story);
+            let cause = if self.task.is_draft(turn) { Cause::Converged } else { Cause::Completed };
+            return self.end(TaskState::Succeeded, EndedBy::Gate, cause, result, story);
         }
         self.gate_refused(turn, findings);
     }
 
     /// A refusal goes back as a revision turn with the exact reasons, capped; then to a person; then to the owner.
     fn gate_refused(&mut self, turn: TurnNumber, findings: Vec<String>) {
+        let evidence = format!("the gate refused turn {turn}: {}", findings.join("; "));
+        if self.task.is_draft(turn) {
+            return self.draft_refused(evidence);
+        }
         let Some(state) = self.task.turn(turn) else { return };
         if self.task.counters.revisions < self.task.contract.gate.max_revisions {
             let opening = Opening {
@@ -143,7 +149,6 @@ impl Txn<'_> {
             };
             return self.open_work(opening);
         }
-        let evidence = format!("the gate refused turn {turn}: {}", findings.join("; "));
         let (candidate, confidence) =
             state.envelope().map_or((None, None), |e| (e.result.clone(), e.confidence));
         if candidate.is_some() && self.may_escalate() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Opening, Txn};
 use crate::{
     engine::{
-        event::{Event, InputFrom, PlanKind},
+        event::{Event, InputFrom, PlanKind, Trip},
         turn::Turn,
     },
     types::{
@@ -23,10 +23,6 @@ impl Txn<'_> {
         let Some(directive) = state.directive().cloned() else { return };
         let is_step = state.step.is_some();
         match directive {
-            Directive::HandOff(_) if is_step => self.refuse(
-                turn,
-                vec!["a step's agent may not hand off yet: answer the step; its planner decides".to_owned()],
-            ),
             Directive::Delegate(_) | Directive::InvalidPlan(_) if is_step => {
                 self.refuse(turn, vec!["a step's agent may not delegate: answer the step".to_owned()]);
             }
@@ -37,9 +33,16 @@ impl Txn<'_> {
         }
     }
 
+    /// Passes control on: of the task, or, where a step's agent hands off, of its step.
     fn hand_off(&mut self, turn: TurnNumber, to: &HandOff) {
         let Some(state) = self.task.turn(turn) else { return };
-        let reasons = self.faults_of_hand_off(state, to);
+        let step = state.step;
+        let mut reasons = self.faults_of_hand_off(state, to);
+        if let Some(step) = step
+            && let Err(short) = self.task.step_draw(&to.agent, step.step, false)
+        {
+            reasons.push(format!("{short}: answer the step yourself"));
+        }
         if !reasons.is_empty() {
             return self.refuse(turn, reasons);
         }
@@ -50,10 +53,13 @@ impl Txn<'_> {
                 "{from} wanted to hand off to {} on turn {turn}, and {hops} of {hops} hops are used",
                 to.agent
             );
-            return self.trip(Cause::Hops, evidence);
+            self.trip(Cause::Hops, evidence);
+        }
+        if !self.may_open(&to.agent, false) {
+            return;
         }
         self.emit(Event::HandedOff { turn, from, to: to.agent.clone(), hop: hops + 1 });
-        self.open_work(Opening::new(to.agent.clone(), InputFrom::AnswerOf(turn)));
+        self.open_work(Opening { step, ..Opening::new(to.agent.clone(), InputFrom::AnswerOf(turn)) });
     }
 
     fn faults_of_hand_off(&self, from: &Turn, to: &HandOff) -> Vec<String> {
@@ -84,21 +90,24 @@ impl Txn<'_> {
         if !reasons.is_empty() {
             return self.refuse(turn, reasons);
         }
-        let limits = &self.task.contract.limits;
-        let counters = &self.task.counters;
+        let limits = self.task.contract.limits.clone();
+        let counters = self.task.counters;
         if is_replan && counters.replans >= limits.max_replans {
             let evidence = format!(
                 "turn {turn} wanted another re-plan, and {} of {} are used",
                 counters.replans, limits.max_replans
             );
-            return self.trip(Cause::Replans, evidence);
+            self.trip(Cause::Replans, evidence);
         }
         if !is_replan && counters.rounds >= limits.max_rounds {
             let evidence = format!(
                 "turn {turn} wanted another round, and {} of {} are used",
                 counters.rounds, limits.max_rounds
             );
-            return self.trip(Cause::NotConverged, evidence);
+            self.trip(Cause::NotConverged, evidence);
+        }
+        if self.rounds_ended(turn) || self.has_tripped() {
+            return;
         }
         // Fan-out admission: whole or not at all.
         if let Err(reasons) = self.task.plan_sum(&plan, true) {
@@ -111,10 +120,9 @@ impl Txn<'_> {
     pub(super) fn unknown_agents(&self, plan: &Plan) -> Vec<String> {
         plan.steps
             .iter()
-            .filter(|step| !self.env.agents.is_known(&step.agent))
-            .map(|step| {
-                format!("step {}: no worker has ever served {}: name a known agent", step.id, step.agent)
-            })
+            .flat_map(|step| step.agents().map(move |agent| (&step.id, agent)))
+            .filter(|(_, agent)| !self.env.agents.is_known(agent))
+            .map(|(id, agent)| format!("step {id}: no worker has ever served {agent}: name a known agent"))
             .collect()
     }
 
@@ -125,7 +133,9 @@ impl Txn<'_> {
                 format!("{asked} questions have been put to a person, which is the cap: go on without");
             return self.refuse(turn, vec![reason]);
         }
-        self.escalate(turn, question, None, None, None, Vec::new());
+        if !self.has_tripped() {
+            self.escalate(turn, question, None, None, None, Vec::new());
+        }
     }
 
     pub(super) fn refuse(&mut self, turn: TurnNumber, reasons: Vec<String>) {
@@ -151,7 +161,7 @@ impl Txn<'_> {
             reasons.join("; ")
         );
         match step {
-            Some(step) => self.step_failed(step.step, evidence),
+            Some(step) => self.trip_step(turn, step.step, Trip::new(cause, evidence).on(turn)),
             None => self.trip(cause, evidence),
         }
     }

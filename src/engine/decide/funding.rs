@@ -2,8 +2,11 @@
 //! cannot be funded.
 
 use crate::{
-    engine::{task::Task, turn::Turn},
-    types::{ids::AgentName, plan::Plan},
+    engine::{plan_run::PlanRun, task::Task, turn::Turn},
+    types::{
+        ids::{AgentName, TurnNumber},
+        plan::Plan,
+    },
 };
 
 /// What an attempt is funded with.
@@ -61,23 +64,39 @@ impl Task {
         Err(format!("{allowance} tokens of the finalization reserve are left"))
     }
 
-    /// A first attempt gets what the plan holds for its step. A retry draws on what the hold has to spare and then on the
-    /// main grant, because a vanished attempt stays charged in full.
+    /// What a decide turn may be given on top of its allowance: nothing of the half that is a validate turn's.
+    pub(super) fn decide_spare(&self) -> u64 {
+        let validate = self.contract.budget.finalization_reserve.div_ceil(2);
+        self.ledger.final_free().saturating_sub(validate)
+    }
+
+    /// A first attempt gets what the plan holds for its step. A retry, a correction or a fallback draws on what the hold has
+    /// to spare and then on the main grant, because a vanished attempt stays charged in full. A hand-off within the step
+    /// never raises the hold: else an agent could multiply its step's tokens by handing off.
     fn step_funding(&self, turn: &Turn, step: usize) -> Result<Funding, String> {
+        let inner = turn.by_hand_off && turn.attempts.is_empty();
+        self.step_draw(&turn.agent, step, !inner)
+    }
+
+    /// What a step's next attempt can be given, were it `agent`'s.
+    pub(super) fn step_draw(
+        &self,
+        agent: &AgentName,
+        step: usize,
+        may_raise: bool,
+    ) -> Result<Funding, String> {
         let budget = &self.contract.budget;
         let Some(plan) = self.running_plan() else { return Err("its plan has ended".to_owned()) };
-        let want = plan.plan.steps[step].max_tokens.unwrap_or(budget.max_tokens_per_turn);
-        let want = want.min(self.ledger.agent_free(&turn.agent));
-        let others = plan.committed(budget.max_tokens_per_turn) + self.planner_hold() + self.ready_hold(turn);
-        let spare = self.ledger.plan_free().saturating_sub(others);
-        let raise_hold = want.saturating_sub(spare).min(self.ledger.main_free());
+        let want = plan.tokens_of(step, budget.max_tokens_per_turn).min(self.ledger.agent_free(agent));
+        let spare = self.ledger.plan_free().saturating_sub(self.plan_promises(plan, Some(step)));
+        let raise_hold = if may_raise { want.saturating_sub(spare).min(self.ledger.main_free()) } else { 0 };
         let allowance = want.min(spare + raise_hold);
         if allowance >= budget.min_tokens_per_turn {
             return Ok(Funding { allowance, raise_hold });
         }
         Err(format!(
-            "{allowance} tokens are left for another attempt, {} are the least",
-            budget.min_tokens_per_turn
+            "{allowance} tokens are left for {agent} in step {}, {} are the least",
+            plan.plan.steps[step].id, budget.min_tokens_per_turn
         ))
     }
 
@@ -89,18 +108,25 @@ impl Task {
         }
     }
 
-    /// What the plan holds for other steps that wait for their first attempt.
-    fn ready_hold(&self, turn: &Turn) -> u64 {
-        let Some(plan) = self.running_plan() else { return 0 };
+    /// What the running plan's hold is promised to, but for one step: steps that have not started, what those that wait for
+    /// a turn have not drawn, and the planner's next turn. The hold never falls below it.
+    pub(in crate::engine) fn plan_promises(&self, plan: &PlanRun, but: Option<usize>) -> u64 {
         let per_turn = self.contract.budget.max_tokens_per_turn;
-        plan.running()
+        let waiting: u64 = plan
+            .running()
             .into_iter()
             .filter(|&step| {
-                let other = plan.turn_of(step);
-                other != turn.number && self.turn(other).is_some_and(|t| t.attempts.is_empty())
+                Some(step) != but && self.turn(plan.turn_of(step)).is_none_or(|t| t.live().is_none())
             })
-            .map(|step| plan.plan.steps[step].max_tokens.unwrap_or(per_turn))
-            .sum()
+            .map(|step| plan.tokens_of(step, per_turn).saturating_sub(self.drawn_by(plan.turns_of(step))))
+            .sum();
+        plan.committed(per_turn) + self.planner_hold() + waiting
+    }
+
+    /// What the attempts of these turns have used or stay charged with.
+    fn drawn_by(&self, turns: &[TurnNumber]) -> u64 {
+        let turns = turns.iter().filter_map(|&number| self.turn(number));
+        turns.map(|t| (1..t.next_attempt()).map(|n| self.ledger.drawn_by((t.number, n))).sum::<u64>()).sum()
     }
 
     /// Whether a plan can be held whole: its steps and one planner turn. The sum, or every reason against it.

@@ -24,7 +24,9 @@ impl Txn<'_> {
         reason: String,
     ) -> Result<Reply, Rejection> {
         self.live_turn(lease)?;
-        self.end_attempt(lease, end, reason, None);
+        // What never reached a worker was not used.
+        let usage = (end == AttemptEnd::Undelivered).then(Usage::default);
+        self.end_attempt(lease, end, reason, usage);
         Ok(Reply::Done)
     }
 
@@ -37,10 +39,10 @@ impl Txn<'_> {
         usage: Option<Usage>,
     ) {
         let Some(state) = self.task.turn(lease.turn) else { return };
-        let tries_left = state.attempts.len()
-            < usize::try_from(self.task.contract.limits.max_attempts).unwrap_or(usize::MAX);
+        let tries = state.tries() - usize::from(end == AttemptEnd::Undelivered);
+        let tries_left =
+            tries < usize::try_from(self.task.contract.limits.max_attempts).unwrap_or(usize::MAX);
         let retry_at = tries_left.then(|| self.retry_at(state));
-        let tries = state.attempts.len();
         let overrun_before = self.task.ledger.overrun();
         self.emit(Event::AttemptEnded {
             turn: lease.turn,
@@ -81,14 +83,14 @@ impl Txn<'_> {
         self.env.now.plus(wait)
     }
 
-    /// A turn that no attempt will answer: its step fails, the fallback decides, or the task is a dead letter.
+    /// A turn that no attempt will answer: its step falls back or fails, the fallback decides, or the task is a dead letter.
     pub(super) fn give_up(&mut self, turn: TurnNumber, cause: Cause, reason: String) {
         let Some(state) = self.task.turn(turn) else { return };
         let (kind, step, agent) = (state.kind, state.step, state.agent.clone());
         self.close_turn(turn, cause, &reason);
         match (kind, step) {
             (TurnKind::Decide, _) => self.fall_back(format!("the owner {agent} did not decide: {reason}")),
-            (TurnKind::Work, Some(step)) => self.step_failed(step.step, reason),
+            (TurnKind::Work, Some(_)) => self.step_agent_failed(turn, &reason),
             (TurnKind::Work, None) => {
                 let story = format!("turn {turn} of {agent}: {reason}");
                 self.end(TaskState::DeadLettered, EndedBy::System, cause, None, story);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Opening, Txn};
 use crate::{
-    engine::event::{Event, InputFrom, PlanKind, Trip, TurnKind},
+    engine::event::{Event, InputFrom, PlanKind, TurnKind},
     types::{
         contract::OwnerFallback,
         envelope::{Answer, Decision, HandOff},
@@ -17,41 +17,20 @@ use crate::{
 };
 
 impl Txn<'_> {
-    /// A guard tripped, or a turn failed: everything stops, and the owner decides.
-    pub(super) fn trip(&mut self, cause: Cause, evidence: String) {
-        if let Some(decide) = self.task.open_decide() {
-            // The owner itself tripped: its attempt is cancelled, and it is not asked again about the same thing.
-            let turn = decide.number;
-            self.close_turn(turn, cause, &evidence);
-            return self.fall_back(format!("the owner's decide turn was stopped: {evidence}"));
-        }
-        self.stop_all(cause, &evidence);
-        self.emit(Event::GuardsTripped { trips: vec![Trip { cause, evidence }] });
-        self.open_decide_turn(Vec::new());
-    }
-
-    /// The cause that the owner was last asked about.
-    fn tripped(&self) -> Cause {
-        self.task.trips.first().map_or(Cause::AgentFailed, |trip| trip.cause)
-    }
-
-    fn story(&self) -> String {
-        let evidence: Vec<_> = self.task.trips.iter().map(|trip| trip.evidence.as_str()).collect();
-        evidence.join("; ")
-    }
-
-    fn open_decide_turn(&mut self, notes: Vec<String>) {
+    /// Asks the owner about what has tripped.
+    pub(super) fn open_decide_turn(&mut self, notes: Vec<String>) {
         let limits = &self.task.contract.limits;
         if self.task.counters.decides >= limits.max_decides {
-            let story = format!("{} of {0} decide turns are used: {}", limits.max_decides, self.story());
-            return self.fall_back_for(self.tripped(), story);
+            let story =
+                format!("{} of {0} decide turns are used: {}", limits.max_decides, self.task.trip_story());
+            return self.fall_back_for(self.task.tripped(), story);
         }
         if self.env.now >= self.task.deadline_at(self.env.now) {
-            let story = format!("no time is left for a decision: {}", self.story());
-            return self.fall_back_for(self.tripped(), story);
+            let story = format!("no time is left for a decision: {}", self.task.trip_story());
+            return self.fall_back_for(self.task.tripped(), story);
         }
         if let Err(short) = self.task.decide_allowance() {
-            return self.fall_back_for(self.tripped(), format!("{short}: {}", self.story()));
+            return self.fall_back_for(self.task.tripped(), format!("{short}: {}", self.task.trip_story()));
         }
         let turn = self.next_turn();
         let agent = self.task.contract.owner.clone();
@@ -64,6 +43,7 @@ impl Txn<'_> {
             corrections: 0,
             revision: false,
             replan: false,
+            fallback: false,
             notes,
         });
     }
@@ -107,16 +87,17 @@ impl Txn<'_> {
                 self.complete_partial(turn, result, findings, &reason);
             }
             Decision::Escalate(question) => {
-                let cause = self.tripped();
+                let cause = self.task.tripped();
                 if !self.may_escalate() {
-                    return self.fall_back_for(cause, format!("no question is left: {}", self.story()));
+                    return self
+                        .fall_back_for(cause, format!("no question is left: {}", self.task.trip_story()));
                 }
                 let (candidate, confidence, findings) = self.best_candidate();
                 self.escalate(turn, question, Some(cause), candidate, confidence, findings);
             }
             Decision::Abort(reason) => {
-                let story = format!("{reason} ({})", self.story());
-                self.end(TaskState::Failed, EndedBy::Owner, self.tripped(), None, story);
+                let story = format!("{reason} ({})", self.task.trip_story());
+                self.end(TaskState::Failed, EndedBy::Owner, self.task.tripped(), None, story);
             }
         }
     }
@@ -132,9 +113,13 @@ impl Txn<'_> {
             let reason = "there is no result yet: give one, re-plan, escalate or abort".to_owned();
             return self.refuse_decision(turn, vec![reason]);
         }
-        let story = if reason.is_empty() { self.story() } else { format!("{reason} ({})", self.story()) };
+        let story = if reason.is_empty() {
+            self.task.trip_story()
+        } else {
+            format!("{reason} ({})", self.task.trip_story())
+        };
         let result = result.map(|result| (result, findings));
-        self.end(TaskState::Partial, EndedBy::Owner, self.tripped(), result, story);
+        self.end(TaskState::Partial, EndedBy::Owner, self.task.tripped(), result, story);
     }
 
     fn replan_with(&mut self, turn: TurnNumber, plan: Plan) {
@@ -167,10 +152,11 @@ impl Txn<'_> {
         self.open_work(opening);
     }
 
-    /// A re-plan only where the cap that tripped leaves room.
+    /// A re-plan only where the cap that tripped leaves room, as counters and caps stand now: a person may have raised them.
     fn no_room_to_replan(&self) -> Vec<String> {
         let limits = &self.task.contract.limits;
         let counters = &self.task.counters;
+        let tripped = |cause| self.task.trips.iter().any(|trip| trip.cause == cause);
         let mut reasons = Vec::new();
         if counters.replans >= limits.max_replans {
             reasons.push(format!("all {} re-plans are used", limits.max_replans));
@@ -181,10 +167,11 @@ impl Txn<'_> {
         if self.env.now >= self.task.work_deadline_at(self.env.now) {
             reasons.push("the time for work is used".to_owned());
         }
-        for trip in &self.task.trips {
-            if matches!(trip.cause, Cause::Hops | Cause::Turns | Cause::NotConverged | Cause::Deadline) {
-                reasons.push(format!("the cap that tripped leaves no room: {}", trip.evidence));
-            }
+        if tripped(Cause::Hops) && counters.hops >= limits.max_hops {
+            reasons.push(format!("all {} hops are used", limits.max_hops));
+        }
+        if tripped(Cause::NotConverged) && counters.rounds >= limits.max_rounds {
+            reasons.push(format!("all {} rounds are used", limits.max_rounds));
         }
         reasons.into_iter().map(|r| format!("{r}: complete partially, escalate or abort")).collect()
     }

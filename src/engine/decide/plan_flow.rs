@@ -27,7 +27,7 @@ impl Txn<'_> {
     fn advance_plan(&mut self) {
         let max_parallel = self.task.contract.limits.max_parallel;
         while let Some(plan) = self.task.running_plan() {
-            let Some(step) = plan.next_ready(max_parallel) else { break };
+            let Some(step) = plan.next_ready(max_parallel).filter(|_| !self.has_tripped()) else { break };
             let opening = Opening {
                 step: Some(StepRef { plan: plan.number, step }),
                 ..Opening::new(plan.plan.steps[step].agent.clone(), InputFrom::Step)
@@ -51,14 +51,18 @@ impl Txn<'_> {
         match envelope.status {
             Status::Success => self.end_step(step, StepEnd::Success, String::new()),
             Status::Partial => self.end_step(step, StepEnd::Partial, reason),
-            Status::Failed => return self.step_failed(step, reason),
+            Status::Failed => return self.step_agent_failed(turn, &reason),
         }
         self.advance_plan();
     }
 
-    /// A step failed: nothing new starts; siblings finish or are cancelled, as the plan says.
+    /// A step failed. An optional one is gone without; else nothing new starts, and siblings finish or are cancelled, as
+    /// the plan says.
     pub(super) fn step_failed(&mut self, step: usize, reason: String) {
         self.end_step(step, StepEnd::Failed, reason);
+        if !self.task.running_plan().is_some_and(|plan| plan.has_failed()) {
+            return self.advance_plan();
+        }
         self.skip_unopened("a step of the plan had failed");
         if self.task.running_plan().is_some_and(|plan| plan.cancels_siblings()) {
             self.cancel_running_steps("a sibling step failed", None);
@@ -68,8 +72,10 @@ impl Txn<'_> {
 
     fn end_step(&mut self, step: usize, end: StepEnd, reason: String) {
         let Some(plan) = self.task.running_plan() else { return };
-        let (number, id) = (plan.number, plan.plan.steps[step].id.clone());
-        self.emit(Event::StepEnded { plan: number, step, id, end, reason });
+        let number = plan.number;
+        let step_of = &plan.plan.steps[step];
+        let (id, optional) = (step_of.id.clone(), step_of.optional && end == StepEnd::Failed);
+        self.emit(Event::StepEnded { plan: number, step, id, end, reason, optional });
     }
 
     fn skip_unopened(&mut self, reason: &str) {
@@ -94,23 +100,27 @@ impl Txn<'_> {
         let Some(plan) = self.task.running_plan() else { return };
         let (number, planner_turn) = (plan.number, plan.planner_turn);
         let result_turn = plan.plan.result_step.map(|step| plan.turn_of(step));
+        let missed = plan.missed_story();
         let released = self.task.ledger.plan_free();
         self.emit(Event::PlanEnded { number, succeeded, released });
         match (planner_turn, succeeded) {
             (0, true) => self.static_plan_succeeded(result_turn.unwrap_or_default()),
             (0, false) => self.trip(Cause::PlanFailed, format!("the contract's plan failed: {story}")),
-            (_, _) => self.return_to_planner(planner_turn, story),
+            (_, _) => self.return_to_planner(planner_turn, story, &missed),
         }
     }
 
     /// The planner gets control back with every envelope.
-    fn return_to_planner(&mut self, planner_turn: TurnNumber, story: &str) {
+    fn return_to_planner(&mut self, planner_turn: TurnNumber, story: &str, missed: &str) {
         let Some(planner) = self.task.turn(planner_turn) else { return };
         let mut notes = Vec::new();
         if !story.is_empty() {
             notes.push(format!(
                 "your plan failed: {story}; answer with what there is or delegate another plan"
             ));
+        }
+        if !missed.is_empty() {
+            notes.push(format!("the plan went on without what was optional: {missed}"));
         }
         let opening = Opening { notes, ..Opening::new(planner.agent.clone(), InputFrom::Same(planner_turn)) };
         self.open_work(opening);

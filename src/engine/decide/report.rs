@@ -6,11 +6,12 @@ use crate::{
         command::{Rejection, Reply},
         event::Event,
         ledger::Pot,
-        turn::Turn,
+        turn::{Said, Turn, progress_bytes},
     },
     types::{
         envelope::WorkStep,
         ids::{Lease, TurnNumber},
+        limits::fixed,
         outcome::Cause,
         payload::Payload,
         usage::Usage,
@@ -54,11 +55,22 @@ impl Txn<'_> {
         steps: Vec<WorkStep>,
         partial: Option<Payload>,
     ) -> Result<Reply, Rejection> {
-        self.live_turn(lease)?;
+        let said = self.said(lease)?;
+        let bytes = said.bytes.saturating_add(progress_bytes(&steps, partial.as_ref()));
+        if said.reports >= fixed::MAX_PROGRESS_REPORTS || bytes > fixed::MAX_PROGRESS_BYTES {
+            let most = format!("{} progress reports with {} bytes", said.reports, said.bytes);
+            return Err(Rejection::TooManyReports(most));
+        }
         if !steps.is_empty() || partial.is_some() {
             self.emit(Event::Progressed { turn: lease.turn, attempt: lease.attempt, steps, partial });
         }
         Ok(Reply::Done)
+    }
+
+    /// What the live attempt of a lease has said.
+    fn said(&self, lease: Lease) -> Result<Said, Rejection> {
+        let turn = self.live_turn(lease)?;
+        Ok(turn.live().map(|live| live.said).unwrap_or_default())
     }
 
     pub(super) fn usage(&mut self, lease: Lease, usage: Usage, priced: bool) -> Result<Reply, Rejection> {
@@ -125,10 +137,14 @@ impl Txn<'_> {
         reason: String,
     ) -> Result<Reply, Rejection> {
         let agent = self.live_turn(lease)?.agent.clone();
+        let said = self.said(lease)?;
+        if said.budget_requests >= fixed::MAX_BUDGET_REQUESTS {
+            return Err(Rejection::TooManyReports(format!("{} requests for budget", said.budget_requests)));
+        }
         let key = (lease.turn, lease.attempt);
         let ledger = &self.task.ledger;
         let pot_free = match ledger.pot(key) {
-            Some(Pot::Finalization) => ledger.final_free(),
+            Some(Pot::Finalization) => self.task.decide_spare(),
             Some(Pot::Main | Pot::Plan(_)) | None => ledger.main_free(),
         };
         let left = pot_free.min(ledger.agent_free(&agent));

@@ -3,7 +3,6 @@
 use super::Txn;
 use crate::{
     engine::{
-        command::Reply,
         event::TurnKind,
         task::Task,
         turn::{Stage, Turn},
@@ -31,11 +30,12 @@ enum Timer {
 }
 
 impl Txn<'_> {
-    pub(super) fn tick(&mut self) -> Reply {
+    /// Does all that is due, in order: what trips at one time is answered before the next time is looked at.
+    pub(super) fn tick(&mut self) {
         while let Some((_, timer)) = self.task.due(self.env) {
             self.fire(timer);
+            self.answer_trips();
         }
-        Reply::Done
     }
 
     fn fire(&mut self, timer: Timer) {
@@ -62,7 +62,7 @@ impl Txn<'_> {
             }
             Timer::WorkerWait(turn) => {
                 let Some(state) = self.task.turn(turn) else { return };
-                let reason = format!("no worker served {} for {}", state.agent, limits.worker_wait);
+                let reason = format!("no worker served {} for {}", state.agent, self.task.worker_wait(state));
                 self.give_up(turn, Cause::NoWorker, reason);
             }
         }
@@ -80,12 +80,14 @@ impl Task {
     /// The earliest time at which a `Tick` may change something. A time not after `after` means: now. `None`: never.
     ///
     /// Whether workers were there meanwhile is not known here: a turn that has waited for long is looked at again four times
-    /// in every `worker_wait`.
+    /// in every wait.
     pub fn next_timer(&self, after: Timestamp) -> Option<Timestamp> {
-        let often = self.contract.limits.worker_wait.part(4).max(Span(1));
         self.timers(after, &|_| Some(Timestamp(0)))
             .map(|(at, timer)| match timer {
-                Timer::WorkerWait(_) if at <= after => {
+                Timer::WorkerWait(turn) if at <= after => {
+                    let wait =
+                        self.turn(turn).map_or(self.contract.limits.worker_wait, |t| self.worker_wait(t));
+                    let often = wait.part(4).max(Span(1));
                     let periods = after.since(at).0 / often.0 + 1;
                     at.plus(often.times(periods))
                 }
@@ -114,7 +116,7 @@ impl Task {
                 return None;
             }
             let waits_since = since.max(away_since(turn)?);
-            Some((waits_since.plus(self.contract.limits.worker_wait), Timer::WorkerWait(number)))
+            Some((waits_since.plus(self.worker_wait(turn)), Timer::WorkerWait(number)))
         });
         life.into_iter().chain(questions).chain(clock).chain(waiting)
     }

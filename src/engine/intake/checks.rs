@@ -66,6 +66,9 @@ impl<'a> Checks<'a> {
         };
         for (index, step) in plan.steps.iter().enumerate() {
             self.agent(&format!("{field}.steps[{index}].agent"), step.agent.as_str());
+            for (place, fallback) in step.fallback_agents.iter().enumerate() {
+                self.agent(&format!("{field}.steps[{index}].fallback_agents[{place}]"), fallback.as_str());
+            }
         }
         Some(plan)
     }

@@ -75,12 +75,7 @@ impl Faults<'_> {
                 ),
             }
         }
-        if !draft.fallback_agents.is_empty() {
-            self.note(&format!("{at}.fallback_agents"), "is not available yet: leave it out");
-        }
-        if draft.optional {
-            self.note(&format!("{at}.optional"), "is not available yet: leave it out");
-        }
+        let fallback_agents = self.fallbacks(&at, draft);
         if draft.max_tokens < 0 {
             self.note(
                 &format!("{at}.max_tokens"),
@@ -96,7 +91,36 @@ impl Faults<'_> {
             return None;
         }
         let max_tokens = u64::try_from(draft.max_tokens).ok().filter(|&tokens| tokens > 0);
-        Some(Step { id: id?, agent: agent?, input: draft.input.clone(), depends_on, max_tokens })
+        Some(Step {
+            id: id?,
+            agent: agent?,
+            input: draft.input.clone(),
+            depends_on,
+            max_tokens,
+            fallback_agents,
+            optional: draft.optional,
+        })
+    }
+
+    /// The agents a step falls back to. None may have the step twice: a failed envelope is never blindly retried.
+    fn fallbacks(&mut self, at: &str, draft: &StepDraft) -> Vec<AgentName> {
+        let field = format!("{at}.fallback_agents");
+        let most = fixed::MAX_FALLBACKS;
+        if draft.fallback_agents.len() > most {
+            self.note(&field, format!("has {} entries: write at most {most}", draft.fallback_agents.len()));
+            return Vec::new();
+        }
+        let mut agents = Vec::with_capacity(draft.fallback_agents.len());
+        for (index, name) in draft.fallback_agents.iter().enumerate() {
+            let at = format!("{field}[{index}]");
+            let Some(agent) = self.name::<AgentName>(&at, name) else { continue };
+            if *name == draft.agent || agents.contains(&agent) {
+                self.note(&at, format!("names {agent} again: no agent gets the same step twice"));
+            } else {
+                agents.push(agent);
+            }
+        }
+        agents
     }
 
     fn name<T: std::str::FromStr<Err: std::fmt::Display>>(&mut self, field: &str, text: &str) -> Option<T> {

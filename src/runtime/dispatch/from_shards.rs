@@ -91,7 +91,7 @@ impl Dispatch {
         }
         drop(state);
         let reason = "its worker's session ended before the assignment could be sent".to_owned();
-        self.route([Order::End(Ending { lease, end: AttemptEnd::Released, reason })]);
+        self.route([Order::End(Ending { lease, end: AttemptEnd::Undelivered, reason })]);
     }
 
     /// The lease's attempt has ended: the worker has room again. Harmless for a lease that is gone. Returns orders for the

@@ -194,9 +194,12 @@ impl Shard {
                         self.absorb(id, decided, None, now);
                         self.hold(id, Release::Deliver(assignment));
                     }
-                    _ => {
+                    reply => {
                         self.absorb(id, decided, None, now);
                         self.shared.dispatch.unused(slot);
+                        if matches!(reply, Reply::Refused(_)) {
+                            self.offer_again(slot_key(id, turn), now);
+                        }
                     }
                 }
                 self.residents.settle(id, now, false);

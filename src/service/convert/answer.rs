@@ -45,6 +45,7 @@ fn envelope(wire: pb::StatusEnvelope, faults: &mut Faults) -> Option<(Answer, St
         inputs_used,
         retryable,
         directive: wanted,
+        score,
     } = wire;
     let status = faults.one_of(
         "envelope.status",
@@ -61,11 +62,27 @@ fn envelope(wire: pb::StatusEnvelope, faults: &mut Faults) -> Option<(Answer, St
         }
         found
     });
+    let score = score.and_then(|number| {
+        let found = Confidence::new(number);
+        if found.is_none() {
+            faults.add("envelope.score", format!("{number} is no score: write a number from 0 to 1"));
+        }
+        found
+    });
     let (usage, model) = maybe_usage("envelope.usage", usage, faults);
     let result = faults.payload("envelope.result", result.as_ref());
     let directive = wanted.map(|wanted| directive(wanted, faults));
-    let envelope =
-        Envelope { status: status?, result, confidence, reason, usage, inputs_used, retryable, directive };
+    let envelope = Envelope {
+        status: status?,
+        result,
+        confidence,
+        reason,
+        usage,
+        inputs_used,
+        retryable,
+        directive,
+        score,
+    };
     Some((Answer::Envelope(envelope), model))
 }
 
@@ -240,7 +257,8 @@ pub(crate) fn answer_out(answer: &Answer) -> (Option<pb::StatusEnvelope>, Option
 
 /// An envelope for the wire.
 pub(crate) fn envelope_out(envelope: &Envelope) -> pb::StatusEnvelope {
-    let Envelope { status, result, confidence, reason, usage, inputs_used, retryable, directive } = envelope;
+    let Envelope { status, result, confidence, reason, usage, inputs_used, retryable, directive, score } =
+        envelope;
     pb::StatusEnvelope {
         status: enums::status(*status) as i32,
         result: result.as_ref().map(value),
@@ -250,6 +268,7 @@ pub(crate) fn envelope_out(envelope: &Envelope) -> pb::StatusEnvelope {
         inputs_used: inputs_used.clone(),
         retryable: *retryable,
         directive: directive.as_ref().map(directive_out),
+        score: score.map(Confidence::get),
     }
 }
 

@@ -8,6 +8,7 @@ mod out;
 
 pub use guards::out as guards_out;
 pub use out::contract_out;
+pub(crate) use out::convergence_out;
 
 use prost::Message as _;
 use uuid::Uuid;
@@ -17,8 +18,8 @@ use crate::{
     pb,
     types::{
         contract::{
-            BudgetDraft, Contract, ContractDraft, EscalationDraft, GateDraft, LimitsDraft, RetryDraft,
-            TerminationDraft,
+            BudgetDraft, Contract, ContractDraft, ConvergenceDraft, EscalationDraft, GateDraft, LimitsDraft,
+            RetryDraft, TerminationDraft,
         },
         ids::AgentName,
         limits::{Ceilings, fixed},
@@ -162,11 +163,9 @@ fn termination_draft(wire: pb::Termination, faults: &mut Faults) -> TerminationD
         // A schema that cannot be carried is still a criterion: do not let intake complain that there is none.
         schema = Some(Payload::from_json(&serde_json::json!({})));
     }
-    let has_convergence = match convergence {
-        None => false,
-        Some(pb::Convergence { min_gain: _, patience: _ }) => true, // Refused as a whole until it is there.
-    };
-    TerminationDraft { result_schema: schema, has_acceptance: !acceptance.is_empty(), has_convergence }
+    let convergence =
+        convergence.map(|pb::Convergence { min_gain, patience }| ConvergenceDraft { min_gain, patience });
+    TerminationDraft { result_schema: schema, has_acceptance: !acceptance.is_empty(), convergence }
 }
 
 fn gate_draft(wire: pb::Gate) -> GateDraft {

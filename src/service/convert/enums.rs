@@ -2,7 +2,7 @@
 
 use crate::{
     engine::{
-        event::{AttemptEnd, EscalationEnd, StepEnd, TurnKind},
+        event::{AttemptEnd, EscalationEnd, PatternKind, StepEnd, TripScope, TurnKind},
         readiness::Readiness,
         view::TurnState,
     },
@@ -79,6 +79,27 @@ pub(crate) const fn ended_by(by: EndedBy) -> pb::EndedBy {
         EndedBy::Fallback => pb::EndedBy::Fallback,
         EndedBy::Client => pb::EndedBy::Client,
         EndedBy::System => pb::EndedBy::System,
+    }
+}
+
+/// What a trip stops, for the wire.
+pub(crate) const fn trip_scope(scope: TripScope) -> pb::TripScope {
+    match scope {
+        TripScope::Task => pb::TripScope::Task,
+        TripScope::Step => pb::TripScope::Step,
+        TripScope::Decision => pb::TripScope::Decision,
+    }
+}
+
+/// Which comparison of content found something, for the wire.
+pub(crate) const fn trip_pattern(kind: PatternKind) -> pb::TripPattern {
+    match kind {
+        PatternKind::Exact => pb::TripPattern::Exact,
+        PatternKind::Similar => pb::TripPattern::Similar,
+        PatternKind::Cycle => pb::TripPattern::Cycle,
+        PatternKind::Finished => pb::TripPattern::Finished,
+        PatternKind::SameDraft => pb::TripPattern::SameDraft,
+        PatternKind::NoGain => pb::TripPattern::NoGain,
     }
 }
 
@@ -192,6 +213,7 @@ pub(crate) const fn attempt_end(end: AttemptEnd) -> pb::AttemptEnd {
     match end {
         AttemptEnd::LeaseExpired => pb::AttemptEnd::LeaseExpired,
         AttemptEnd::Released => pb::AttemptEnd::Released,
+        AttemptEnd::Undelivered => pb::AttemptEnd::Undelivered,
         AttemptEnd::Retryable => pb::AttemptEnd::Retryable,
         AttemptEnd::Revoked => pb::AttemptEnd::Revoked,
     }

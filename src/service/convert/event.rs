@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     engine::{
-        event::{Escalated, Event, PlanKind, Record, StepRef, Trip},
+        event::{Escalated, Event, PlanKind, Record, StepRef},
         view::GOAL_CHARS,
     },
     pb,
@@ -28,7 +28,7 @@ use super::{
     contract::contract_out,
     enums, int32, int64,
     plan::plan_out,
-    task::{asked_out, ledger_out, outcome_out},
+    task::{asked_out, ledger_out, outcome_out, trip_out},
     time::wire,
     value::value,
 };
@@ -92,10 +92,12 @@ impl Reader {
         match event {
             Event::Submitted { contract, fingerprint: _, trace } =>
                 submitted(contract, trace.traceparent.as_deref()),
-            Event::TurnOpened { turn, agent, kind, input: _, step, corrections: _, revision, replan, notes } =>
+            Event::TurnOpened { turn, agent, kind, input: _, step, corrections: _, revision, replan, fallback,
+                notes } =>
                 Wire::TurnOpened(pb::TurnOpened {
                     turn: int32(*turn), agent: agent.to_string(), kind: enums::turn_kind(*kind) as i32,
-                    step_id: self.step_id(*step), notes: notes.clone(), replan: *replan, revision: *revision }),
+                    step_id: self.step_id(*step), notes: notes.clone(), replan: *replan, revision: *revision,
+                    fallback: *fallback }),
             Event::AttemptStarted { turn, attempt, lease: _, worker, allowance, hold_raised: _ } =>
                 Wire::AttemptStarted(pb::AttemptStarted {
                     turn: int32(*turn), attempt: int32(*attempt), worker_id: worker.to_string(),
@@ -125,10 +127,10 @@ impl Reader {
                 Wire::PlanStarted(pb::PlanStarted {
                     plan_number: int32(*number), planner_turn: int32(*planner_turn), plan: Some(plan_out(plan)),
                     held_tokens: int64(*held), replan: matches!(kind, PlanKind::Replan) }),
-            Event::StepEnded { plan, step: _, id, end, reason } =>
+            Event::StepEnded { plan, step: _, id, end, reason, optional } =>
                 Wire::StepEnded(pb::StepEnded {
                     plan_number: int32(*plan), step_id: id.to_string(), end: enums::step_end(*end) as i32,
-                    reason: reason.clone() }),
+                    reason: reason.clone(), optional: *optional }),
             Event::PlanEnded { number, succeeded, released } =>
                 Wire::PlanEnded(pb::PlanEnded {
                     plan_number: int32(*number), succeeded: *succeeded, released_tokens: int64(*released) }),
@@ -187,10 +189,4 @@ fn answered(turn: u32, attempt: u32, answer: &Answer, charged: Usage) -> Wire {
         decision,
         charged_tokens: int64(charged.tokens()),
     })
-}
-
-/// A guard that tripped, for the wire.
-pub(crate) fn trip_out(trip: &Trip) -> pb::Trip {
-    let Trip { cause, evidence } = trip;
-    pb::Trip { cause: enums::cause(*cause) as i32, evidence: evidence.clone() }
 }

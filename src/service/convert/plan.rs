@@ -63,15 +63,15 @@ pub(crate) fn plan_out(plan: &Plan) -> pb::Plan {
         steps: steps
             .iter()
             .map(|step| {
-                let Step { id, agent, input, depends_on, max_tokens } = step;
+                let Step { id, agent, input, depends_on, max_tokens, fallback_agents, optional } = step;
                 pb::Step {
                     id: id.to_string(),
                     agent: agent.to_string(),
                     input: input.as_ref().map(value),
                     depends_on: depends_on.iter().map(id_of).collect(),
                     max_tokens: int64(max_tokens.unwrap_or(0)),
-                    fallback_agents: Vec::new(),
-                    optional: false,
+                    fallback_agents: fallback_agents.iter().map(ToString::to_string).collect(),
+                    optional: *optional,
                 }
             })
             .collect(),

@@ -26,10 +26,11 @@ use crate::{
 
 use super::{
     answer::envelope_out,
+    contract::convergence_out,
     enums,
-    event::trip_out,
     faults::Faults,
     int32, int64, length,
+    task::trip_out,
     time::{duration, wire},
     value::{structure, value},
 };
@@ -166,6 +167,8 @@ fn assignment_out(assignment: &Assignment) -> pb::Assignment {
         turns_left,
         replans_left,
         rounds_left,
+        convergence,
+        best_score,
         allowance,
         deadline,
         step,
@@ -194,6 +197,8 @@ fn assignment_out(assignment: &Assignment) -> pb::Assignment {
             turns_left: int32(*turns_left),
             replans_left: int32(*replans_left),
             rounds_left: int32(*rounds_left),
+            convergence: convergence.map(convergence_out),
+            best_score: *best_score,
         }),
         allowance_tokens: int64(*allowance),
         deadline: Some(wire(*deadline)),

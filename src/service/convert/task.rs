@@ -2,10 +2,10 @@
 
 use crate::{
     engine::{
-        event::{Escalated, Outcome},
+        event::{Escalated, Outcome, Pattern, Trip},
         ledger::LedgerView,
         readiness::Point,
-        view::{Counters, EscalationView, SummaryView, TaskView, TurnView},
+        view::{BestView, Counters, EscalationView, SummaryView, TaskView, Tripped, TurnView},
     },
     pb,
     types::{
@@ -61,7 +61,8 @@ fn ended_by_out(by: Option<EndedBy>) -> i32 {
 }
 
 fn counters_out(counters: Counters) -> pb::Counters {
-    let Counters { hops, turns, replans, rounds, attempts, decides, escalations, revisions } = counters;
+    let Counters { hops, turns, replans, rounds, attempts, decides, escalations, revisions, steps } =
+        counters;
     pb::Counters {
         hops: int32(hops),
         turns: int32(turns),
@@ -71,6 +72,7 @@ fn counters_out(counters: Counters) -> pb::Counters {
         decides: int32(decides),
         escalations: int32(escalations),
         revisions: int32(revisions),
+        steps: int32(steps),
     }
 }
 
@@ -119,7 +121,7 @@ pub(crate) fn outcome_out(outcome: &Outcome) -> pb::Outcome {
 
 /// A task in full.
 pub fn task_out(view: &TaskView) -> pb::Task {
-    let TaskView { summary, contract, turns, outcome, best_result, trace, deadline } = view;
+    let TaskView { summary, contract, turns, outcome, best_result, trace, deadline, tripped, best } = view;
     pb::Task {
         summary: Some(summary_out(summary)),
         contract: Some(contract_out(contract)),
@@ -129,6 +131,44 @@ pub fn task_out(view: &TaskView) -> pb::Task {
         trace_id: format!("{:032x}", trace_ids::trace_id(summary.task, trace)),
         traceparent: trace.traceparent.clone().unwrap_or_default(),
         deadline: Some(wire(*deadline)),
+        trips: tripped.iter().map(together_out).collect(),
+        best: best.as_ref().map(best_out),
+    }
+}
+
+/// A guard that tripped, for the wire.
+pub(crate) fn trip_out(trip: &Trip) -> pb::Trip {
+    let Trip { cause, evidence, scope, turns, pattern } = trip;
+    let told = pb::Trip {
+        cause: enums::cause(*cause) as i32,
+        evidence: evidence.clone(),
+        scope: enums::trip_scope(*scope) as i32,
+        turns: turns.iter().map(|turn| int32(*turn)).collect(),
+        ..pb::Trip::default()
+    };
+    let Some(Pattern { kind, excerpt, times, cycle, similarity_permille }) = pattern else { return told };
+    pb::Trip {
+        pattern: enums::trip_pattern(*kind) as i32,
+        excerpt: excerpt.clone(),
+        times: int32(*times),
+        cycle_length: int32(*cycle),
+        similarity: f64::from(*similarity_permille) / 1_000.0,
+        ..told
+    }
+}
+
+fn together_out(tripped: &Tripped) -> pb::TripsTogether {
+    let Tripped { at, seq, trips } = tripped;
+    pb::TripsTogether { at: Some(wire(*at)), seq: int64(*seq), trips: trips.iter().map(trip_out).collect() }
+}
+
+fn best_out(best: &BestView) -> pb::BestResult {
+    let BestView { turn, score, confidence, findings } = best;
+    pb::BestResult {
+        turn: int32(*turn),
+        score: score.get(),
+        confidence: confidence.get(),
+        findings: findings.clone(),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::Projector;
 use crate::{
-    engine::event::{Event, StepEnd, StepRef},
+    engine::event::{Event, StepRef},
     telemetry::{
         semconv,
         span::{Attributes, Events},
@@ -42,12 +42,16 @@ impl Projector {
         self.plans.get(&step.plan).and_then(|plan| plan.steps.get(step.step))
     }
 
-    pub(super) fn end_step(&mut self, plan: u32, id: &StepId, end: StepEnd, reason: &str, at: Timestamp) {
-        let Some(plan) = self.plans.get_mut(&plan) else { return };
-        let attributes = Attributes::new()
+    pub(super) fn end_step(&mut self, event: &Event, at: Timestamp) {
+        let Event::StepEnded { plan, step: _, id, end, reason, optional } = event else { return };
+        let Some(plan) = self.plans.get_mut(plan) else { return };
+        let mut attributes = Attributes::new()
             .text(semconv::STEP_ID, id.as_str())
             .word(semconv::STEP_END, end)
             .text_if_any(semconv::REASON, reason);
+        if *optional {
+            attributes = attributes.flag(semconv::STEP_OPTIONAL, true);
+        }
         plan.events.push(semconv::STEP_ENDED, at, attributes);
     }
 

@@ -72,7 +72,9 @@ const ANSWERED: AttemptResult<'_> = AttemptResult { end: "ANSWERED", reason: "",
 
 impl Projector {
     pub(super) fn open_turn(&mut self, event: &Event, at: Timestamp) {
-        let Event::TurnOpened { turn, agent, kind, step, corrections, revision, replan, .. } = event else {
+        let Event::TurnOpened { turn, agent, kind, step, corrections, revision, replan, fallback, .. } =
+            event
+        else {
             return;
         };
         let mut attributes = Attributes::new()
@@ -85,6 +87,9 @@ impl Projector {
         }
         if *replan {
             attributes = attributes.flag(semconv::TURN_REPLAN, true);
+        }
+        if *fallback {
+            attributes = attributes.flag(semconv::TURN_FALLBACK, true);
         }
         if let Some(step) = step {
             attributes = attributes.number(semconv::PLAN_NUMBER, step.plan);

@@ -149,6 +149,7 @@ fn answers_survive_the_way_in_and_out() {
         inputs_used: vec!["turn-1".into()],
         retryable: true,
         directive: None,
+        score: None,
     };
     round_trip(Wire::Envelope(full.clone()));
     let hand_off = pb::HandOff { agent: "writer".into(), input: json(json!("go")) };

@@ -8,7 +8,7 @@ use crate::{
         time::duration,
         value::{structure, value},
     },
-    types::contract::{Budget, Contract, Escalation, Gate, Limits, Retry, Start},
+    types::contract::{Budget, Contract, Convergence, Escalation, Gate, Limits, Retry, Start},
 };
 
 /// A contract for the wire.
@@ -21,6 +21,7 @@ pub fn contract_out(contract: &Contract) -> pb::Contract {
         budget,
         limits,
         result_schema,
+        convergence,
         gate,
         escalation,
         retry,
@@ -44,7 +45,7 @@ pub fn contract_out(contract: &Contract) -> pb::Contract {
         termination: Some(pb::Termination {
             result_schema: result_schema.as_ref().map(structure),
             acceptance: Vec::new(),
-            convergence: None,
+            convergence: convergence.map(convergence_out),
         }),
         gate: Some(gate_out(gate)),
         escalation: Some(escalation_out(escalation)),
@@ -61,6 +62,13 @@ pub fn contract_out(contract: &Contract) -> pb::Contract {
         idempotency_key: idempotency_key.clone().unwrap_or_default(),
         guards: Some(super::guards::out(guards)),
     }
+}
+
+/// When rounds stop paying, for the wire.
+pub(crate) const fn convergence_out(convergence: Convergence) -> pb::Convergence {
+    let Convergence { min_gain, patience } = convergence;
+    // At most `MAX_PATIENCE`.
+    pb::Convergence { min_gain, patience: patience.cast_signed() }
 }
 
 fn budget_out(budget: &Budget) -> pb::Budget {

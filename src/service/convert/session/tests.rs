@@ -77,6 +77,7 @@ fn lineage_is_cut_where_a_message_would_grow_too_large() {
             inputs_used: Vec::new(),
             retryable: false,
             directive: None,
+            score: None,
         },
     };
     let small: Vec<_> = (1..=5).map(|turn| entry(turn, 10)).collect();

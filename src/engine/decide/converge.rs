@@ -1,0 +1,58 @@
+//! Rounds that no longer pay: a contract that names convergence as its end sends the best draft to the gate; without that, and
+//! where the gate refuses, the owner decides.
+
+use super::Txn;
+use crate::{
+    engine::{
+        event::{Event, Trip},
+        guarded::same_in_substance,
+        task::Task,
+    },
+    types::{
+        envelope::{Directive, Status},
+        ids::TurnNumber,
+        outcome::Cause,
+    },
+};
+
+impl Txn<'_> {
+    /// Whether a delegation ends the rounds instead of beginning another. Asked before its plan starts.
+    pub(super) fn rounds_ended(&mut self, turn: TurnNumber) -> bool {
+        let Some(draft) = self.task.draft_of(turn) else { return false };
+        let terms = self.task.contract.convergence;
+        let trips = self.task.rounds.verdict(draft, terms.as_ref(), &same_in_substance);
+        if trips.is_empty() {
+            return false;
+        }
+        match self.task.converged_draft() {
+            Some(best) if terms.is_some() && !self.has_tripped() => {
+                self.emit(Event::GuardsTripped { trips });
+                self.gate(best);
+            }
+            Some(_) | None => trips.into_iter().for_each(|trip| self.note_trip(trip)),
+        }
+        true
+    }
+
+    /// The gate refused the draft on which rounds ended: the owner hears both.
+    pub(super) fn draft_refused(&mut self, findings: String) {
+        let converged = |trip: &&Trip| trip.cause == Cause::Converged;
+        let trips: Vec<_> = self.task.trips.iter().filter(converged).cloned().collect();
+        trips.into_iter().for_each(|trip| self.note_trip(trip));
+        self.trip(Cause::GateRejected, findings);
+    }
+}
+
+impl Task {
+    /// The draft that may end the task as converged: the best result so far, if it came with a delegation as a success.
+    fn converged_draft(&self) -> Option<TurnNumber> {
+        let best = self.best.as_ref()?.turn;
+        let is_success = self.turn(best)?.envelope()?.status == Status::Success;
+        (is_success && self.is_draft(best)).then_some(best)
+    }
+
+    /// Whether a turn's answer delegated, so that its result is a draft of the task's.
+    pub(super) fn is_draft(&self, turn: TurnNumber) -> bool {
+        matches!(self.turn(turn).and_then(|t| t.directive()), Some(Directive::Delegate(_)))
+    }
+}
