@@ -4,6 +4,8 @@
 pub mod calibrate;
 pub mod fault;
 pub mod html;
+pub mod judge;
+pub mod markdown;
 pub mod otlp;
 pub mod read;
 pub mod record;
@@ -12,6 +14,7 @@ pub mod report;
 pub mod run;
 pub mod score;
 pub mod sum;
+pub mod terms;
 pub mod text;
 pub mod trace;
 pub mod words;

@@ -62,7 +62,9 @@ impl<'de> Deserialize<'de> for Tokens {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let tokens = u64::deserialize(deserializer)?;
         if tokens > MOST_TOKENS {
-            return Err(de::Error::custom(format_args!("{tokens} tokens in a step; {MOST_TOKENS} are the most")));
+            return Err(de::Error::custom(format_args!(
+                "{tokens} tokens in a step; {MOST_TOKENS} are the most"
+            )));
         }
         Ok(Self(tokens))
     }

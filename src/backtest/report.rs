@@ -22,6 +22,9 @@ pub struct Report {
     pub sets: Vec<SetReport>,
     /// What could not be read.
     pub skipped: Skipped,
+    /// Each guard by itself under the default terms, where that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alone: Vec<Alone>,
     /// What was fitted, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
@@ -35,6 +38,15 @@ pub struct Terms {
     pub contract: Option<String>,
     /// Each term with its value, as a contract names it.
     pub values: Vec<(String, String)>,
+}
+
+/// What a guard does when it is the only one.
+#[derive(Debug, Clone, Serialize)]
+pub struct Alone {
+    /// The guard, by its path below `guards` in a contract.
+    pub guard: String,
+    /// Set by set, by name.
+    pub sets: Vec<SetReport>,
 }
 
 /// One set of runs.

@@ -8,6 +8,7 @@ mod plan;
 use std::collections::BTreeMap;
 
 use checks::Checks;
+pub use guards::guard_terms;
 pub use plan::plan;
 
 use crate::types::{

@@ -21,6 +21,7 @@ use crate::{
             BudgetDraft, Contract, ContractDraft, ConvergenceDraft, EscalationDraft, GateDraft, LimitsDraft,
             RetryDraft, TerminationDraft,
         },
+        guards::GuardTerms,
         ids::AgentName,
         limits::{Ceilings, fixed},
         payload::Payload,
@@ -48,6 +49,14 @@ pub fn intake(
     let draft = contract_draft(wire, &mut faults);
     let completed = intake::complete(&draft, ceilings, is_known).map_err(|others| faults.merge(others)).ok();
     faults.finish(completed)
+}
+
+/// The terms of the guards alone, completed, or every fault in them.
+///
+/// # Errors
+/// Every violation, sorted by field.
+pub fn guard_terms(wire: pb::Guards) -> Result<GuardTerms, Vec<Violation>> {
+    intake::guard_terms(&guards::draft(wire))
 }
 
 /// A wire contract as a draft. Faults that the draft cannot carry go to `faults`.
