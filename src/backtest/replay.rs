@@ -260,6 +260,7 @@ impl<'a> Iterator for Walk<'a> {
 
 fn observation(step: &TraceStep, turn: u32) -> Observation<'_> {
     let (kind, content) = match step.kind {
+        StepKind::Message if step.role == StepRole::User => (Observed::Input, step.text.as_str()),
         StepKind::Message => (Observed::Message, step.text.as_str()),
         StepKind::ToolCall => (Observed::ToolCall, step.call.as_deref().unwrap_or(&step.text)),
         StepKind::ToolResult => (Observed::ToolResult, step.text.as_str()),

@@ -58,8 +58,8 @@ pub enum Observed {
     ToolResult,
     /// The answer to a turn: its result, as JSON text.
     Answer,
-    /// Why an answer was sent back (gate, validator, person).
-    Refusal,
+    /// What came from outside the crew: a person's words, why the gate sent an answer back. It is heard, never counted.
+    Input,
 }
 
 /// One thing said or done.
@@ -153,9 +153,9 @@ impl Guards {
             return;
         }
         let reading = self.read(terms, o);
-        self.steps = self.steps.saturating_add(u32::from(o.kind != Observed::Refusal));
+        self.steps = self.steps.saturating_add(u32::from(o.kind != Observed::Input));
         self.levels = Levels { steps: self.steps, ..Levels::default() };
-        if o.kind != Observed::Refusal {
+        if o.kind != Observed::Input {
             self.follow(terms, o, &reading);
         }
         self.stand(terms, o, &reading);
@@ -226,7 +226,7 @@ impl Guards {
             self.seen.push_back(content);
         }
         Reading {
-            item: Item { hash, sketch: sketch.map(Arc::new), turn: o.turn },
+            item: Item { hash, sketch: sketch.map(Arc::new), turn: o.turn, is_nod },
             stated,
             is_news: !is_known && !is_nod,
             is_long: o.content.len() >= LONG_BYTES || o.fingerprint,
@@ -348,7 +348,7 @@ impl Guards {
         if !reading.is_news {
             return;
         }
-        let from_outside = matches!(o.kind, Observed::ToolResult | Observed::Refusal);
+        let from_outside = matches!(o.kind, Observed::ToolResult | Observed::Input);
         for (name, agent) in &mut self.agents {
             let is_own = &**name == o.agent;
             agent.heard |= !is_own;
@@ -364,6 +364,10 @@ impl Guards {
     /// Talk that adds nothing.
     fn rest(&mut self, terms: &GuardTerms, o: &Observation<'_>, reading: &Reading) {
         let is_message = o.kind == Observed::Message;
+        if o.kind == Observed::Input {
+            self.idle.brought(o.content);
+            return;
+        }
         if o.fingerprint {
             self.idle.end();
         } else if !is_message || reading.has_code {

@@ -19,6 +19,8 @@ pub(super) struct Item {
     pub(super) sketch: Option<Arc<Sketch>>,
     /// The turn it belongs to.
     pub(super) turn: u32,
+    /// Whether it is a word or two of agreement.
+    pub(super) is_nod: bool,
 }
 
 /// The tail of a stream, and for each length of a cycle how many items in a row were as they were one cycle ago.
@@ -83,12 +85,12 @@ impl Stream {
 
     /// The cycle of equal items that has come round most often; of several, the shortest.
     pub(super) fn equal(&self) -> Round {
-        strongest(&self.equal, |_| 1_000)
+        self.strongest(&self.equal, |_| 1_000)
     }
 
     /// The same of items that are at least alike.
     pub(super) fn alike(&self) -> Round {
-        strongest(&self.alike, |slot| self.least[slot])
+        self.strongest(&self.alike, |slot| self.least[slot])
     }
 
     /// The turns of the last `items` items, each once, in order.
@@ -99,18 +101,23 @@ impl Stream {
         turns.dedup();
         turns
     }
-}
 
-fn strongest(runs: &[u32; CYCLES], similarity: impl Fn(usize) -> u16) -> Round {
-    let mut best = Round { times: 1, cycle: 1, similarity_permille: 1_000 };
-    for (slot, &run) in runs.iter().enumerate() {
-        let cycle = slot as u32 + 1;
-        let times = run / cycle + 1;
-        if times > best.times {
-            best = Round { times, cycle, similarity_permille: similarity(slot) };
+    /// A round of nothing but nods counts half: agents that agree in a word are no loop yet. Of recorded runs in which three
+    /// messages in a row were the same word, all but one went on to succeed.
+    fn strongest(&self, runs: &[u32; CYCLES], similarity: impl Fn(usize) -> u16) -> Round {
+        let mut best = Round { times: 1, cycle: 1, similarity_permille: 1_000 };
+        for (slot, &run) in runs.iter().enumerate() {
+            let cycle = slot as u32 + 1;
+            let mut times = run / cycle + 1;
+            if times > 1 && self.recent.iter().rev().take(slot + 1).all(|item| item.is_nod) {
+                times /= 2;
+            }
+            if times > best.times {
+                best = Round { times, cycle, similarity_permille: similarity(slot) };
+            }
         }
+        best
     }
-    best
 }
 
 /// 1,001 for equal items, else their likeness in thousandths, 0 where it cannot be told.
@@ -131,7 +138,7 @@ mod tests {
     fn after(items: &str) -> Round {
         let mut stream = Stream::default();
         for (turn, item) in (0..).zip(items.bytes()) {
-            stream.push(Item { hash: u64::from(item), sketch: None, turn }, MAX_CYCLE, 900);
+            stream.push(Item { hash: u64::from(item), sketch: None, turn, is_nod: false }, MAX_CYCLE, 900);
         }
         stream.equal()
     }
@@ -157,7 +164,7 @@ mod tests {
     fn the_turns_of_a_cycle_are_remembered_and_bounded() {
         let mut stream = Stream::default();
         for turn in 0..1_000 {
-            stream.push(Item { hash: 1, sketch: None, turn }, MAX_CYCLE, 900);
+            stream.push(Item { hash: 1, sketch: None, turn, is_nod: false }, MAX_CYCLE, 900);
         }
         assert_eq!(stream.turns(3), [997, 998, 999]);
         assert_eq!(stream.turns(1_000).len(), TURNS);
