@@ -68,11 +68,11 @@ fn every_fault_names_its_field_and_what_to_write() {
     check(|d| d.guards.times = 11, "guards.repetition.times", "write 2 to 10");
     check(|d| d.guards.times = -1, "guards.repetition.times", "write 2 to 10");
     check(|d| d.guards.max_cycle = 7, "guards.repetition.max_cycle", "write 1 to 6");
-    check(|d| d.guards.similarity = 0.5, "guards.repetition.similarity", "write 0.7 to 1");
-    check(|d| d.guards.similarity = f64::NAN, "guards.repetition.similarity", "write 0.7 to 1");
+    check(|d| d.guards.similarity = 0.4, "guards.repetition.similarity", "write 0.5 to 1");
+    check(|d| d.guards.similarity = f64::NAN, "guards.repetition.similarity", "write 0.5 to 1");
     check(|d| d.guards.restated = Some(1), "guards.finished.restated", "or 0 for not at all");
     check(|d| d.guards.idle = Some(101), "guards.finished.idle", "write 2 to 100");
-    check(|d| d.guards.draft_similarity = 1.1, "guards.drafts.similarity", "write 0.7 to 1");
+    check(|d| d.guards.draft_similarity = 1.1, "guards.drafts.similarity", "write 0.5 to 1");
     check(|d| d.guards.max_steps = -3, "guards.max_steps", "write 1 to 1000000");
     check(|d| d.gate.validator = "alpha".to_owned(), "gate.validator", "not available yet");
     check(|d| limits(d).max_hops = Some(101), "limits.max_hops", "0 to 100");

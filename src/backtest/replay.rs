@@ -73,50 +73,38 @@ pub struct Replayed {
     pub saved_of_savable: u64,
     /// Whether the stop comes before the outcome of a successful run was fixed.
     pub harmful: bool,
-    /// Whether the run itself went round in circles, or on and on after it was done: a guard against that trips under the
-    /// default terms.
+    /// Whether the run went round in circles (equal content three times), or on after it was done (eight messages that add
+    /// nothing), be it stopped or not.
     pub runaway: bool,
 }
 
 /// Replays a run under these terms.
 pub fn replay(trace: &Trace, terms: &BacktestTerms) -> Replayed {
     let bill = Bill::of(trace);
-    let mut walk = Walk::new(trace);
     let mut guards = Guards::new();
     let mut spent = 0;
     let mut stop = None;
-    let mut runaway = Runaway::default();
-    while let Some(step) = walk.next() {
+    let mut runaway = false;
+    for step in Walk::new(trace) {
         spent += bill.steps[step.index];
         let trip = step.observation.as_ref().and_then(|o| {
-            runaway.observe(o);
             guards.observe(&terms.guards, o);
+            runaway |= is_runaway(guards.levels());
             guards.trips().first()
         });
         if stop.is_none() {
             stop = first_stop(&step, trip, spent, terms);
         }
     }
-    let runaway = runaway.tripped;
     let after = stop.as_ref().map_or(trace.steps.len(), |stop| stop.step_index + 1);
     bill.replayed(trace, stop, after, runaway)
 }
 
-/// Whether the default guards against loops see one.
-#[derive(Default)]
-struct Runaway {
-    guards: Guards,
-    tripped: bool,
-}
-
-impl Runaway {
-    fn observe(&mut self, o: &Observation<'_>) {
-        if !self.tripped {
-            self.guards.observe(&GuardTerms::default(), o);
-            self.tripped =
-                self.guards.trips().iter().any(|trip| trip.guard.is_loop() || trip.guard == GuardKind::Idle);
-        }
-    }
+/// Whether a run goes round in circles, or on after it was done, by the default measure whatever the terms.
+fn is_runaway(levels: Levels) -> bool {
+    let default = GuardTerms::default();
+    levels.repetition >= default.repetition.times
+        || default.finished.idle.is_some_and(|most| levels.idle >= most)
 }
 
 fn first_stop(step: &Step<'_>, trip: Option<&GuardTrip>, spent: u64, terms: &BacktestTerms) -> Option<Stop> {

@@ -28,11 +28,11 @@ use answer::{Parts, Stated};
 use idle::Idle;
 use sketch::Sketch;
 use standing::{Claim, Standing};
-use stream::{Item, Stream};
+use stream::{Item, Round, Stream};
 use text::Hash;
 pub use trip::{GuardKind, GuardTrip};
 
-use crate::types::guards::GuardTerms;
+use crate::types::guards::{GuardTerms, MAX_CYCLE};
 
 /// Agents that are told apart; of more, the first ones in the alphabet give way.
 const MAX_AGENTS: usize = 64;
@@ -264,23 +264,20 @@ impl Guards {
 
     /// Repetition: inside the turn, by the agent, regardless of agent; the first that trips is named.
     fn follow(&mut self, terms: &GuardTerms, o: &Observation<'_>, reading: &Reading) {
-        let (max_cycle, similar) = (terms.repetition.max_cycle, terms.repetition.similarity_permille);
+        let similar = terms.repetition.similarity_permille;
         let is_step = o.kind != Observed::Answer;
         if is_step {
-            self.turn(o.turn).stream.push(reading.item.clone(), max_cycle, similar);
+            self.turn(o.turn).stream.push(reading.item.clone(), similar);
         }
         let agent = self.agent(o.agent);
         if std::mem::take(&mut agent.heard) && !reading.is_long {
             agent.stream.break_off();
         }
-        agent.stream.push(reading.item.clone(), max_cycle, similar);
+        agent.stream.push(reading.item.clone(), similar);
         if !o.concurrent {
-            self.task.push(reading.item.clone(), max_cycle, similar);
+            self.task.push(reading.item.clone(), similar);
         }
-        if !terms.repetition.on {
-            return;
-        }
-        let mut found = Vec::new();
+        let mut found = None;
         let agent = &self.agents[o.agent].stream;
         let streams = [
             (is_step.then(|| &self.turns[&o.turn].stream), true, Some(o.agent)),
@@ -289,26 +286,25 @@ impl Guards {
         ];
         for (stream, inside, by) in streams {
             let Some(stream) = stream else { continue };
-            let (equal, alike) = (stream.equal(), stream.alike());
+            let (equal, alike) = (stream.equal(MAX_CYCLE), stream.alike(MAX_CYCLE));
             self.levels.repetition = self.levels.repetition.max(equal.times);
             self.levels.near_repetition = self.levels.near_repetition.max(alike.times);
-            let (round, is_equal) =
-                if equal.times >= terms.repetition.times { (equal, true) } else { (alike, false) };
-            if round.times < terms.repetition.times || !found.is_empty() {
-                continue;
+            if found.is_none() && terms.repetition.on {
+                found = repetition(terms, stream).map(|(round, is_equal)| GuardTrip {
+                    guard: GuardKind::of_repetition(round.cycle, is_equal),
+                    turns: stream.turns(round.times.saturating_mul(round.cycle)),
+                    agent: by.map(str::to_owned),
+                    repeated: text::excerpt(o.content),
+                    times: round.times,
+                    cycle: round.cycle,
+                    similarity_permille: round.similarity_permille,
+                    in_turn: inside.then_some(o.turn),
+                });
             }
-            found.push(GuardTrip {
-                guard: GuardKind::of_repetition(round.cycle, is_equal),
-                turns: stream.turns(round.times * round.cycle),
-                agent: by.map(str::to_owned),
-                repeated: text::excerpt(o.content),
-                times: round.times,
-                cycle: round.cycle,
-                similarity_permille: round.similarity_permille,
-                in_turn: inside.then_some(o.turn),
-            });
         }
-        found.into_iter().for_each(|trip| self.trip(trip));
+        if let Some(trip) = found {
+            self.trip(trip);
+        }
     }
 
     /// An answer is stated, or a tool says what was answered.
@@ -397,6 +393,13 @@ impl Guards {
             self.trips.sort_by_key(|trip| (trip.guard, trip.in_turn));
         }
     }
+}
+
+/// The cycle of a stream that trips the guard, and whether its items are equal.
+fn repetition(terms: &GuardTerms, stream: &Stream) -> Option<(Round, bool)> {
+    let terms = &terms.repetition;
+    let rounds = [(stream.equal(terms.max_cycle), true), (stream.alike(terms.max_cycle), false)];
+    rounds.into_iter().find(|(round, _)| round.times >= terms.times)
 }
 
 #[cfg(test)]

@@ -69,11 +69,11 @@ pub const MAX_IDLE: u32 = 100;
 /// The greatest cap on steps.
 pub const MAX_STEPS: u32 = 1_000_000;
 /// Below this, in thousandths, texts on one subject look alike.
-pub const MIN_SIMILARITY: u16 = 700;
+pub const MIN_SIMILARITY: u16 = 500;
 
 impl Default for RepetitionTerms {
     fn default() -> Self {
-        Self { on: true, times: 3, max_cycle: MAX_CYCLE, similarity_permille: 900 }
+        Self { on: true, times: 3, max_cycle: MAX_CYCLE, similarity_permille: 700 }
     }
 }
 

@@ -46,8 +46,8 @@ pub(super) struct Round {
 }
 
 impl Stream {
-    pub(super) fn push(&mut self, item: Item, max_cycle: u32, similar_permille: u16) {
-        for lag in 1..=CYCLES.min(max_cycle as usize) {
+    pub(super) fn push(&mut self, item: Item, similar_permille: u16) {
+        for lag in 1..=CYCLES {
             let before = self.recent.len().checked_sub(lag).map(|at| &self.recent[at]);
             let similarity = before.map_or(0, |before| similarity(&item, before));
             let slot = lag - 1;
@@ -83,14 +83,14 @@ impl Stream {
         self.recent.back().map_or(0, |item| item.hash)
     }
 
-    /// The cycle of equal items that has come round most often; of several, the shortest.
-    pub(super) fn equal(&self) -> Round {
-        self.strongest(&self.equal, |_| 1_000)
+    /// The cycle of equal items, no longer than this, that has come round most often; of several, the shortest.
+    pub(super) fn equal(&self, max_cycle: u32) -> Round {
+        self.strongest(&self.equal, max_cycle, |_| 1_000)
     }
 
     /// The same of items that are at least alike.
-    pub(super) fn alike(&self) -> Round {
-        self.strongest(&self.alike, |slot| self.least[slot])
+    pub(super) fn alike(&self, max_cycle: u32) -> Round {
+        self.strongest(&self.alike, max_cycle, |slot| self.least[slot])
     }
 
     /// The turns of the last `items` items, each once, in order.
@@ -104,9 +104,9 @@ impl Stream {
 
     /// A round of nothing but nods counts half: agents that agree in a word are no loop yet. Of recorded runs in which three
     /// messages in a row were the same word, all but one went on to succeed.
-    fn strongest(&self, runs: &[u32; CYCLES], similarity: impl Fn(usize) -> u16) -> Round {
+    fn strongest(&self, runs: &[u32; CYCLES], max_cycle: u32, similarity: impl Fn(usize) -> u16) -> Round {
         let mut best = Round { times: 1, cycle: 1, similarity_permille: 1_000 };
-        for (slot, &run) in runs.iter().enumerate() {
+        for (slot, &run) in runs.iter().enumerate().take(max_cycle as usize) {
             let cycle = slot as u32 + 1;
             let mut times = run / cycle + 1;
             if times > 1 && self.recent.iter().rev().take(slot + 1).all(|item| item.is_nod) {
@@ -138,9 +138,9 @@ mod tests {
     fn after(items: &str) -> Round {
         let mut stream = Stream::default();
         for (turn, item) in (0..).zip(items.bytes()) {
-            stream.push(Item { hash: u64::from(item), sketch: None, turn, is_nod: false }, MAX_CYCLE, 900);
+            stream.push(Item { hash: u64::from(item), sketch: None, turn, is_nod: false }, 900);
         }
-        stream.equal()
+        stream.equal(MAX_CYCLE)
     }
 
     #[test]
@@ -164,10 +164,10 @@ mod tests {
     fn the_turns_of_a_cycle_are_remembered_and_bounded() {
         let mut stream = Stream::default();
         for turn in 0..1_000 {
-            stream.push(Item { hash: 1, sketch: None, turn, is_nod: false }, MAX_CYCLE, 900);
+            stream.push(Item { hash: 1, sketch: None, turn, is_nod: false }, 900);
         }
         assert_eq!(stream.turns(3), [997, 998, 999]);
         assert_eq!(stream.turns(1_000).len(), TURNS);
-        assert_eq!(stream.equal(), Round { times: 1_000, cycle: 1, similarity_permille: 1_000 });
+        assert_eq!(stream.equal(MAX_CYCLE), Round { times: 1_000, cycle: 1, similarity_permille: 1_000 });
     }
 }
