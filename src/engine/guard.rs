@@ -29,7 +29,7 @@ use idle::Idle;
 use sketch::Sketch;
 use standing::{Claim, Standing};
 use stream::{Item, Round, Stream};
-use text::Hash;
+use text::{Hash, Word};
 pub use trip::{GuardKind, GuardTrip};
 
 use crate::types::guards::{GuardTerms, MAX_CYCLE};
@@ -138,6 +138,7 @@ struct Reading {
     is_news: bool,
     is_long: bool,
     has_code: bool,
+    words: Vec<Word>,
 }
 
 impl Guards {
@@ -208,7 +209,8 @@ impl Guards {
             _ => content,
         };
         let near = terms.repetition.on && terms.repetition.similarity_permille < 1_000;
-        let sketch = if is_talk && near { Sketch::of(o.content, parts.code_hash) } else { None };
+        let words = if o.fingerprint { Vec::new() } else { text::words(o.content) };
+        let sketch = if is_talk && near { Sketch::of(o.content, &words, parts.code_hash) } else { None };
         let stated = match o.kind {
             Observed::Message if is_talk => answer::in_message(o.content, &parts),
             Observed::Answer if is_talk => Some(answer::in_result(o.content)),
@@ -231,6 +233,7 @@ impl Guards {
             is_news: !is_known && !is_nod,
             is_long: o.content.len() >= LONG_BYTES || o.fingerprint,
             has_code: parts.code_hash != 0,
+            words,
         }
     }
 
@@ -361,15 +364,15 @@ impl Guards {
     fn rest(&mut self, terms: &GuardTerms, o: &Observation<'_>, reading: &Reading) {
         let is_message = o.kind == Observed::Message;
         if o.kind == Observed::Input {
-            self.idle.brought(o.content);
+            self.idle.brought(o.content, &reading.words);
             return;
         }
         if o.fingerprint {
             self.idle.end();
         } else if !is_message || reading.has_code {
-            self.idle.brought(o.content);
+            self.idle.brought(o.content, &reading.words);
         } else {
-            self.idle.said(o.content, o.turn, self.stands);
+            self.idle.said(o.content, &reading.words, o.turn, self.stands);
         }
         self.stands |= !is_message || reading.stated.is_some();
         self.levels.idle = self.idle.run();

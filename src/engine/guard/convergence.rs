@@ -24,7 +24,7 @@ pub fn same_draft(terms: &DraftTerms, before: &str, now: &str) -> Option<u16> {
     if text::dense(before) == text::dense(now) {
         return Some(1_000);
     }
-    let sketch = |draft: &str| Sketch::of(draft, Parts::of(draft).code_hash);
+    let sketch = |draft: &str| Sketch::of(draft, &text::words(draft), Parts::of(draft).code_hash);
     let (before, now) = (sketch(before)?, sketch(now)?);
     let similarity = before.similarity_permille(&now);
     (!before.is_of_other_substance(&now) && similarity >= terms.similarity_permille).then_some(similarity)

@@ -3,12 +3,10 @@
 
 use super::{
     figures,
-    text::{self, Hash},
+    text::{self, Word},
 };
 
-/// Shorter words are grammar.
-const MIN_WORD_CHARS: usize = 5;
-/// So many new words are polite variation; more are a thought.
+/// So many new long words are polite variation; more are a thought.
 const FEW_NEW_WORDS: u32 = 16;
 /// Figures and words remembered. Talk that has brought more of either is beyond this judge.
 const MOST: usize = 2_048;
@@ -27,14 +25,14 @@ const TURNS: usize = 60;
 
 impl Idle {
     /// Takes in what brings something by its nature: code, a tool's result, a new answer.
-    pub(super) fn brought(&mut self, text: &str) {
-        self.is_new(text);
+    pub(super) fn brought(&mut self, text: &str, words: &[Word]) {
+        self.is_new(text, words);
         self.end();
     }
 
     /// Takes in a message; `stands` says whether there is a result that it could add to.
-    pub(super) fn said(&mut self, text: &str, turn: u32, stands: bool) {
-        if self.is_new(text) || !stands {
+    pub(super) fn said(&mut self, text: &str, words: &[Word], turn: u32, stands: bool) {
+        if self.is_new(text, words) || !stands {
             self.end();
             return;
         }
@@ -60,24 +58,17 @@ impl Idle {
         self.turns.clone()
     }
 
-    fn is_new(&mut self, text: &str) -> bool {
+    fn is_new(&mut self, text: &str, words: &[Word]) -> bool {
         let mut new_figure = false;
         let seen = &mut self.figures;
         figures::for_each(text, |figure| new_figure |= insert(seen, text::raw(figure) as u32));
         let mut new_words = 0;
-        for word in text.split(|c: char| !c.is_alphabetic()) {
-            if word.len() >= MIN_WORD_CHARS && word.chars().count() >= MIN_WORD_CHARS {
-                new_words += u32::from(insert(&mut self.words, lower_hash(word)));
-            }
+        for word in words.iter().filter(|word| word.is_long) {
+            new_words += u32::from(insert(&mut self.words, word.hash as u32));
         }
         let full = self.figures.len() >= MOST || self.words.len() >= MOST;
         new_figure || new_words > FEW_NEW_WORDS || full
     }
-}
-
-fn lower_hash(word: &str) -> u32 {
-    let lower = word.chars().flat_map(char::to_lowercase);
-    lower.fold(Hash::new(), |hash, char| hash.word(u64::from(char))).finish() as u32
 }
 
 /// Whether it was not there yet.
@@ -96,20 +87,28 @@ fn insert(sorted: &mut Vec<u32>, hash: u32) -> bool {
 mod tests {
     use super::*;
 
+    fn brought(idle: &mut Idle, text: &str) {
+        idle.brought(text, &text::words(text));
+    }
+
+    fn said(idle: &mut Idle, text: &str, turn: u32, stands: bool) {
+        idle.said(text, &text::words(text), turn, stands);
+    }
+
     #[test]
     fn praise_adds_nothing_and_a_new_figure_does() {
         let mut idle = Idle::default();
-        idle.brought("The total is 288 cookies, rounded from 287.83.");
+        brought(&mut idle, "The total is 288 cookies, rounded from 287.83.");
         for (turn, text) in (1..).zip([
             "Great work, everyone! It comes to 288.",
             "Agreed. Great teamwork, everyone!",
             "Indeed, great work.",
         ]) {
-            idle.said(text, turn, true);
+            said(&mut idle, text, turn, true);
             assert_eq!(idle.run(), turn);
         }
         assert_eq!(idle.turns(), [1, 2, 3]);
-        idle.said("Should it not be 289?", 4, true);
+        said(&mut idle, "Should it not be 289?", 4, true);
         assert_eq!(idle.run(), 0);
     }
 
@@ -117,7 +116,7 @@ mod tests {
     fn nothing_is_idle_before_something_stands() {
         let mut idle = Idle::default();
         for turn in 0..20 {
-            idle.said("Hello, shall we begin?", turn, false);
+            said(&mut idle, "Hello, shall we begin?", turn, false);
         }
         assert_eq!(idle.run(), 0);
     }
@@ -126,10 +125,10 @@ mod tests {
     fn memory_is_bounded_and_when_it_is_full_nothing_is_called_idle() {
         let mut idle = Idle::default();
         for number in 0..10_000 {
-            idle.brought(&format!("{number}"));
+            brought(&mut idle, &format!("{number}"));
         }
         assert_eq!(idle.figures.len(), MOST);
-        idle.said("yes", 1, true);
+        said(&mut idle, "yes", 1, true);
         assert_eq!(idle.run(), 0);
     }
 }

@@ -5,7 +5,10 @@
 //! shingles (most messages), and costs one pass and at most 192 bytes. Why an own forty lines: the crates that offer it
 //! bring seeds or large fixed signatures, and the sketch must be the same on every machine and in every replay.
 
-use super::{figures, text::Hash};
+use super::{
+    figures,
+    text::{Hash, Word},
+};
 
 /// Shingles kept: the standard error of a similarity of 0.9 is then 0.04.
 const KEPT: usize = 48;
@@ -30,20 +33,16 @@ pub(super) struct Sketch {
 }
 
 impl Sketch {
-    /// The sketch of a text, unless it is too short to have one. `code` is the hash of its code blocks.
-    pub(super) fn of(prose: &str, code: u64) -> Option<Self> {
-        let mut words = 0;
-        let mut recent = [0_u64; SHINGLE];
-        let mut hashes = Vec::new();
+    /// The sketch of a text of these words, unless they are too few. `code` is the hash of its code blocks.
+    pub(super) fn of(text: &str, words: &[Word], code: u64) -> Option<Self> {
+        let count = u32::try_from(words.len()).unwrap_or(u32::MAX);
+        if count < MIN_WORDS {
+            return None;
+        }
+        let mut hashes = Vec::with_capacity(words.len().min(BUFFER));
         let mut bound = u32::MAX;
-        for word in prose.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
-            recent.rotate_left(1);
-            recent[SHINGLE - 1] = word_hash(word);
-            words += 1;
-            if words < SHINGLE as u32 {
-                continue;
-            }
-            let hash = (recent.iter().fold(Hash::new(), |hash, &word| hash.word(word)).finish() >> 32) as u32;
+        for shingle in words.windows(SHINGLE) {
+            let hash = shingle.iter().fold(Hash::new(), |hash, word| hash.word(word.hash)).finish() as u32;
             if hash <= bound {
                 hashes.push(hash);
                 if hashes.len() == BUFFER {
@@ -51,13 +50,10 @@ impl Sketch {
                 }
             }
         }
-        if words < MIN_WORDS {
-            return None;
-        }
         cut(&mut hashes);
         let mut figures = Hash::new();
-        figures::for_each(prose, |figure| figures = figures.bytes(figure.as_bytes()));
-        Some(Self { hashes: hashes.into(), words, code, figures: figures.finish() })
+        figures::for_each(text, |figure| figures = figures.bytes(figure.as_bytes()));
+        Some(Self { hashes: hashes.into(), words: count, code, figures: figures.finish() })
     }
 
     /// How alike two texts are, in thousandths of their common shingles.
@@ -103,19 +99,12 @@ fn cut(hashes: &mut Vec<u32>) -> u32 {
     if hashes.len() == KEPT { hashes[KEPT - 1] } else { u32::MAX }
 }
 
-fn word_hash(word: &str) -> u64 {
-    if word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()) {
-        return Hash::new().bytes(word.as_bytes()).finish();
-    }
-    Hash::new().bytes(word.to_lowercase().as_bytes()).finish()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::text, *};
 
     fn sketch(text: &str) -> Sketch {
-        Sketch::of(text, 0).expect("long enough")
+        Sketch::of(text, &text::words(text), 0).expect("long enough")
     }
 
     fn sentence(range: std::ops::Range<u32>) -> String {
@@ -144,7 +133,7 @@ mod tests {
 
     #[test]
     fn short_texts_have_none() {
-        assert_eq!(Sketch::of("yes, that is so", 0), None);
+        assert_eq!(Sketch::of("yes, that is so", &text::words("yes, that is so"), 0), None);
     }
 
     #[test]

@@ -103,6 +103,61 @@ impl Dense {
     }
 }
 
+/// A word of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Word {
+    /// Its hash, letter case apart.
+    pub(super) hash: u64,
+    /// Whether it may carry a thought: letters only, and more of them than grammar needs.
+    pub(super) is_long: bool,
+}
+
+/// The words of a text: runs of letters and digits.
+pub(super) fn words(text: &str) -> Vec<Word> {
+    let mut words = Vec::with_capacity(text.len() / 8);
+    let mut word = Letters::default();
+    for (at, &byte) in text.as_bytes().iter().enumerate() {
+        if byte.is_ascii_alphanumeric() {
+            word.add(u64::from(byte.to_ascii_lowercase()), byte.is_ascii_digit());
+        } else if byte.is_ascii() {
+            words.extend(word.end());
+        } else if text.is_char_boundary(at)
+            && let Some(char) = text[at..].chars().next()
+        {
+            if char.is_alphanumeric() {
+                char.to_lowercase().for_each(|lower| word.add(u64::from(lower), char.is_numeric()));
+            } else {
+                words.extend(word.end());
+            }
+        }
+    }
+    words.extend(word.end());
+    words
+}
+
+/// Shorter words are grammar.
+const LONG_WORD: u32 = 5;
+
+#[derive(Default)]
+struct Letters {
+    hash: u64,
+    count: u32,
+    has_digit: bool,
+}
+
+impl Letters {
+    const fn add(&mut self, letter: u64, is_digit: bool) {
+        self.hash = (self.hash ^ letter).wrapping_mul(SPREAD).rotate_left(29);
+        self.count += 1;
+        self.has_digit |= is_digit;
+    }
+
+    fn end(&mut self) -> Option<Word> {
+        let Self { hash, count, has_digit } = std::mem::take(self);
+        (count > 0).then(|| Word { hash: Hash(hash).finish(), is_long: count >= LONG_WORD && !has_digit })
+    }
+}
+
 /// The beginning of a text, on one line.
 pub(super) fn excerpt(text: &str) -> String {
     let mut short = String::new();
@@ -148,6 +203,15 @@ mod tests {
         assert_ne!(dense("return x+1"), dense("return x+2"));
         assert_ne!(dense("a"), dense("aa"));
         assert_ne!(dense(""), dense("a"));
+    }
+
+    #[test]
+    fn words_are_the_same_in_any_case_and_script() {
+        assert_eq!(words("Größe, ZÄHLT; 42x"), words("größe zählt 42X"));
+        assert_eq!(words("one two").len(), 2);
+        assert_eq!(words(" — … \n"), []);
+        let long: Vec<bool> = words("four fives fiv55 größe").iter().map(|word| word.is_long).collect();
+        assert_eq!(long, [false, true, false, true]);
     }
 
     #[test]
