@@ -5,15 +5,16 @@
 //!
 //! Never here: async, clocks, randomness, I/O, wire types. Same state, same command, same time: same events.
 
+pub mod answer_checks;
 mod apply;
 mod check;
 pub mod command;
-mod convergence;
 mod decide;
 mod effects;
 pub mod event;
 pub mod guard;
 mod guarded;
+mod inputs;
 pub mod intake;
 pub mod ledger;
 mod lineage;
@@ -21,6 +22,7 @@ mod plan_run;
 pub mod readiness;
 mod recover;
 mod render;
+mod rounds;
 pub mod task;
 mod trip;
 mod turn;

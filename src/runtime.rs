@@ -6,6 +6,7 @@
 //! Never here: a decision that belongs to the engine, a wire type, an event that is not the engine's. Nothing is said to
 //! anyone about a change that is not durable, brakes (a cancel on its way to a worker) alone excepted.
 
+mod answer_check;
 mod blocking;
 mod clock;
 mod codec;

@@ -114,7 +114,7 @@ fn a_technical_failure_sent_again_is_known() {
     let mut bench = Bench::new(&draft());
     let lease = bench.next().lease;
     let answer = Arc::new(Answer::Envelope(Envelope { retryable: true, ..failed("outage", 10) }));
-    let complete = || Command::Complete { lease, answer: Arc::clone(&answer), findings: Vec::new() };
+    let complete = || Command::Complete { lease, answer: Arc::clone(&answer), findings: Vec::new().into() };
     assert_eq!(bench.send(complete()), Ok(Reply::Completed { repeated: false }));
     let events = bench.records.len();
     assert_eq!(bench.send(complete()), Ok(Reply::Completed { repeated: true }));

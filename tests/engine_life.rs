@@ -235,7 +235,7 @@ fn a_fence_refuses_the_result_of_a_lost_lease_and_keeps_its_usage() {
     let first = bench.next();
     bench.lose(first.lease);
     let answer = Arc::new(Answer::Envelope(success("{}", 300)));
-    let complete = Command::Complete { lease: first.lease, answer, findings: Vec::new() };
+    let complete = Command::Complete { lease: first.lease, answer, findings: Vec::new().into() };
     let reply = bench.send(complete).expect("decided");
     assert!(matches!(reply, Reply::Refused(Rejection::LeaseNotLive(_))), "{reply:?}");
     assert_eq!(bench.task.summary().ledger.spent, 300);
@@ -250,7 +250,7 @@ fn resending_an_answer_is_harmless_and_another_answer_is_refused() {
     assert_eq!(bench.answer(assignment.lease, success("{}", 5)), Reply::Completed { repeated: true });
     assert_eq!(bench.records.len(), events);
     let answer = Arc::new(Answer::Envelope(success("1", 5)));
-    let other = Command::Complete { lease: assignment.lease, answer, findings: Vec::new() };
+    let other = Command::Complete { lease: assignment.lease, answer, findings: Vec::new().into() };
     assert_eq!(bench.send(other), Err(Rejection::AlreadyAnswered));
 }
 
@@ -423,7 +423,7 @@ fn only_the_owner_decides() {
     let mut bench = Bench::new(&draft());
     let assignment = bench.next();
     let answer = Arc::new(Answer::Decision { decision: Decision::Abort("mine".to_owned()), usage: None });
-    let reply = bench.send(Command::Complete { lease: assignment.lease, answer, findings: Vec::new() });
+    let reply = bench.send(Command::Complete { lease: assignment.lease, answer, findings: Vec::new().into() });
     assert_eq!(reply, Err(Rejection::NotADecideTurn));
     assert_eq!(bench.leases(), [assignment.lease], "the attempt goes on");
 }

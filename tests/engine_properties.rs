@@ -168,7 +168,7 @@ fn play(bench: &mut Bench, seen: &mut Vec<Lease>, step: Move) {
         Move::Decide { pick, decision: which } => {
             let Some(lease) = nth(&live, pick) else { return };
             let answer = Arc::new(Answer::Decision { decision: decision(which), usage: Some(usage(50)) });
-            let _ = bench.send(Command::Complete { lease, answer, findings: Vec::new() });
+            let _ = bench.send(Command::Complete { lease, answer, findings: Vec::new().into() });
         }
         Move::Usage { pick, tokens } => {
             let Some(lease) = nth(&live, pick) else { return };
@@ -192,7 +192,7 @@ fn play(bench: &mut Bench, seen: &mut Vec<Lease>, step: Move) {
             let Some(lease) = nth(seen, pick) else { return };
             let answer = Arc::new(Answer::Envelope(success("2", tokens)));
             if tokens % 2 == 0 && !live.contains(&lease) {
-                let _ = bench.send(Command::Complete { lease, answer, findings: Vec::new() });
+                let _ = bench.send(Command::Complete { lease, answer, findings: Vec::new().into() });
             } else {
                 let _ = bench.send(Command::Usage { lease, usage: usage(tokens), priced: true });
             }

@@ -336,6 +336,7 @@ mod tests {
             envelope: Some(envelope),
             decision: None,
             charged_tokens: 1_204,
+            ..Default::default()
         })
     }
 
@@ -368,7 +369,11 @@ mod tests {
     fn guards_gate_and_ends() {
         check(
             vec![Event::GuardsTripped(pb::GuardsTripped {
-                trips: vec![pb::Trip { cause: pb::Cause::Hops as i32, evidence: "12 of 12\u{1b}[2J".into() }],
+                trips: vec![pb::Trip {
+                    cause: pb::Cause::Hops as i32,
+                    evidence: "12 of 12\u{1b}[2J".into(),
+                    ..Default::default()
+                }],
             })],
             "guard tripped: HOPS (12 of 12 [2J)",
         );
@@ -377,6 +382,7 @@ mod tests {
                 turn: 1,
                 passed: false,
                 findings: vec!["a".into(), "b".into()],
+                ..Default::default()
             })],
             "gate: turn 1 is refused: a; b",
         );

@@ -35,7 +35,7 @@ words! {
     step_end: pb::StepEnd, "STEP_END_";
     /// How an attempt ended.
     attempt_end: pb::AttemptEnd, "ATTEMPT_END_";
-    /// Which comparison of content made a guard trip.
+    /// Which guard over content tripped.
     trip_pattern: pb::TripPattern, "TRIP_PATTERN_";
     /// Where a question is.
     escalation: pb::EscalationState, "ESCALATION_STATE_";

@@ -2,7 +2,7 @@
 //! live running are the same code. Never here: a decision.
 
 use super::{
-    event::{AttemptEnd, Event, InputFrom, PlanKind, Record, TurnKind},
+    event::{AttemptEnd, EscalationEnd, Event, InputFrom, PlanKind, Record, TurnKind},
     ledger::Pot,
     plan_run::PlanRun,
     task::{Best, Question, Task},
@@ -51,6 +51,7 @@ impl Task {
         self.seq = record.seq;
         self.updated_at = record.at;
         self.apply_event(&record.event, record.at);
+        self.watch(&record.event);
         self.settle_clock(record.at);
         self.check_counts();
     }
@@ -70,10 +71,15 @@ impl Task {
                     said.budget_requests += 1;
                 }
             }
-            Event::TurnAnswered { turn, attempt, answer, charged, findings } => {
+            Event::TurnAnswered { turn, attempt, answer, charged, findings, output_findings, inputs } => {
                 self.ledger.settle((*turn, *attempt), *charged);
                 self.note_result(*turn, answer, findings);
-                let stage = Stage::Answered { answer: answer.clone(), findings: findings.clone() };
+                let stage = Stage::Answered {
+                    answer: answer.clone(),
+                    findings: findings.clone(),
+                    output_findings: output_findings.clone(),
+                    inputs: inputs.clone(),
+                };
                 self.end_turn(*turn, stage, at);
             }
             Event::AttemptEnded { .. } => self.on_attempt_ended(event, at),
@@ -84,12 +90,14 @@ impl Task {
             Event::PlanStarted { number, planner_turn, plan, held, kind } => {
                 match kind {
                     PlanKind::Static => {}
-                    PlanKind::Round => self.counters.rounds += 1,
+                    PlanKind::Round => {
+                        self.counters.rounds += 1;
+                        self.record_round(*planner_turn);
+                    }
                     PlanKind::Replan => self.counters.replans += 1,
                 }
                 self.plans = *number;
                 self.replan_next = false;
-                self.record_round(*planner_turn);
                 self.ledger.hold_plan(*number, *held);
                 self.plan = Some(PlanRun::new(*number, plan.clone(), *planner_turn));
             }
@@ -106,7 +114,7 @@ impl Task {
                 }
             }
             Event::DirectiveRefused { .. } => self.replan_next = true,
-            Event::GateJudged { turn, passed, findings } => self.on_judged(*turn, *passed, findings),
+            Event::GateJudged { turn, passed, findings, .. } => self.on_judged(*turn, *passed, findings),
             Event::GuardsTripped { trips } => self.on_tripped(trips, at),
             Event::Escalated(asked) => {
                 self.counters.escalations += 1;
@@ -115,6 +123,9 @@ impl Task {
             }
             Event::EscalationEnded { number, end, by, note } => {
                 self.open_questions.remove(number);
+                if matches!(end, EscalationEnd::Approved) {
+                    self.settle_guards();
+                }
                 if let Some(question) = self.questions.iter_mut().find(|q| q.asked.number == *number) {
                     question.end = Some((*end, by.clone(), note.clone(), at));
                 }
@@ -139,6 +150,7 @@ impl Task {
             replan,
             fallback: _,
             notes,
+            judges,
         } = event
         else {
             return;
@@ -146,6 +158,7 @@ impl Task {
         match kind {
             TurnKind::Work => self.counters.turns += 1,
             TurnKind::Decide => self.counters.decides += 1,
+            TurnKind::Validate => self.validates += 1,
         }
         self.counters.revisions += u32::from(*revision);
         self.counters.replans += u32::from(*replan);
@@ -170,6 +183,7 @@ impl Task {
             input,
             corrections: *corrections,
             notes: notes.clone(),
+            judges: *judges,
             opened_at: at,
             started_at: None,
             ended_at: None,
@@ -189,13 +203,15 @@ impl Task {
                     Directive::Delegate(_) | Directive::InvalidPlan(_) | Directive::AskHuman(_) => None,
                 },
                 Answer::Decision { decision: Decision::ReplanTo(to), .. } => to.input.clone(),
-                Answer::Decision { .. } => None,
+                Answer::Decision { .. } | Answer::Verdict(_) => None,
             },
         }
     }
 
     fn on_attempt_started(&mut self, event: &Event, at: Timestamp) {
-        let Event::AttemptStarted { turn, attempt, lease, worker, allowance, hold_raised } = event else {
+        let Event::AttemptStarted { turn, attempt, lease, worker, allowance, hold_raised, from_reserve } =
+            event
+        else {
             return;
         };
         self.counters.attempts += 1;
@@ -213,8 +229,9 @@ impl Task {
         let agent = state.agent.clone();
         let pot = match (state.kind, state.step) {
             (TurnKind::Decide, _) => Pot::Finalization,
+            (TurnKind::Validate, _) if *from_reserve => Pot::Validation,
             (TurnKind::Work, Some(step)) => Pot::Plan(step.plan),
-            (TurnKind::Work, None) => Pot::Main,
+            (TurnKind::Work | TurnKind::Validate, _) => Pot::Main,
         };
         self.ledger.raise_hold(*hold_raised);
         self.ledger.open((*turn, *attempt), &agent, pot, *allowance);
@@ -238,8 +255,6 @@ impl Task {
 
     fn on_progressed(&mut self, event: &Event) {
         let Event::Progressed { turn, steps, partial, .. } = event else { return };
-        self.counters.steps =
-            self.counters.steps.saturating_add(u32::try_from(steps.len()).unwrap_or(u32::MAX));
         if let Some(said) = self.said_mut(*turn) {
             said.reports += 1;
             said.bytes = said.bytes.saturating_add(progress_bytes(steps, partial.as_ref()));
@@ -345,6 +360,7 @@ impl Task {
         assert!(self.counters.turns <= limits.max_turns, "turns never over their cap");
         assert!(self.counters.replans <= limits.max_replans, "re-plans never over their cap");
         assert!(self.counters.rounds <= limits.max_rounds, "rounds never over their cap");
+        assert!(self.validates <= self.counters.turns, "a work turn is judged once");
         assert!(self.counters.decides <= limits.max_decides, "decide turns never over their cap");
         assert!(self.outcome.is_none() || self.open.is_empty(), "nothing is open after the end");
     }

@@ -13,7 +13,15 @@ impl Task {
         assert_eq!(open, self.open, "the open turns are those that wait or are leased");
         let decides = self.turns.iter().filter(|t| t.is_open() && t.kind == TurnKind::Decide).count();
         assert!(decides == 0 || open.len() == 1, "a decide turn is the only open turn");
+        let judged: BTreeSet<_> = self.turns.iter().filter_map(|t| t.judges).collect();
+        let validates = self.turns.iter().filter(|t| t.kind == TurnKind::Validate).count();
+        assert_eq!(validates, judged.len(), "a result is judged once");
+        assert_eq!(u32::try_from(validates), Ok(self.validates));
+        assert!(self.open_validate().is_none() || open.len() == 1, "a validate turn is the only open turn");
         for turn in &self.turns {
+            if let Some(judged) = turn.judges.and_then(|judged| self.turn(judged)) {
+                assert!(judged.agent != turn.agent, "nobody judges its own answer");
+            }
             let attempts = u32::try_from(turn.tries()).unwrap_or(u32::MAX);
             assert!(attempts <= self.contract.limits.max_attempts, "attempts never over their cap");
             let ended = turn.attempts.iter().filter(|a| !a.ended.is_empty()).count();

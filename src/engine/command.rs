@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use super::event::{AttemptEnd, Trip, TurnKind};
+use super::{
+    answer_checks::AnswerChecks,
+    event::{AttemptEnd, Trip, TurnKind},
+};
 use crate::types::{
     contract::Convergence,
     envelope::{Answer, Envelope, WorkStep},
@@ -74,8 +77,8 @@ pub enum Command {
         lease: Lease,
         /// The answer.
         answer: Arc<Answer>,
-        /// What the schema check, made off the shard, found against the answer's result.
-        findings: Vec<String>,
+        /// What the checks made off the shard found.
+        findings: Findings,
     },
     /// The lease lapsed or was given back.
     EndLease {
@@ -104,6 +107,23 @@ pub enum Command {
     },
     /// Look at the clock. Spurious ticks are harmless.
     Tick,
+}
+
+/// What the checks made off the shard found against an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Findings {
+    /// Against the result, by the contract's schema and acceptance rules.
+    pub result: Vec<String>,
+    /// Against the result, by the output schema of the agent itself.
+    pub output: Vec<String>,
+    /// Against what a directive would give to other agents, by their input schemas.
+    pub inputs: Vec<String>,
+}
+
+impl From<Vec<String>> for Findings {
+    fn from(result: Vec<String>) -> Self {
+        Self { result, ..Self::default() }
+    }
 }
 
 /// What a person can answer.
@@ -180,8 +200,10 @@ pub struct Assignment {
     pub best_result: Option<Payload>,
     pub traceparent: Option<String>,
     pub tracestate: Option<String>,
-    /// Whether the answer's result must be checked against `result_schema` before `Complete` is decided.
-    pub check_schema: bool,
+    pub acceptance: Vec<String>,
+    pub candidate: Option<Envelope>,
+    pub author: Option<AgentName>,
+    pub criteria: Vec<String>,
 }
 
 /// One envelope of the task's history.
@@ -243,7 +265,7 @@ pub enum Effect {
 }
 
 /// A lease that is live, for recovery.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LiveLease {
     /// The lease.
     pub lease: Lease,
@@ -253,8 +275,8 @@ pub struct LiveLease {
     pub agent: AgentName,
     /// The attempt's number within the turn.
     pub attempt: AttemptNumber,
-    /// The schema its result must be checked against.
-    pub schema: Option<Payload>,
+    /// What its answer must be checked against.
+    pub checks: AnswerChecks,
 }
 
 /// Why a command was refused. Nothing has changed.
@@ -269,9 +291,14 @@ pub enum Rejection {
     /// Another answer was accepted under the lease.
     #[error("another answer was accepted under this lease: drop this one")]
     AlreadyAnswered,
-    /// A decision on a work turn.
-    #[error("this is a work turn: answer with an envelope; only the owner decides, on a decide turn")]
+    /// A decision on a turn that is no decide turn.
+    #[error(
+        "this is no decide turn: only the owner decides, on one; answer work with an envelope, a validate turn with a verdict"
+    )]
     NotADecideTurn,
+    /// A verdict on a turn that is no validate turn.
+    #[error("this is no validate turn: answer work with an envelope, a decide turn with a decision")]
+    NotAValidateTurn,
     /// The turn is not waiting for a worker.
     #[error("the turn is not ready")]
     TurnNotReady,

@@ -9,6 +9,7 @@ mod converge;
 mod directive;
 mod escalation;
 mod funding;
+mod gate;
 mod lease;
 mod ownership;
 mod plan_flow;
@@ -168,6 +169,7 @@ impl<'a> Txn<'a> {
         let Opening { agent, input, step, corrections, revision, replan, fallback, notes } = opening;
         let turn = self.next_turn();
         let kind = TurnKind::Work;
+        let judges = None;
         self.emit(Event::TurnOpened {
             turn,
             agent,
@@ -179,6 +181,7 @@ impl<'a> Txn<'a> {
             replan,
             fallback,
             notes,
+            judges,
         });
     }
 

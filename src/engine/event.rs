@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::ledger::LedgerView;
-pub use super::trip::{Pattern, PatternKind, Trip, TripScope};
+pub use super::trip::{Pattern, Trip, TripScope};
 use crate::types::{
     contract::Contract,
     envelope::{Answer, Confidence, WorkStep},
@@ -65,6 +65,9 @@ pub enum Event {
         fallback: bool,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         notes: Vec<String>,
+        /// The turn that a validate turn judges.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        judges: Option<TurnNumber>,
     },
     AttemptStarted {
         turn: TurnNumber,
@@ -75,6 +78,9 @@ pub enum Event {
         /// Tokens that a plan's hold was raised by to fund this attempt (a retry beyond the plan's sum).
         #[serde(default, skip_serializing_if = "is_zero_u64")]
         hold_raised: u64,
+        /// Whether a validate turn is paid from its half of the finalization reserve.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        from_reserve: bool,
     },
     Progressed {
         turn: TurnNumber,
@@ -106,9 +112,15 @@ pub enum Event {
         answer: Arc<Answer>,
         /// What the attempt is charged with in all.
         charged: Usage,
-        /// What the schema check found against the result.
+        /// What the contract's checks (schema, rules) found against the result.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         findings: Vec<String>,
+        /// What the agent's own output schema found against it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        output_findings: Vec<String>,
+        /// What the answer said of its inputs, where there is something to say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        inputs: Option<InputsCheck>,
     },
     AttemptEnded {
         turn: TurnNumber,
@@ -169,6 +181,12 @@ pub enum Event {
         turn: TurnNumber,
         passed: bool,
         findings: Vec<String>,
+        /// What judged.
+        #[serde(default)]
+        check: GateCheck,
+        /// The turn in which the validator judged.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        validate_turn: Option<TurnNumber>,
     },
     GuardsTripped {
         trips: Vec<Trip>,
@@ -251,6 +269,35 @@ pub enum TurnKind {
     Work,
     /// The owner decides.
     Decide,
+    /// A validator judges a result.
+    Validate,
+}
+
+/// What judged a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum GateCheck {
+    /// The contract's own: confidence, schema, rules.
+    #[default]
+    Rules,
+    /// The output schema of the agent that answered.
+    OutputSchema,
+    /// The validator.
+    Validator,
+}
+
+/// What an answer said of the inputs it had.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct InputsCheck {
+    /// Dependencies it did not name, though it named others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<String>,
+    /// Names that are no lineage entry.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<String>,
+    /// It had dependencies and named nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub not_said: bool,
 }
 
 /// Where a turn's input comes from: a reference, so that the journal holds every payload once.

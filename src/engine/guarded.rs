@@ -1,49 +1,314 @@
-//! What guards over content know of a task. Fed by `apply` from journalled facts alone, so that a replay sees what the live
-//! run saw. Never here: what follows from a trip.
+//! What the guards over content know of a task. Fed by `apply` from journalled facts alone, so that a replay sees what the
+//! live run saw. Never here: what follows from a trip.
+//!
+//! Steps of a plan run beside each other without having seen each other, so each has guards of its own; so have the owner's
+//! decide turn and the validator's. What a step answers is news to the rest of the task, and never its repetition.
+
+use std::collections::BTreeMap;
 
 use super::{
-    convergence::Draft,
-    event::{Trip, TripScope, TurnKind},
+    event::{Event, StepRef, Trip, TripScope, TurnKind},
+    guard::{GuardTrip, Guards, Observation, Observed},
+    rounds::{Draft, Rounds},
     task::Task,
+    turn::Turn,
     view::Tripped,
 };
-use crate::types::{ids::TurnNumber, payload::Payload, time::Timestamp};
+use crate::types::{
+    envelope::{Answer, Envelope, Status, WorkStep, WorkStepKind},
+    guards::GuardTerms,
+    ids::TurnNumber,
+    outcome::Cause,
+    time::Timestamp,
+};
+
+/// In whose name the server speaks. No agent can have it.
+const SERVER: &str = "the server";
+
+/// Guards and what they have seen.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Guarded {
+    /// The turns that have the whole task in hand, one after the other.
+    main: Place,
+    steps: BTreeMap<StepRef, Place>,
+    decide: Place,
+    /// The validator's turn: it judges the work and is no part of it.
+    validate: Place,
+    pub(super) rounds: Rounds,
+}
+
+/// The guards of one line of turns.
+#[derive(Debug, Clone, Default)]
+struct Place {
+    guards: Guards,
+    /// As they were before the live attempt of this turn streamed anything: if it is lost, another does the same again, and
+    /// that is no repetition.
+    before: Option<(TurnNumber, Box<Guards>)>,
+    /// The last message that the attempt streamed: answering with it states nothing anew.
+    said: String,
+}
+
+impl Guarded {
+    fn place(&mut self, turn: &Turn) -> &mut Place {
+        match (turn.kind, turn.step) {
+            (TurnKind::Decide, _) => &mut self.decide,
+            (TurnKind::Validate, _) => &mut self.validate,
+            (TurnKind::Work, Some(step)) => self.steps.entry(step).or_default(),
+            (TurnKind::Work, None) => &mut self.main,
+        }
+    }
+
+    fn seen(&self, turn: &Turn) -> &[GuardTrip] {
+        let place = match (turn.kind, turn.step) {
+            (TurnKind::Decide, _) => Some(&self.decide),
+            (TurnKind::Validate, _) => Some(&self.validate),
+            (TurnKind::Work, Some(step)) => self.steps.get(&step),
+            (TurnKind::Work, None) => Some(&self.main),
+        };
+        place.map_or(&[], |place| place.guards.trips())
+    }
+
+    fn settle(&mut self) {
+        self.main.guards.settle();
+        self.steps.clear();
+        self.rounds.settle();
+    }
+}
+
+impl Place {
+    fn observe(&mut self, terms: &GuardTerms, observation: &Observation<'_>) {
+        // The cap on steps is the whole task's: `Counters::steps`.
+        self.guards.observe(&GuardTerms { max_steps: None, ..*terms }, observation);
+    }
+
+    /// Takes in what an attempt streamed; how many steps that makes.
+    fn stream(&mut self, terms: &GuardTerms, turn: &Turn, steps: &[WorkStep]) -> u32 {
+        if self.before.as_ref().is_none_or(|(of, _)| *of != turn.number) {
+            self.before = Some((turn.number, Box::new(self.guards.clone())));
+        }
+        for step in steps {
+            let kind = match step.kind {
+                WorkStepKind::Message => Observed::Message,
+                WorkStepKind::ToolCall => Observed::ToolCall,
+                WorkStepKind::ToolResult => Observed::ToolResult,
+            };
+            if kind == Observed::Message {
+                self.said.clone_from(&step.content);
+            }
+            let (content, fingerprint) = (step.content.as_str(), step.fingerprint);
+            let told = observation(turn, kind, content);
+            self.observe(terms, &Observation { tool: &step.tool, fingerprint, ..told });
+        }
+        // A call is one step with its result.
+        let made = steps.iter().filter(|step| step.kind != WorkStepKind::ToolCall).count();
+        u32::try_from(made).unwrap_or(u32::MAX)
+    }
+
+    /// The attempt is lost: what it streamed never counts.
+    fn forget_attempt(&mut self, turn: TurnNumber) {
+        if let Some((_, before)) = self.before.take_if(|(of, _)| *of == turn) {
+            self.guards = *before;
+        }
+        self.said.clear();
+    }
+
+    fn end_turn(&mut self, turn: TurnNumber) {
+        self.before = None;
+        self.said.clear();
+        self.guards.end_turn(turn);
+    }
+
+    /// Takes in an answer; how many steps that makes.
+    fn answer(&mut self, terms: &GuardTerms, turn: &Turn, envelope: &Envelope) -> u32 {
+        let (kind, content) = match &envelope.result {
+            Some(result) => (Observed::Answer, result.as_str()),
+            None => (Observed::Message, envelope.reason.as_str()),
+        };
+        let is_said = says(&self.said, content);
+        if !content.is_empty() && !is_said {
+            self.observe(terms, &observation(turn, kind, content));
+        }
+        u32::from(!is_said)
+    }
+
+    /// The gate has refused what the guards may have taken for finished. A loop stays one.
+    fn refused(&mut self) {
+        let is_loop = |trip: &GuardTrip| trip.guard.is_loop();
+        if !self.guards.trips().is_empty() && !self.guards.trips().iter().any(is_loop) {
+            self.guards.settle();
+        }
+    }
+
+    /// Something that the agents here have not said themselves.
+    fn hear(&mut self, terms: &GuardTerms, turn: TurnNumber, content: &str) {
+        let kind = Observed::Refusal;
+        let told = Observation {
+            turn,
+            agent: SERVER,
+            kind,
+            tool: "",
+            content,
+            fingerprint: false,
+            concurrent: false,
+        };
+        self.observe(terms, &told);
+    }
+}
+
+fn observation<'a>(turn: &'a Turn, kind: Observed, content: &'a str) -> Observation<'a> {
+    let (turn, agent) = (turn.number, turn.agent.as_str());
+    Observation { turn, agent, kind, tool: "", content, fingerprint: false, concurrent: false }
+}
+
+/// Whether a streamed message is the answer itself: as it stands, as the JSON it is, or as the text in a JSON string.
+fn says(said: &str, answer: &str) -> bool {
+    let said = said.trim();
+    if said.is_empty() || said == answer.trim() {
+        return !said.is_empty();
+    }
+    match (serde_json::from_str::<serde_json::Value>(said), serde_json::from_str::<serde_json::Value>(answer))
+    {
+        (Ok(said), Ok(answer)) if said == answer => true,
+        (_, Ok(serde_json::Value::String(answer))) => answer.trim() == said,
+        _ => false,
+    }
+}
 
 impl Task {
+    /// Shows an event to the guards, the state being the one after it.
+    pub(super) fn watch(&mut self, event: &Event) {
+        match event {
+            Event::Progressed { turn, steps, .. } => {
+                let mut made = 0;
+                self.watch_turn(*turn, |place, terms, turn| {
+                    let streamed = place.stream(terms, turn, steps);
+                    // The owner's decision is not the work that the cap is for.
+                    made = if turn.kind == TurnKind::Work { streamed } else { 0 };
+                });
+                self.counters.steps = self.counters.steps.saturating_add(made);
+            }
+            Event::TurnAnswered { turn, answer, .. } => self.watch_answer(*turn, answer),
+            Event::AttemptEnded { turn, .. } => self.watch_turn(*turn, |place, _, turn| {
+                place.forget_attempt(turn.number);
+            }),
+            Event::TurnClosed { turn, .. } => {
+                self.watch_turn(*turn, |place, _, turn| place.end_turn(turn.number))
+            }
+            Event::DirectiveRefused { turn, reasons } => self.watch_refusal(*turn, reasons),
+            Event::GateJudged { turn, passed: false, findings, .. } => {
+                self.watch_turn(*turn, |place, _, _| place.refused());
+                self.watch_refusal(*turn, findings);
+            }
+            Event::StepEnded { plan, step, .. } => {
+                self.guarded.steps.remove(&StepRef { plan: *plan, step: *step });
+            }
+            Event::PlanEnded { .. } => self.guarded.steps.clear(),
+            Event::TurnOpened { kind: TurnKind::Decide, .. } => self.guarded.decide = Place::default(),
+            Event::TurnOpened { kind: TurnKind::Validate, .. } => self.guarded.validate = Place::default(),
+            _ => {}
+        }
+    }
+
+    fn watch_turn(&mut self, turn: TurnNumber, look: impl FnOnce(&mut Place, &GuardTerms, &Turn)) {
+        let terms = self.contract.guards;
+        let mut guarded = std::mem::take(&mut self.guarded);
+        if let Some(turn) = self.turn(turn) {
+            look(guarded.place(turn), &terms, turn);
+        }
+        self.guarded = guarded;
+    }
+
+    fn watch_answer(&mut self, turn: TurnNumber, answer: &Answer) {
+        let Answer::Envelope(envelope) = answer else { return };
+        let mut made = 0;
+        self.watch_turn(turn, |place, terms, turn| {
+            if turn.kind == TurnKind::Work {
+                made = place.answer(terms, turn, envelope);
+            }
+            place.end_turn(turn.number);
+        });
+        self.counters.steps = self.counters.steps.saturating_add(made);
+        // A step's answer is news to whoever has the task in hand next.
+        let is_step = self.turn(turn).is_some_and(|t| t.step.is_some());
+        if let (true, Some(result)) = (is_step, &envelope.result) {
+            let terms = self.contract.guards;
+            self.guarded.main.hear(&terms, turn, result.as_str());
+        }
+    }
+
+    fn watch_refusal(&mut self, turn: TurnNumber, reasons: &[String]) {
+        if !reasons.is_empty() {
+            let reasons = reasons.join("; ");
+            self.watch_turn(turn, |place, terms, turn| place.hear(terms, turn.number, &reasons));
+        }
+    }
+
+    /// What the guards see in the line of turns that this one is of.
+    pub(super) fn guard_trips(&self, turn: TurnNumber) -> Vec<Trip> {
+        let Some(turn) = self.turn(turn) else { return Vec::new() };
+        self.guarded.seen(turn).iter().cloned().map(Trip::of_guard).collect()
+    }
+
+    /// Whether the task goes on after a turn's answer, so that guards have something to stop: a step that has answered is
+    /// over, and of a success without a directive the gate is the judge.
+    pub(super) fn goes_on(&self, turn: TurnNumber) -> bool {
+        let Some((turn, envelope)) = self.turn(turn).and_then(|t| Some((t, t.envelope()?))) else {
+            return false;
+        };
+        let is_over = turn.step.is_some() || envelope.status == Status::Success;
+        envelope.directive.is_some() || !is_over
+    }
+
+    /// The cap on steps, if the turn's last one reached it.
+    pub(super) fn steps_trip(&self, turn: TurnNumber) -> Option<Trip> {
+        let most = self.contract.guards.max_steps.filter(|&most| self.counters.steps >= most)?;
+        let evidence = format!("{} steps were made, {most} are the most", self.counters.steps);
+        Some(Trip::new(Cause::Turns, evidence).on(turn))
+    }
+
     /// Guards tripped. What the owner is asked about is answered with that: from here on only what comes after counts.
     pub(super) fn on_tripped(&mut self, trips: &[Trip], at: Timestamp) {
         self.tripped.push(Tripped { at, seq: self.seq, trips: trips.to_vec() });
         if trips.iter().any(|trip| trip.scope == TripScope::Task) {
             self.trips = trips.to_vec();
-            self.settle_guards();
+            self.guarded.settle();
         }
     }
 
-    /// The owner or a person has answered what the guards saw.
+    /// A person has answered: what the guards saw before is answered with that.
     pub(super) fn settle_guards(&mut self) {
-        self.rounds.settle();
+        self.guarded.settle();
     }
 
-    /// A plan has begun: the draft its planner sent with it belongs to the rounds.
+    /// A round has begun: the draft its planner sent with it belongs to it.
     pub(super) fn record_round(&mut self, planner_turn: TurnNumber) {
-        let terms = self.contract.convergence;
-        let mut rounds = std::mem::take(&mut self.rounds);
+        let mut guarded = std::mem::take(&mut self.guarded);
         if let Some(draft) = self.draft_of(planner_turn) {
-            rounds.record(draft, terms.as_ref());
+            guarded.rounds.record(draft);
         }
-        self.rounds = rounds;
+        self.guarded = guarded;
     }
 
-    /// The draft that a work turn's answer carries, if its result could be the task's.
+    /// What a delegating turn carries: its result, where it could be the task's, is a draft.
     pub(super) fn draft_of(&self, turn: TurnNumber) -> Option<Draft<'_>> {
         let state = self.turn(turn).filter(|t| t.kind == TurnKind::Work && t.step.is_none())?;
         let envelope = state.envelope()?;
-        let result = envelope.result.as_ref().filter(|_| state.findings().is_empty())?;
-        Some(Draft { turn, score: envelope.score().get(), result })
+        let result = envelope.result.as_ref().filter(|_| state.findings().is_empty());
+        Some(Draft { turn, score: result.map(|_| envelope.score().get()), result })
     }
 }
 
-/// How alike two drafts are, in thousandths, where they are the same in substance.
-pub(super) fn same_in_substance(a: &Payload, b: &Payload) -> Option<u16> {
-    (a == b).then_some(1_000)
+#[cfg(test)]
+mod tests {
+    use super::says;
+
+    #[test]
+    fn a_message_is_the_answer_as_it_stands_as_json_or_as_text() {
+        assert!(says("{\"a\": 1}\n", "{\"a\":1}"));
+        assert!(says("It is done. ", "\"It is done.\""));
+        assert!(says("done", "done"));
+        assert!(!says("", ""));
+        assert!(!says("", "\"\""));
+        assert!(!says("{\"a\": 2}", "{\"a\":1}"));
+    }
 }

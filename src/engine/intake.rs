@@ -2,6 +2,7 @@
 //! registry itself (it comes in), schema compilation (the service's), defaults that are not in `types::limits`.
 
 mod checks;
+mod gate;
 mod guards;
 mod plan;
 
@@ -13,10 +14,9 @@ pub use plan::plan;
 
 use crate::types::{
     contract::{
-        Budget, Contract, ContractDraft, Convergence, DefaultAnswer, Escalation, Gate, Limits, LimitsDraft,
+        Budget, Contract, ContractDraft, Convergence, DefaultAnswer, Escalation, Limits, LimitsDraft,
         OwnerFallback, Retry, Start,
     },
-    envelope::Confidence,
     ids::AgentName,
     limits::{Ceilings, fixed},
     plan::Plan,
@@ -44,13 +44,14 @@ pub fn complete(
     let budget = budget(draft, ceilings, &mut checks);
     let escalation = escalation(draft, ceilings, &mut checks);
     let limits = limits(draft, ceilings, &escalation, &mut checks);
-    let gate = gate(draft, &mut checks);
+    let gate = gate::terms(draft, &mut checks);
     let retry = retry(draft, &mut checks);
     let guards = guards::complete(&draft.guards, &mut checks);
     let allowed_hand_offs = hand_offs(draft, &mut checks);
     texts(draft, &mut checks);
     termination(draft, &mut checks);
     let convergence = convergence(draft, &mut checks);
+    gate::check(&gate, draft, &escalation, start.as_ref(), owner.as_ref(), &mut checks);
     if let (Some(Start::Plan(plan)), Some(budget)) = (&start, &budget) {
         plan_is_funded(plan, budget, &mut checks);
     }
@@ -65,6 +66,7 @@ pub fn complete(
             limits,
             result_schema: draft.termination.as_ref().and_then(|t| t.result_schema.clone()),
             convergence,
+            acceptance: draft.termination.as_ref().map(|t| t.acceptance.clone()).unwrap_or_default(),
             gate,
             escalation,
             retry,
@@ -345,17 +347,15 @@ fn termination(draft: &ContractDraft, checks: &mut Checks<'_>) {
         );
         return;
     };
-    if termination.has_acceptance {
-        checks.fault("termination.acceptance", "is not available yet: use result_schema");
-    }
+    gate::rules(&termination.acceptance, checks);
     match &termination.result_schema {
         Some(schema) => {
             checks.payload("termination.result_schema", schema, fixed::MAX_SCHEMA_BYTES);
         }
-        None if !termination.has_acceptance && termination.convergence.is_none() => {
+        None if termination.acceptance.is_empty() && termination.convergence.is_none() => {
             checks.fault(
                 "termination.result_schema",
-                "is missing: write the JSON Schema that tells a finished result, or convergence",
+                "is missing: write the JSON Schema that tells a finished result, acceptance rules or convergence",
             );
         }
         None => {}
@@ -378,23 +378,6 @@ fn convergence(draft: &ContractDraft, checks: &mut Checks<'_>) -> Option<Converg
         (1, fixed::MAX_PATIENCE),
     );
     Some(Convergence { min_gain, patience })
-}
-
-fn gate(draft: &ContractDraft, checks: &mut Checks<'_>) -> Gate {
-    let min_confidence = Confidence::new(draft.gate.min_confidence).unwrap_or_else(|| {
-        checks.fault("gate.min_confidence", format!("is {}: write 0 to 1", draft.gate.min_confidence));
-        Confidence::default()
-    });
-    if !draft.gate.validator.is_empty() {
-        checks.fault("gate.validator", "is not available yet: leave it out");
-    }
-    let max_revisions = checks.count(
-        "gate.max_revisions",
-        draft.gate.max_revisions,
-        fixed::DEFAULT_REVISIONS,
-        (0, fixed::MAX_REVISIONS),
-    );
-    Gate { min_confidence, max_revisions }
 }
 
 fn escalation(draft: &ContractDraft, ceilings: &Ceilings, checks: &mut Checks<'_>) -> Escalation {

@@ -37,8 +37,10 @@ pub enum Pot {
     Main,
     /// The hold of the plan with this number.
     Plan(u32),
-    /// The finalization reserve.
+    /// The finalization reserve: the owner's decision.
     Finalization,
+    /// The finalization reserve: the validator's half.
+    Validation,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +88,8 @@ pub struct Ledger {
     plan: Option<u32>,
     final_spent: u64,
     final_reserved: u64,
+    /// The part of `final_spent + final_reserved` that is validate turns'.
+    judging: u64,
     overrun: u64,
     unheard: u64,
     usage: Usage,
@@ -106,6 +110,7 @@ impl Ledger {
             plan: None,
             final_spent: 0,
             final_reserved: 0,
+            judging: 0,
             overrun: 0,
             unheard: 0,
             usage: Usage::default(),
@@ -123,7 +128,10 @@ impl Ledger {
                 self.plan_free -= allowance;
                 self.main_reserved += allowance;
             }
-            Pot::Finalization => self.final_reserved += allowance,
+            Pot::Finalization | Pot::Validation => self.final_reserved += allowance,
+        }
+        if pot == Pot::Validation {
+            self.judging += allowance;
         }
         self.agent(agent).reserved += allowance;
         let account = Account {
@@ -146,7 +154,10 @@ impl Ledger {
         let (agent, pot) = (account.agent.clone(), account.pot);
         match pot {
             Pot::Main | Pot::Plan(_) => self.main_reserved += added,
-            Pot::Finalization => self.final_reserved += added,
+            Pot::Finalization | Pot::Validation => self.final_reserved += added,
+        }
+        if pot == Pot::Validation {
+            self.judging += added;
         }
         self.agent(&agent).reserved += added;
         self.assert_sound();
@@ -167,7 +178,7 @@ impl Ledger {
                 self.main_reserved -= covered;
                 self.main_spent += covered;
             }
-            Pot::Finalization => {
+            Pot::Finalization | Pot::Validation => {
                 self.final_reserved -= covered;
                 self.final_spent += covered;
             }
@@ -238,6 +249,10 @@ impl Ledger {
                 }
             }
             Pot::Finalization => self.final_reserved -= rest,
+            Pot::Validation => {
+                self.final_reserved -= rest;
+                self.judging -= rest;
+            }
         }
         self.agent(&agent).reserved -= rest;
     }
@@ -286,6 +301,17 @@ impl Ledger {
     /// Tokens of the finalization reserve that are left.
     pub const fn final_free(&self) -> u64 {
         self.budget.finalization_reserve - self.final_spent - self.final_reserved
+    }
+
+    /// Tokens of the reserve that a validator may be given: its half, less what validators have of it.
+    pub const fn validation_free(&self) -> u64 {
+        (self.budget.finalization_reserve / 2).saturating_sub(self.judging)
+    }
+
+    /// Tokens of the reserve that the owner's decision may be given while a validator's half is kept apart.
+    pub const fn decision_free(&self) -> u64 {
+        let own = self.budget.finalization_reserve - self.budget.finalization_reserve / 2;
+        own.saturating_sub(self.final_spent + self.final_reserved - self.judging)
     }
 
     /// Tokens the agent may still be given under its own cap; the greatest number where it has none.
@@ -341,7 +367,7 @@ impl Ledger {
     pub fn vanished(&self, agent: Option<&AgentName>) -> u64 {
         let counts = |account: &&Account| {
             account.standing == Standing::Unheard
-                && account.pot != Pot::Finalization
+                && !matches!(account.pot, Pot::Finalization | Pot::Validation)
                 && agent.is_none_or(|agent| account.agent == *agent)
         };
         self.attempts.values().filter(counts).map(Account::outstanding).sum()
@@ -393,6 +419,11 @@ impl Ledger {
         assert_eq!(sum(&unheard), self.unheard);
         let reserved: u64 = self.agents.values().map(|a| a.reserved).sum();
         assert_eq!(reserved, self.main_reserved + self.final_reserved);
+        let judging = |a: &Account| match a.pot {
+            Pot::Validation => a.outstanding() + a.usage.tokens().min(a.allowance),
+            Pot::Main | Pot::Plan(_) | Pot::Finalization => 0,
+        };
+        assert_eq!(sum(&judging), self.judging, "what validators have of the reserve");
         self.assert_sound();
     }
 }

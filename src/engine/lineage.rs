@@ -48,7 +48,7 @@ impl Task {
 
     /// The envelopes a turn depends on: a step's dependencies, and the turns that had the step before it; for the planner's
     /// next turn, every step of its plan.
-    fn dependencies(&self, turn: &Turn) -> Vec<LineageEntry> {
+    pub(super) fn dependencies(&self, turn: &Turn) -> Vec<LineageEntry> {
         let Some(plan) = &self.plan else { return Vec::new() };
         match turn.step {
             Some(step) if step.plan == plan.number => {
@@ -56,7 +56,7 @@ impl Task {
                 let earlier = plan.turns_of(step.step).iter().filter(|&&n| n < turn.number);
                 needed.chain(earlier.filter_map(|&n| self.entry(n))).collect()
             }
-            None if plan.succeeded.is_some() && turn.kind == TurnKind::Work => {
+            None if plan.succeeded.is_some() && turn.kind != TurnKind::Decide => {
                 (0..plan.plan.steps.len()).filter_map(|i| self.step_entry(i)).collect()
             }
             Some(_) | None => Vec::new(),
@@ -87,7 +87,7 @@ impl Task {
         })
     }
 
-    fn entry(&self, number: TurnNumber) -> Option<LineageEntry> {
+    pub(super) fn entry(&self, number: TurnNumber) -> Option<LineageEntry> {
         let turn = self.turn(number)?;
         let envelope = turn.lineage_envelope()?;
         // A step's id stands for its last turn, while its plan is the latest: ids are unique within a lineage.

@@ -5,7 +5,6 @@ use super::{
     effects,
     task::{Outstanding, Task},
 };
-use crate::types::{ids::Lease, payload::Payload};
 
 impl Task {
     /// What is outstanding: turns to offer, and leases that get one lease period from now.
@@ -22,19 +21,10 @@ impl Task {
                     worker: live.worker.clone(),
                     agent: turn.agent.clone(),
                     attempt: live.lease.attempt,
-                    schema: self.schema_for(&live.lease).cloned(),
+                    checks: self.checks_for(&live.lease)?,
                 })
             })
             .collect();
         Outstanding { ready, leases }
-    }
-
-    /// The schema that the answer under a live lease must be checked against; `None`: no check is due.
-    pub fn schema_for(&self, lease: &Lease) -> Option<&Payload> {
-        let turn = self.turn(lease.turn)?;
-        if turn.live()?.lease != *lease || !self.needs_schema_check(turn) {
-            return None;
-        }
-        self.contract.result_schema.as_ref()
     }
 }

@@ -64,6 +64,8 @@ impl Task {
             ended_at: turn.ended_at,
             answer: turn.answer().cloned(),
             notes: turn.notes.clone(),
+            judges: turn.judges,
+            inputs: turn.inputs().cloned(),
         }
     }
 

@@ -5,9 +5,9 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     command::{Command, Effect, Env, LiveLease, Rejection, Reply},
-    convergence::Rounds,
     decide,
     event::{Escalated, EscalationEnd, Event, Outcome, Record, TraceContext, Trip, TurnKind},
+    guarded::Guarded,
     ledger::Ledger,
     plan_run::PlanRun,
     turn::Turn,
@@ -37,6 +37,8 @@ pub struct Task {
     pub(super) counters: Counters,
     /// Every turn; turn n stands at n - 1.
     pub(super) turns: Vec<Turn>,
+    /// Validate turns opened. Each judges another work turn, so they are never more than those.
+    pub(super) validates: u32,
     /// Turns that wait or are leased.
     pub(super) open: BTreeSet<TurnNumber>,
     /// The work turns that have ended, in the order of their ends: the lineage.
@@ -50,8 +52,8 @@ pub struct Task {
     pub(super) trips: Vec<Trip>,
     /// Every trip of its life, in order.
     pub(super) tripped: Vec<Tripped>,
-    /// The drafts of its rounds.
-    pub(super) rounds: Rounds,
+    /// What the guards over content have seen.
+    pub(super) guarded: Guarded,
     pub(super) questions: Vec<Question>,
     pub(super) open_questions: BTreeSet<u32>,
     pub(super) best: Option<Best>,
@@ -171,6 +173,7 @@ impl Task {
             ledger: Ledger::new(&contract.budget),
             counters: Counters::default(),
             turns: Vec::new(),
+            validates: 0,
             open: BTreeSet::new(),
             history: Vec::new(),
             plan: None,
@@ -178,7 +181,7 @@ impl Task {
             replan_next: false,
             trips: Vec::new(),
             tripped: Vec::new(),
-            rounds: Rounds::default(),
+            guarded: Guarded::default(),
             questions: Vec::new(),
             open_questions: BTreeSet::new(),
             best: None,
@@ -248,6 +251,12 @@ impl Task {
         (turn.kind == TurnKind::Decide).then_some(turn)
     }
 
+    /// The validate turn that is open, if one is. It is always the only open turn.
+    pub(super) fn open_validate(&self) -> Option<&Turn> {
+        let turn = self.turn(*self.open.first()?)?;
+        (turn.kind == TurnKind::Validate).then_some(turn)
+    }
+
     /// The wall-clock deadline as it stands at `now`: pauses move it.
     pub(super) fn deadline_at(&self, now: Timestamp) -> Timestamp {
         let pause = self.paused_since.map_or(Span::ZERO, |since| now.since(since));
@@ -257,6 +266,11 @@ impl Task {
     /// When work must stop so that the owner has its reserve of time.
     pub(super) fn work_deadline_at(&self, now: Timestamp) -> Timestamp {
         self.deadline_at(now).minus(self.contract.limits.finalization_reserve)
+    }
+
+    /// When a validator must have judged: half of the reserve of time is its own, so that work that came in time is judged.
+    pub(super) fn validate_deadline_at(&self, now: Timestamp) -> Timestamp {
+        self.deadline_at(now).minus(self.contract.limits.finalization_reserve.part(2))
     }
 
     /// When the task ends whatever it waits for.

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::guard::{GuardKind, GuardTrip};
 use crate::types::{ids::TurnNumber, outcome::Cause};
 
 /// A guard that tripped, with its evidence.
@@ -18,16 +19,16 @@ pub struct Trip {
     /// The turns that are the evidence, oldest first; empty where the figures are all there is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub turns: Vec<TurnNumber>,
-    /// How it was recognised, where a guard compared content.
+    /// What repeated, where a guard compared content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<Pattern>,
 }
 
-/// What a guard that compares content saw.
+/// What a guard over content saw.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pattern {
-    /// Which comparison found it.
-    pub kind: PatternKind,
+    /// Which guard.
+    pub guard: GuardKind,
     /// The beginning of what repeated; for fingerprints, the fingerprint.
     pub excerpt: String,
     /// How many times it was seen.
@@ -38,22 +39,12 @@ pub struct Pattern {
     pub similarity_permille: u16,
 }
 
-/// Which comparison of content found something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum PatternKind {
-    /// The same after normalisation.
-    Exact,
-    /// Nearly the same.
-    Similar,
-    /// A cycle of several.
-    Cycle,
-    /// Talk that goes on after an answer that stands.
-    Finished,
-    /// Two drafts in a row, the same in substance.
-    SameDraft,
-    /// Drafts whose score no longer rises.
-    NoGain,
+impl From<GuardTrip> for Pattern {
+    fn from(trip: GuardTrip) -> Self {
+        let GuardTrip { guard, turns: _, agent: _, repeated, times, cycle, similarity_permille, in_turn: _ } =
+            trip;
+        Self { guard, excerpt: repeated, times, cycle, similarity_permille }
+    }
 }
 
 /// What a trip stops.
@@ -80,6 +71,22 @@ impl Trip {
     /// A task-wide trip whose evidence is its sentence.
     pub const fn new(cause: Cause, evidence: String) -> Self {
         Self { cause, evidence, scope: TripScope::Task, turns: Vec::new(), pattern: None }
+    }
+
+    /// What a guard over content reports.
+    pub fn of_guard(trip: GuardTrip) -> Self {
+        let cause = match trip.guard {
+            GuardKind::Repetition
+            | GuardKind::Cycle
+            | GuardKind::NearRepetition
+            | GuardKind::Restated
+            | GuardKind::Confirmed
+            | GuardKind::Idle => Cause::Repetition,
+            GuardKind::Drafts | GuardKind::NoGain => Cause::Converged,
+            GuardKind::Steps => Cause::Turns,
+        };
+        let (evidence, turns) = (trip.evidence(), trip.turns.clone());
+        Self { turns, pattern: Some(Pattern::from(trip)), ..Self::new(cause, evidence) }
     }
 
     /// The same, seen on this turn.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    event::{StepRef, TurnKind},
+    event::{InputsCheck, StepRef, TurnKind},
     view::TurnState,
 };
 use crate::types::{
@@ -26,6 +26,8 @@ pub(super) struct Turn {
     pub(super) input: Option<Payload>,
     pub(super) corrections: u32,
     pub(super) notes: Vec<String>,
+    /// The turn that a validate turn judges.
+    pub(super) judges: Option<TurnNumber>,
     pub(super) opened_at: Timestamp,
     pub(super) started_at: Option<Timestamp>,
     pub(super) ended_at: Option<Timestamp>,
@@ -41,8 +43,15 @@ pub(super) enum Stage {
     Ready { since: Timestamp, not_before: Timestamp },
     /// Its last attempt is live.
     Leased,
-    /// Answered, with what the schema check found.
-    Answered { answer: Arc<Answer>, findings: Vec<String> },
+    /// Answered, with what was found against it.
+    Answered {
+        answer: Arc<Answer>,
+        /// By the contract's checks.
+        findings: Vec<String>,
+        /// By the output schema of the agent itself.
+        output_findings: Vec<String>,
+        inputs: Option<InputsCheck>,
+    },
     /// Ended without an answer.
     Closed { reason: String },
 }
@@ -77,7 +86,7 @@ impl Attempt {
             Answer::Envelope(envelope) => {
                 self.retryable && envelope.retryable && envelope.reason == self.ended
             }
-            Answer::Decision { .. } => false,
+            Answer::Decision { .. } | Answer::Verdict(_) => false,
         }
     }
 }
@@ -120,7 +129,7 @@ impl Turn {
     pub(super) fn envelope(&self) -> Option<&Envelope> {
         match self.answer()?.as_ref() {
             Answer::Envelope(envelope) => Some(envelope),
-            Answer::Decision { .. } => None,
+            Answer::Decision { .. } | Answer::Verdict(_) => None,
         }
     }
 
@@ -132,6 +141,22 @@ impl Turn {
         match &self.stage {
             Stage::Answered { findings, .. } => findings,
             Stage::Ready { .. } | Stage::Leased | Stage::Closed { .. } => &[],
+        }
+    }
+
+    /// What the agent's own output schema found against the result.
+    pub(super) fn output_findings(&self) -> &[String] {
+        match &self.stage {
+            Stage::Answered { output_findings, .. } => output_findings,
+            Stage::Ready { .. } | Stage::Leased | Stage::Closed { .. } => &[],
+        }
+    }
+
+    /// What the answer said of its inputs.
+    pub(super) const fn inputs(&self) -> Option<&InputsCheck> {
+        match &self.stage {
+            Stage::Answered { inputs, .. } => inputs.as_ref(),
+            Stage::Ready { .. } | Stage::Leased | Stage::Closed { .. } => None,
         }
     }
 

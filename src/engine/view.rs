@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    event::{Escalated, EscalationEnd, Outcome, TraceContext, Trip, TurnKind},
+    event::{Escalated, EscalationEnd, InputsCheck, Outcome, TraceContext, Trip, TurnKind},
     ledger::LedgerView,
 };
 use crate::types::{
@@ -107,6 +107,9 @@ pub struct TurnView {
     pub ended_at: Option<Timestamp>,
     pub answer: Option<Arc<Answer>>,
     pub notes: Vec<String>,
+    /// The turn that a validate turn judges.
+    pub judges: Option<TurnNumber>,
+    pub inputs: Option<InputsCheck>,
 }
 
 /// A task in full.

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     AgentInfo, Cancelled, CommandError, Down, Entropy, OpenError, Opened, Overloaded, ReadError,
     Registration, RuntimeOptions, SessionError, SessionId, SubmitError, Submitted, Watch, WorkerInfo,
+    answer_check::AnswerCheck,
     blocking::blocking,
     clock::Now,
     codec,
@@ -18,12 +19,12 @@ use super::{
     entropy::uuid_v7,
     intake::Intake,
     registry::Registry,
-    schema::Schemas,
     shard::{Answered, Asked, Mailbox, NotSent, Outcome, Request, Submission},
     watchers::Watchers,
 };
 use crate::{
     engine::{
+        answer_checks::AnswerChecks,
         command::{Agents, Command, HumanAnswer, Rejection, Reply},
         event::TraceContext,
         view::{EscalationView, SummaryView, TaskView},
@@ -36,7 +37,6 @@ use crate::{
         contract::Contract,
         ids::{AgentName, EscalationId, TaskId},
         limits::Ceilings,
-        payload::Payload,
         time::{Span, Timestamp},
     },
 };
@@ -62,7 +62,7 @@ pub(super) struct Inner {
     pub(super) intake: Intake,
     pub(super) now: Now,
     pub(super) entropy: Arc<dyn Entropy>,
-    pub(super) schemas: Arc<Schemas>,
+    pub(super) answer_check: AnswerCheck,
     pub(super) closing: AtomicBool,
     pub(super) next_shard: AtomicUsize,
 }
@@ -108,7 +108,7 @@ impl Runtime {
         &self,
         task: TaskId,
         command: Command,
-        checked: Option<Payload>,
+        checked: Option<AnswerChecks>,
     ) -> Result<Answered, CommandError> {
         let arrived = self.0.now.read();
         let asked = self.ask(task, |answer| {
@@ -282,6 +282,14 @@ impl Runtime {
     /// Every connected worker, by id.
     pub fn workers(&self) -> Vec<WorkerInfo> {
         self.0.dispatch.workers()
+    }
+
+    /// What a contract gives its first agents, against what those declared to take: field and fault. Empty: it fits.
+    ///
+    /// # Errors
+    /// The check was broken off.
+    pub async fn check_inputs(&self, contract: &Contract) -> Result<Vec<(String, String)>, StoreError> {
+        self.0.answer_check.inputs_of(contract).await
     }
 
     /// The ceilings of every limit in a contract.

@@ -6,12 +6,15 @@ use std::{
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
+use serde::Deserialize;
+
 use super::clock::Now;
 use crate::{
     engine::command::Agents,
     store::record::AgentRow,
     types::{
         ids::AgentName,
+        payload::Payload,
         time::{Span, Timestamp},
     },
 };
@@ -28,15 +31,35 @@ pub(super) struct Registry {
 #[derive(Debug)]
 struct Entry {
     row: AgentRow,
+    declared: Declared,
     sessions: u32,
     /// Since when no session has served it, where none does. Not durable: after a restart workers get their time anew.
     away_since: Timestamp,
 }
 
+/// The schemas in an agent's declaration.
+#[derive(Debug, Default, Deserialize)]
+struct Declared {
+    input_schema: Option<Payload>,
+    output_schema: Option<Payload>,
+}
+
+impl Entry {
+    /// A declaration that cannot be read declares nothing: it was written by a newer server.
+    fn new(row: AgentRow, away_since: Timestamp) -> Self {
+        let declared = declared(&row);
+        Self { row, declared, sessions: 0, away_since }
+    }
+}
+
+fn declared(row: &AgentRow) -> Declared {
+    serde_json::from_str(&row.spec).unwrap_or_default()
+}
+
 impl Registry {
     pub(super) fn new(rows: Vec<AgentRow>, now: Now) -> Self {
         let away_since = now.read();
-        let entry = |row: AgentRow| (row.name.clone(), Entry { row, sessions: 0, away_since });
+        let entry = |row: AgentRow| (row.name.clone(), Entry::new(row, away_since));
         Self { agents: RwLock::new(rows.into_iter().map(entry).collect()), now }
     }
 
@@ -68,9 +91,12 @@ impl Registry {
         let mut agents = self.write();
         for row in rows {
             match agents.get_mut(&row.name) {
-                Some(entry) => entry.row = row,
+                Some(entry) => {
+                    entry.declared = declared(&row);
+                    entry.row = row;
+                }
                 None => {
-                    agents.insert(row.name.clone(), Entry { row, sessions: 0, away_since });
+                    agents.insert(row.name.clone(), Entry::new(row, away_since));
                 }
             }
         }
@@ -96,6 +122,16 @@ impl Registry {
                 entry.away_since = now;
             }
         }
+    }
+
+    /// What the agent declared to take.
+    pub(super) fn input_schema(&self, agent: &AgentName) -> Option<Payload> {
+        self.read().get(agent)?.declared.input_schema.clone()
+    }
+
+    /// What the agent declared to give.
+    pub(super) fn output_schema(&self, agent: &AgentName) -> Option<Payload> {
+        self.read().get(agent)?.declared.output_schema.clone()
     }
 
     /// Every row, by name.

@@ -1,4 +1,4 @@
-//! Does a result fit its schema? Costly, so it runs off the shards, and its findings go into the command. Schemas are
+//! Does a value fit its schema? Costly, so it runs off the shards, and its findings go into the command. Schemas are
 //! compiled once for each text.
 
 use std::{
@@ -44,29 +44,30 @@ pub(super) struct Schemas {
 }
 
 impl Schemas {
-    /// What is wrong with the result; empty: it fits.
+    /// What is wrong with the value, called `what`; empty: it fits.
     pub(super) async fn check(
         self: &Arc<Self>,
         schema: Payload,
         result: &Payload,
+        what: &'static str,
     ) -> Result<Vec<String>, StoreError> {
         let compiled = self.compiled().contains_key(schema.as_str());
         if compiled && result.as_str().len() <= MAX_INLINE_BYTES {
-            return Ok(self.findings(&schema, result));
+            return Ok(self.findings(&schema, result, what));
         }
         let (schemas, result) = (Arc::clone(self), result.clone());
-        blocking(move || schemas.findings(&schema, &result)).await
+        blocking(move || schemas.findings(&schema, &result, what)).await
     }
 
-    fn findings(&self, schema: &Payload, result: &Payload) -> Vec<String> {
+    fn findings(&self, schema: &Payload, result: &Payload, what: &str) -> Vec<String> {
         let validator = match self.validator(schema) {
             Ok(validator) => validator,
-            Err(error) => return vec![format!("the contract's result_schema is not usable: {error}")],
+            Err(error) => return vec![format!("the schema of {what} is not usable: {error}")],
         };
         let value = result.to_json();
         let found = |error: jsonschema::ValidationError<'_>| {
             let path = error.instance_path().to_string();
-            let place = if path.is_empty() { "the result".to_owned() } else { path };
+            let place = if path.is_empty() { what.to_owned() } else { path };
             clipped(&format!("{place}: {error}"))
         };
         validator.iter_errors(&value).take(MAX_FINDINGS).map(found).collect()
@@ -114,7 +115,7 @@ mod tests {
         }));
         let check = |value| {
             let (schemas, schema, result) = (Arc::clone(&schemas), schema.clone(), payload(value));
-            async move { schemas.check(schema, &result).await.expect("nothing panics") }
+            async move { schemas.check(schema, &result, "the result").await.expect("nothing panics") }
         };
         assert_eq!(check(json!({"n": 1})).await, Vec::<String>::new());
         let wrong = check(json!({"n": "one"})).await;

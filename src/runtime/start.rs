@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Clock, Entropy, Runtime, RuntimeOptions, RuntimeTasks, StartError,
+    answer_check::AnswerCheck,
     blocking::blocking,
     clock::Now,
     codec,
@@ -120,13 +121,13 @@ fn launch(
         store,
         mailboxes,
         dispatch: Arc::clone(&dispatch),
+        answer_check: AnswerCheck::new(Arc::default(), Arc::clone(&registry)),
         registry,
         watchers: Arc::clone(&shared.watchers),
         log_end: shared.log_end.clone(),
         intake: shared.intake.clone(),
         now: now.clone(),
         entropy,
-        schemas: Arc::default(),
         closing: AtomicBool::new(false),
         next_shard: AtomicUsize::new(0),
     });

@@ -15,6 +15,7 @@ pub mod session;
 pub mod task;
 pub mod time;
 pub mod value;
+pub mod verdict;
 
 /// A count for the wire. Counts are far below the bound; one that is not shows as the greatest there is.
 pub(crate) fn int32(value: u32) -> i32 {

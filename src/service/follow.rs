@@ -31,7 +31,7 @@ type Item = Result<pb::WatchTaskResponse, Status>;
 
 impl Follow {
     /// Follows `watch`, which starts at the task's first record; sends what comes after `after`.
-    pub(crate) const fn new(
+    pub(crate) fn new(
         task: TaskId,
         after: u64,
         watch: Watch,

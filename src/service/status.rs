@@ -217,6 +217,7 @@ const fn rejected(rejection: &Rejection) -> Verdict {
         Rejection::AlreadyAnswered => verdict(Code::FailedPrecondition, "ALREADY_ANSWERED"),
         Rejection::NotADecideTurn => verdict(Code::FailedPrecondition, "NOT_A_DECIDE_TURN"),
         Rejection::TooManyReports(_) => verdict(Code::ResourceExhausted, "TOO_MANY_REPORTS"),
+        Rejection::NotAValidateTurn => verdict(Code::FailedPrecondition, "NOT_A_VALIDATE_TURN"),
         Rejection::TurnNotReady => verdict(Code::FailedPrecondition, "TURN_NOT_READY"),
         Rejection::EscalationUnknown => verdict(Code::NotFound, "ESCALATION_NOT_FOUND"),
         Rejection::EscalationClosed(_) => verdict(Code::FailedPrecondition, "ESCALATION_CLOSED"),

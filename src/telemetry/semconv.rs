@@ -78,6 +78,8 @@ pub const OUTCOME_REASON: &str = "bailiwick.outcome.reason";
 pub const HOPS: &str = "bailiwick.hops";
 /// Work turns of the task.
 pub const TURNS: &str = "bailiwick.turns";
+/// Validate turns of the task; absent where there were none.
+pub const VALIDATES: &str = "bailiwick.validates";
 /// Decide turns of the task.
 pub const DECIDES: &str = "bailiwick.decides";
 /// Attempts of the task, or of the turn.
@@ -102,7 +104,7 @@ pub const COST_NANO_USD: &str = "bailiwick.cost_nano_usd";
 
 /// The turn's number.
 pub const TURN_NUMBER: &str = "bailiwick.turn.number";
-/// The turn's kind: WORK or DECIDE.
+/// The turn's kind: WORK, DECIDE or VALIDATE.
 pub const TURN_KIND: &str = "bailiwick.turn.kind";
 /// Whether the turn revises a result that the gate refused.
 pub const TURN_REVISION: &str = "bailiwick.turn.revision";
@@ -166,6 +168,20 @@ pub const STEP_OPTIONAL: &str = "bailiwick.step.optional";
 pub const GATE_PASSED: &str = "bailiwick.gate.passed";
 /// What stands against a result.
 pub const FINDINGS: &str = "bailiwick.findings";
+/// A validator's verdict: AGREE, DISAGREE.
+pub const VERDICT: &str = "bailiwick.verdict";
+/// How sure the validator was, 0 to 1.
+pub const VERDICT_CONFIDENCE: &str = "bailiwick.verdict.confidence";
+/// The turn that a validate turn judges.
+pub const TURN_JUDGES: &str = "bailiwick.turn.judges";
+/// What judged: RULES, OUTPUT_SCHEMA, VALIDATOR.
+pub const GATE_CHECK: &str = "bailiwick.gate.check";
+/// Dependencies that the answer left out of the inputs it named.
+pub const INPUTS_IGNORED: &str = "bailiwick.inputs.ignored";
+/// Inputs the answer named that do not exist.
+pub const INPUTS_UNKNOWN: &str = "bailiwick.inputs.unknown";
+/// Whether the answer had inputs and did not say which it used.
+pub const INPUTS_NOT_SAID: &str = "bailiwick.inputs.not_said";
 /// What the owner decided: replan, complete_partial, escalate, abort.
 pub const DECISION: &str = "bailiwick.decision";
 /// What tripped.

@@ -166,15 +166,16 @@ impl Projector {
                     .number(semconv::BUDGET_LEFT, *left);
                 self.answer_budget(*turn, *attempt, *allowance, at, attributes);
             }
-            Event::TurnAnswered { turn, attempt, answer, charged, .. } => {
+            Event::TurnAnswered { turn, attempt, answer, charged, inputs, .. } => {
                 self.answer_turn(*turn, *attempt, answer, *charged, at);
+                self.note_inputs(*turn, inputs.as_ref());
             }
             Event::AttemptEnded { .. } => self.end_attempt(&record.event, at),
             Event::TurnClosed { turn, cause, reason } => self.close_turn(*turn, *cause, reason, at),
             Event::PlanStarted { .. } => self.start_plan(&record.event, at),
             Event::StepEnded { .. } => self.end_step(&record.event, at),
             Event::PlanEnded { number, succeeded, .. } => self.end_plan(*number, *succeeded, at),
-            Event::GateJudged { turn, passed, findings } => self.judge(*turn, *passed, findings, at),
+            Event::GateJudged { .. } => self.judge(&record.event, at),
             Event::Escalated(asked) => self.ask(asked, at),
             Event::EscalationEnded { number, end, by, note } => {
                 self.end_question(*number, *end, by, note, at)

@@ -33,6 +33,9 @@ pub struct Contract {
     /// When further rounds stop paying; `None`: only `max_rounds` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub convergence: Option<Convergence>,
+    /// Rules (CEL) a result must keep.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acceptance: Vec<String>,
     /// The gate.
     pub gate: Gate,
     /// When and how a person is asked.
@@ -116,6 +119,12 @@ pub struct Gate {
     pub min_confidence: Confidence,
     /// Revision turns before a person is asked.
     pub max_revisions: u32,
+    /// The agent that must agree, if one must.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validator: Option<AgentName>,
+    /// The share of results that a person looks at although they passed everything: 0 to 1.
+    #[serde(default)]
+    pub spot_check_rate: f64,
 }
 
 /// When and how a person is asked.
@@ -217,7 +226,7 @@ pub struct LimitsDraft {
 #[allow(missing_docs)]
 pub struct TerminationDraft {
     pub result_schema: Option<Payload>,
-    pub has_acceptance: bool,
+    pub acceptance: Vec<String>,
     pub convergence: Option<ConvergenceDraft>,
 }
 
@@ -234,6 +243,7 @@ pub struct GateDraft {
     pub min_confidence: f64,
     pub validator: String,
     pub max_revisions: Option<i32>,
+    pub spot_check_rate: f64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -110,6 +110,32 @@ pub enum Decision {
     Abort(String),
 }
 
+/// What a validator says of a candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Judgement {
+    /// It may become the outcome.
+    Agree,
+    /// It may not.
+    Disagree,
+}
+
+/// The answer to a validate turn.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The verdict.
+    pub verdict: Judgement,
+    /// How sure the validator is; `None`: not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<Confidence>,
+    /// What stands against the candidate. Not empty where it disagrees.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+    /// What the attempt used in all; `None`: not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+}
+
 /// An answer as a worker sends it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -123,6 +149,8 @@ pub enum Answer {
         /// What the attempt used in all; `None`: not said.
         usage: Option<Usage>,
     },
+    /// To a validate turn.
+    Verdict(Verdict),
 }
 
 impl Envelope {
@@ -138,6 +166,7 @@ impl Answer {
         match self {
             Self::Envelope(envelope) => envelope.usage,
             Self::Decision { usage, .. } => *usage,
+            Self::Verdict(verdict) => verdict.usage,
         }
     }
 
@@ -146,7 +175,7 @@ impl Answer {
         match self {
             Self::Envelope(envelope) => envelope.result.as_ref(),
             Self::Decision { decision: Decision::CompletePartial { result, .. }, .. } => result.as_ref(),
-            Self::Decision { .. } => None,
+            Self::Decision { .. } | Self::Verdict(_) => None,
         }
     }
 }

@@ -93,6 +93,14 @@ pub mod fixed {
     pub const DEFAULT_REVISIONS: u32 = 2;
     /// The most revisions.
     pub const MAX_REVISIONS: u32 = 20;
+    /// Acceptance rules in a contract.
+    pub const MAX_RULES: usize = 16;
+    /// An acceptance rule, in characters.
+    pub const MAX_RULE_CHARS: usize = 1_024;
+    /// Reasons in a verdict.
+    pub const MAX_REASONS: usize = 20;
+    /// A reason in a verdict, in bytes.
+    pub const MAX_REASON_BYTES: usize = 1 << 10;
     /// Questions.
     pub const DEFAULT_ESCALATIONS: u32 = 3;
     /// The most questions.

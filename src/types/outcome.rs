@@ -117,6 +117,9 @@ impl Cause {
                 | Self::Role
                 | Self::AgentFailed
                 | Self::PlanFailed
+                // Of a validator: the work is there, and somebody must judge it. Work without a worker is a dead letter.
+                | Self::NoWorker
+                | Self::AttemptsExhausted
         )
     }
 }

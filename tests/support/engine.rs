@@ -192,12 +192,12 @@ impl Bench {
 
     pub fn answer(&mut self, lease: Lease, envelope: Envelope) -> Reply {
         let answer = Arc::new(Answer::Envelope(envelope));
-        self.send(Command::Complete { lease, answer, findings: Vec::new() }).expect("accepted")
+        self.send(Command::Complete { lease, answer, findings: Vec::new().into() }).expect("accepted")
     }
 
     pub fn decide(&mut self, lease: Lease, decision: Decision) -> Reply {
         let answer = Arc::new(Answer::Decision { decision, usage: Some(usage(5)) });
-        self.send(Command::Complete { lease, answer, findings: Vec::new() }).expect("accepted")
+        self.send(Command::Complete { lease, answer, findings: Vec::new().into() }).expect("accepted")
     }
 
     /// Leases the only ready turn and answers it.

@@ -184,6 +184,7 @@ pub(crate) fn kind(answer: Option<&pb::complete::Answer>) -> &'static str {
     match answer {
         Some(pb::complete::Answer::Envelope(_)) => "an envelope",
         Some(pb::complete::Answer::Decision(_)) => "a decision",
+        Some(pb::complete::Answer::Verdict(_)) => "a verdict",
         None => "an empty answer",
     }
 }

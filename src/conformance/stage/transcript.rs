@@ -108,6 +108,10 @@ fn answer(answer: Option<&pb::complete::Answer>) -> String {
         Some(pb::complete::Answer::Decision(d)) => {
             format!("{}, {}", kind(answer), used(d.usage.as_ref()))
         }
+        Some(pb::complete::Answer::Verdict(v)) => {
+            let verdict = v.verdict().as_str_name().trim_start_matches("JUDGEMENT_");
+            format!("{}, {verdict}, {}", kind(answer), used(v.usage.as_ref()))
+        }
         None => kind(answer).into(),
     }
 }

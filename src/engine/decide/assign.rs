@@ -40,6 +40,7 @@ impl Txn<'_> {
             worker,
             allowance: funding.allowance,
             hold_raised: funding.raise_hold,
+            from_reserve: funding.from_reserve,
         });
         let assignment = self.task.assignment(number).expect("the attempt just started is live");
         Ok(Reply::Assigned(Box::new(assignment)))
@@ -56,8 +57,8 @@ impl Txn<'_> {
                 format!("no further attempt can be funded while vanished ones stay charged: {short}");
             return self.give_up(turn, Cause::AttemptsExhausted, reason);
         }
-        let is_step = self.task.turn(turn).is_some_and(|t| t.step.is_some());
-        if is_step {
+        let is_alone = self.task.turn(turn).is_some_and(|t| t.step.is_some() || t.kind == TurnKind::Validate);
+        if is_alone {
             self.give_up(turn, Cause::Budget, short.to_owned());
         } else {
             self.trip(Cause::Budget, short.to_owned());
@@ -72,6 +73,7 @@ impl Task {
         let live = turn.live()?;
         let limits = &self.contract.limits;
         let decides = turn.kind == TurnKind::Decide;
+        let judged = turn.judges.and_then(|judged| self.turn(judged));
         let (lineage, lineage_total) = self.lineage_for(turn, RECENT_LINEAGE);
         Some(Assignment {
             lease: live.lease,
@@ -98,7 +100,10 @@ impl Task {
             best_result: if decides { self.best.as_ref().map(|b| b.result.clone()) } else { None },
             traceparent: self.trace.traceparent.clone(),
             tracestate: self.trace.tracestate.clone(),
-            check_schema: self.needs_schema_check(turn),
+            acceptance: self.contract.acceptance.clone(),
+            candidate: judged.and_then(|judged| judged.envelope().cloned()),
+            author: judged.map(|judged| judged.agent.clone()),
+            criteria: if judged.is_some() { self.criteria() } else { Vec::new() },
         })
     }
 
@@ -107,19 +112,17 @@ impl Task {
         let at = self.updated_at;
         match turn.kind {
             TurnKind::Work => self.work_deadline_at(at),
+            TurnKind::Validate => self.validate_deadline_at(at),
             TurnKind::Decide => {
                 turn.opened_at.plus(self.contract.limits.decide_timeout).min(self.deadline_at(at))
             }
         }
     }
 
-    /// Whether the answer to a turn can become the outcome, so that its result must fit the schema.
-    pub(in crate::engine) fn needs_schema_check(&self, turn: &Turn) -> bool {
-        if self.contract.result_schema.is_none() {
-            return false;
-        }
+    /// Whether the answer to a turn can become the outcome, so that its result must pass the contract's checks.
+    pub(in crate::engine) fn can_become_outcome(&self, turn: &Turn) -> bool {
         match turn.step {
-            None => true,
+            None => turn.kind != TurnKind::Validate,
             Some(step) => self
                 .running_plan()
                 .is_some_and(|p| p.planner_turn == 0 && p.plan.result_step == Some(step.step)),

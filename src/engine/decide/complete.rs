@@ -3,16 +3,16 @@
 
 use std::sync::Arc;
 
-use super::{Opening, Txn};
+use super::{Txn, gate::is_plain_success};
 use crate::{
     engine::{
-        command::{Rejection, Reply},
-        event::{AttemptEnd, Event, InputFrom, TurnKind},
+        command::{Findings, Rejection, Reply},
+        event::{AttemptEnd, Event, TurnKind},
     },
     types::{
         envelope::{Answer, Envelope, Status},
         ids::{Lease, TurnNumber},
-        outcome::{Cause, EndedBy, TaskState},
+        outcome::Cause,
     },
 };
 
@@ -21,7 +21,7 @@ impl Txn<'_> {
         &mut self,
         lease: Lease,
         answer: Arc<Answer>,
-        findings: Vec<String>,
+        findings: Findings,
     ) -> Result<Reply, Rejection> {
         let turn = self.leased_turn(lease)?;
         if let Err(rejection) = self.live_turn(lease) {
@@ -30,15 +30,29 @@ impl Txn<'_> {
         let kind = turn.kind;
         let key = (lease.turn, lease.attempt);
         match (kind, answer.as_ref()) {
-            (TurnKind::Work, Answer::Decision { .. }) => return Err(Rejection::NotADecideTurn),
-            (TurnKind::Work, Answer::Envelope(envelope)) if is_technical(envelope) => {
+            (TurnKind::Work | TurnKind::Validate, Answer::Decision { .. }) => {
+                return Err(Rejection::NotADecideTurn);
+            }
+            (TurnKind::Work | TurnKind::Decide, Answer::Verdict(_)) => {
+                return Err(Rejection::NotAValidateTurn);
+            }
+            (TurnKind::Work | TurnKind::Validate, Answer::Envelope(envelope)) if is_technical(envelope) => {
                 let usage = self.task.ledger.charge(key, answer.usage());
                 let reason = envelope.reason.clone();
                 self.end_attempt(lease, AttemptEnd::Retryable, reason, Some(usage));
                 return Ok(Reply::Completed { repeated: false });
             }
-            (TurnKind::Work | TurnKind::Decide, _) => {}
+            (TurnKind::Work | TurnKind::Decide | TurnKind::Validate, _) => {}
         }
+        let inputs = match answer.as_ref() {
+            Answer::Envelope(envelope) => self.task.inputs_check(turn, envelope),
+            Answer::Decision { .. } | Answer::Verdict(_) => None,
+        };
+        let Findings { result: findings, output, inputs: input_faults } = findings;
+        let output_findings = match answer.as_ref() {
+            Answer::Envelope(envelope) if kind == TurnKind::Work && is_plain_success(envelope) => output,
+            Answer::Envelope(_) | Answer::Decision { .. } | Answer::Verdict(_) => Vec::new(),
+        };
         let charged = self.task.ledger.charge(key, answer.usage());
         let overrun_before = self.task.ledger.overrun();
         self.emit(Event::TurnAnswered {
@@ -47,12 +61,14 @@ impl Txn<'_> {
             answer,
             charged,
             findings,
+            output_findings,
+            inputs,
         });
-        let beyond = self.beyond_budget(lease.turn, overrun_before).filter(|_| kind == TurnKind::Work);
+        let beyond = self.beyond_budget(lease.turn, overrun_before).filter(|_| kind != TurnKind::Decide);
         if let Some(evidence) = beyond {
             self.trip(Cause::Budget, evidence);
         }
-        self.route(lease.turn, kind);
+        self.route(lease.turn, kind, input_faults);
         Ok(Reply::Completed { repeated: false })
     }
 
@@ -82,15 +98,28 @@ impl Txn<'_> {
         Ok(Reply::Refused(rejection))
     }
 
-    fn route(&mut self, turn: TurnNumber, kind: TurnKind) {
-        if kind == TurnKind::Decide {
-            return self.decided(turn);
+    fn route(&mut self, turn: TurnNumber, kind: TurnKind, input_faults: Vec<String>) {
+        match kind {
+            TurnKind::Decide if !input_faults.is_empty() => return self.refuse_decision(turn, input_faults),
+            TurnKind::Decide => return self.decided(turn),
+            TurnKind::Validate => return self.validated(turn),
+            TurnKind::Work => {}
+        }
+        if self.task.goes_on(turn) && self.ask_guards(turn) {
+            return;
         }
         let Some(state) = self.task.turn(turn) else { return };
         if state.directive().is_some() {
-            return self.direct(turn);
+            // What an agent is given fits what it declared, or it is not given to it.
+            return if input_faults.is_empty() { self.direct(turn) } else { self.refuse(turn, input_faults) };
         }
         if let Some(step) = state.step {
+            if let Some(trip) = self.task.steps_trip(turn) {
+                self.note_trip(trip);
+            }
+            if self.step_output_refused(turn, step.step) {
+                return;
+            }
             return self.step_answered(turn, step.step);
         }
         match state.envelope().map(|e| (e.status, e.reason.clone())) {
@@ -102,60 +131,6 @@ impl Txn<'_> {
             }
             None => {}
         }
-    }
-
-    /// The gate: nothing ends as success except through here or a person.
-    pub(super) fn gate(&mut self, turn: TurnNumber) {
-        let Some(state) = self.task.turn(turn).filter(|_| !self.has_tripped()) else { return };
-        let Some(envelope) = state.envelope() else { return };
-        let gate = &self.task.contract.gate;
-        let mut findings = Vec::new();
-        let confidence = envelope.confidence.unwrap_or_default();
-        if confidence < gate.min_confidence {
-            findings.push(format!(
-                "confidence {} is below min_confidence {}",
-                confidence.get(),
-                gate.min_confidence.get()
-            ));
-        }
-        if envelope.result.is_none() && self.task.contract.result_schema.is_some() {
-            findings.push("there is no result, and the contract has a result_schema".to_owned());
-        }
-        findings.extend_from_slice(state.findings());
-        let (agent, result) = (state.agent.clone(), envelope.result.clone());
-        let passed = findings.is_empty();
-        self.emit(Event::GateJudged { turn, passed, findings: findings.clone() });
-        if passed {
-            let story = format!("the gate let the answer of {agent} on turn {turn} pass");
-            let result = result.map(|result| (result, Vec::new()));
-            let cause = if self.task.is_draft(turn) { Cause::Converged } else { Cause::Completed };
-            return self.end(TaskState::Succeeded, EndedBy::Gate, cause, result, story);
-        }
-        self.gate_refused(turn, findings);
-    }
-
-    /// A refusal goes back as a revision turn with the exact reasons, capped; then to a person; then to the owner.
-    fn gate_refused(&mut self, turn: TurnNumber, findings: Vec<String>) {
-        let evidence = format!("the gate refused turn {turn}: {}", findings.join("; "));
-        if self.task.is_draft(turn) {
-            return self.draft_refused(evidence);
-        }
-        let Some(state) = self.task.turn(turn) else { return };
-        if self.task.counters.revisions < self.task.contract.gate.max_revisions {
-            let opening = Opening {
-                revision: true,
-                notes: findings.iter().map(|f| format!("the gate refused your last answer: {f}")).collect(),
-                ..Opening::new(state.agent.clone(), InputFrom::Same(turn))
-            };
-            return self.open_work(opening);
-        }
-        let (candidate, confidence) =
-            state.envelope().map_or((None, None), |e| (e.result.clone(), e.confidence));
-        if candidate.is_some() && self.may_escalate() {
-            let question = format!("Accept this result? {evidence}");
-            return self.escalate(turn, question, Some(Cause::GateRejected), candidate, confidence, findings);
-        }
-        self.trip(Cause::GateRejected, evidence);
     }
 }
 

@@ -5,7 +5,6 @@ use super::Txn;
 use crate::{
     engine::{
         event::{Event, Trip},
-        guarded::same_in_substance,
         task::Task,
     },
     types::{
@@ -20,7 +19,8 @@ impl Txn<'_> {
     pub(super) fn rounds_ended(&mut self, turn: TurnNumber) -> bool {
         let Some(draft) = self.task.draft_of(turn) else { return false };
         let terms = self.task.contract.convergence;
-        let trips = self.task.rounds.verdict(draft, terms.as_ref(), &same_in_substance);
+        let drafts = self.task.contract.guards.drafts;
+        let trips = self.task.guarded.rounds.verdict(draft, terms.as_ref(), &drafts);
         if trips.is_empty() {
             return false;
         }

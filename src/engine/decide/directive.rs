@@ -161,7 +161,7 @@ impl Txn<'_> {
             reasons.join("; ")
         );
         match step {
-            Some(step) => self.trip_step(turn, step.step, Trip::new(cause, evidence).on(turn)),
+            Some(step) => self.trip_step(turn, step.step, vec![Trip::new(cause, evidence).on(turn)]),
             None => self.trip(cause, evidence),
         }
     }

@@ -18,7 +18,8 @@ use crate::{
 impl Txn<'_> {
     /// Whether the contract and the task's lifetime allow another question.
     pub(super) fn may_escalate(&self) -> bool {
-        self.task.counters.escalations < self.task.contract.escalation.max_escalations
+        self.task.counters.escalations + self.task.kept_questions()
+            < self.task.contract.escalation.max_escalations
             && self.env.now < self.task.lifetime_end()
     }
 
@@ -67,7 +68,7 @@ impl Txn<'_> {
             HumanAnswer::Abort => {
                 self.emit(end_event(number, EscalationEnd::Aborted, by.clone(), note.clone()));
                 let story = with_note(format!("{by} aborted"), &note);
-                let cause = asked.cause.unwrap_or(Cause::AgentFailed);
+                let cause = super::gate::cause_of_abort(asked.cause);
                 self.end(TaskState::Failed, EndedBy::Human, cause, None, story);
                 Ok(Reply::Done)
             }

@@ -14,6 +14,8 @@ pub(super) struct Funding {
     pub(super) allowance: u64,
     /// What the running plan's hold must be raised by first.
     pub(super) raise_hold: u64,
+    /// Whether it is the validator's half of the finalization reserve.
+    pub(super) from_reserve: bool,
 }
 
 impl Task {
@@ -48,26 +50,44 @@ impl Task {
         use crate::engine::event::TurnKind;
         match (turn.kind, turn.step) {
             (TurnKind::Decide, _) => self.decide_allowance(),
+            (TurnKind::Validate, _) => return self.validate_funding(&turn.agent),
             (TurnKind::Work, None) => self.main_allowance(&turn.agent),
             (TurnKind::Work, Some(step)) => return self.step_funding(turn, step.step),
         }
-        .map(|allowance| Funding { allowance, raise_hold: 0 })
+        .map(|allowance| Funding { allowance, raise_hold: 0, from_reserve: false })
     }
 
     /// The allowance of a decide turn: half of the reserve, the other half being a validate turn's.
     pub(super) fn decide_allowance(&self) -> Result<u64, String> {
         let half = self.contract.budget.finalization_reserve / 2;
-        let allowance = half.min(self.ledger.final_free());
+        let allowance = half.min(self.decision_free());
         if allowance >= self.contract.budget.min_tokens_per_turn.min(half).max(1) {
             return Ok(allowance);
         }
         Err(format!("{allowance} tokens of the finalization reserve are left"))
     }
 
-    /// What a decide turn may be given on top of its allowance: nothing of the half that is a validate turn's.
-    pub(super) fn decide_spare(&self) -> u64 {
-        let validate = self.contract.budget.finalization_reserve.div_ceil(2);
-        self.ledger.final_free().saturating_sub(validate)
+    /// Tokens of the reserve that are left for decisions: without a validator all of it, else the owner's half.
+    pub(super) fn decision_free(&self) -> u64 {
+        match self.contract.gate.validator {
+            None => self.ledger.final_free(),
+            Some(_) => self.ledger.decision_free(),
+        }
+    }
+
+    /// A validate turn is paid from the main grant where that has room, else from its half of the reserve: work that spent
+    /// everything is judged all the same.
+    pub(super) fn validate_funding(&self, validator: &AgentName) -> Result<Funding, String> {
+        let short = match self.main_allowance(validator) {
+            Ok(allowance) => return Ok(Funding { allowance, raise_hold: 0, from_reserve: false }),
+            Err(short) => short,
+        };
+        let half = self.contract.budget.finalization_reserve / 2;
+        let allowance = self.ledger.validation_free().min(self.ledger.agent_free(validator));
+        if allowance >= self.contract.budget.min_tokens_per_turn.min(half).max(1) {
+            return Ok(Funding { allowance, raise_hold: 0, from_reserve: true });
+        }
+        Err(format!("{short}; {allowance} tokens of the validator's half of the reserve are left"))
     }
 
     /// A first attempt gets what the plan holds for its step. A retry, a correction or a fallback draws on what the hold has
@@ -92,7 +112,7 @@ impl Task {
         let raise_hold = if may_raise { want.saturating_sub(spare).min(self.ledger.main_free()) } else { 0 };
         let allowance = want.min(spare + raise_hold);
         if allowance >= budget.min_tokens_per_turn {
-            return Ok(Funding { allowance, raise_hold });
+            return Ok(Funding { allowance, raise_hold, from_reserve: false });
         }
         Err(format!(
             "{allowance} tokens are left for {agent} in step {}, {} are the least",

@@ -75,7 +75,7 @@ impl Txn<'_> {
         let retry = &self.task.contract.retry;
         let wait = match turn.kind {
             TurnKind::Decide => Span::ZERO,
-            TurnKind::Work => {
+            TurnKind::Work | TurnKind::Validate => {
                 let doublings = u32::try_from(turn.attempts.len().saturating_sub(1)).unwrap_or(20).min(20);
                 retry.initial_backoff.times(1 << doublings).min(retry.max_backoff)
             }
@@ -87,9 +87,14 @@ impl Txn<'_> {
     pub(super) fn give_up(&mut self, turn: TurnNumber, cause: Cause, reason: String) {
         let Some(state) = self.task.turn(turn) else { return };
         let (kind, step, agent) = (state.kind, state.step, state.agent.clone());
+        let judged = state.judges;
         self.close_turn(turn, cause, &reason);
         match (kind, step) {
             (TurnKind::Decide, _) => self.fall_back(format!("the owner {agent} did not decide: {reason}")),
+            (TurnKind::Validate, _) => {
+                let reason = format!("the validator {agent} gave no verdict: {reason}");
+                self.unjudged(judged.unwrap_or_default(), cause, reason);
+            }
             (TurnKind::Work, Some(_)) => self.step_agent_failed(turn, &reason),
             (TurnKind::Work, None) => {
                 let story = format!("turn {turn} of {agent}: {reason}");

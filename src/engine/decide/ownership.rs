@@ -45,6 +45,7 @@ impl Txn<'_> {
             replan: false,
             fallback: false,
             notes,
+            judges: None,
         });
     }
 
@@ -75,7 +76,7 @@ impl Txn<'_> {
         let findings = self.task.turn(turn).map(|t| t.findings().to_vec()).unwrap_or_default();
         let decision = match answer.as_deref() {
             Some(Answer::Decision { decision, .. }) => decision.clone(),
-            Some(Answer::Envelope(_)) | None => {
+            Some(Answer::Envelope(_) | Answer::Verdict(_)) | None => {
                 return self.fall_back("the owner answered its decide turn out of role".to_owned());
             }
         };
@@ -164,6 +165,9 @@ impl Txn<'_> {
         if counters.turns >= limits.max_turns {
             reasons.push(format!("all {} work turns are used", limits.max_turns));
         }
+        if let Some(most) = self.task.contract.guards.max_steps.filter(|&most| counters.steps >= most) {
+            reasons.push(format!("all {most} steps are used"));
+        }
         if self.env.now >= self.task.work_deadline_at(self.env.now) {
             reasons.push("the time for work is used".to_owned());
         }
@@ -177,7 +181,7 @@ impl Txn<'_> {
     }
 
     /// A decision that cannot be carried out: the owner is asked again, within its caps.
-    fn refuse_decision(&mut self, turn: TurnNumber, reasons: Vec<String>) {
+    pub(super) fn refuse_decision(&mut self, turn: TurnNumber, reasons: Vec<String>) {
         self.emit(Event::DirectiveRefused { turn, reasons: reasons.clone() });
         let notes = reasons.into_iter().map(|r| format!("your decision was refused: {r}")).collect();
         self.open_decide_turn(notes);

@@ -63,6 +63,7 @@ impl Txn<'_> {
         }
         if !steps.is_empty() || partial.is_some() {
             self.emit(Event::Progressed { turn: lease.turn, attempt: lease.attempt, steps, partial });
+            self.ask_guards(lease.turn);
         }
         Ok(Reply::Done)
     }
@@ -144,7 +145,8 @@ impl Txn<'_> {
         let key = (lease.turn, lease.attempt);
         let ledger = &self.task.ledger;
         let pot_free = match ledger.pot(key) {
-            Some(Pot::Finalization) => self.task.decide_spare(),
+            Some(Pot::Finalization) => self.task.decision_free(),
+            Some(Pot::Validation) => ledger.validation_free(),
             Some(Pot::Main | Pot::Plan(_)) | None => ledger.main_free(),
         };
         let left = pot_free.min(ledger.agent_free(&agent));

@@ -112,7 +112,7 @@ impl Task {
         let waiting = self.open.iter().filter_map(move |&number| {
             let turn = self.turn(number)?;
             let Stage::Ready { since, .. } = turn.stage else { return None };
-            if turn.kind != TurnKind::Work {
+            if turn.kind == TurnKind::Decide {
                 return None;
             }
             let waits_since = since.max(away_since(turn)?);
@@ -125,6 +125,9 @@ impl Task {
     fn clock_timer(&self, now: Timestamp) -> Option<(Timestamp, Timer)> {
         if let Some(decide) = self.open_decide() {
             return Some((self.turn_deadline(decide), Timer::Decide));
+        }
+        if self.open_validate().is_some() {
+            return Some((self.validate_deadline_at(now), Timer::WorkDeadline));
         }
         Some((self.work_deadline_at(now), Timer::WorkDeadline))
     }

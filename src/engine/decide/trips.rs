@@ -5,7 +5,7 @@
 use super::Txn;
 use crate::{
     engine::{
-        event::{Event, Trip, TripScope},
+        event::{Event, Trip, TripScope, TurnKind},
         task::Task,
     },
     types::{ids::TurnNumber, outcome::Cause},
@@ -59,12 +59,40 @@ impl Txn<'_> {
         self.fall_back(format!("the owner's decide turn was stopped: {evidence}"));
     }
 
-    /// A guard tripped inside one step of the running plan: only that step stops, it fails, and the plan goes by its rules.
-    pub(super) fn trip_step(&mut self, turn: TurnNumber, step: usize, trip: Trip) {
-        let evidence = trip.evidence.clone();
+    /// Asks the guards over content what they see where this turn stands, and the cap on steps. Whether that stopped the
+    /// turn's step.
+    pub(super) fn ask_guards(&mut self, turn: TurnNumber) -> bool {
+        let Some(state) = self.task.turn(turn) else { return false };
+        let (kind, step) = (state.kind, state.step);
+        let seen = self.task.guard_trips(turn);
+        if kind == TurnKind::Work
+            && let Some(trip) = self.task.steps_trip(turn)
+        {
+            self.note_trip(trip);
+        }
+        match step {
+            Some(step) if !seen.is_empty() => {
+                self.trip_step(turn, step.step, seen);
+                true
+            }
+            Some(_) => false,
+            None => {
+                seen.into_iter().for_each(|trip| self.note_trip(trip));
+                false
+            }
+        }
+    }
+
+    /// Guards tripped inside one step of the running plan: only that step stops, it fails, and the plan goes by its rules.
+    pub(super) fn trip_step(&mut self, turn: TurnNumber, step: usize, mut trips: Vec<Trip>) {
+        trips.sort_by_key(|trip| trip.cause);
+        for trip in &mut trips {
+            trip.scope = TripScope::Step;
+        }
+        let (cause, evidence) = (trips[0].cause, sentence(&trips));
         self.withdraw_questions_of(turn);
-        self.close_turn(turn, trip.cause, &evidence);
-        self.emit(Event::GuardsTripped { trips: vec![Trip { scope: TripScope::Step, ..trip }] });
+        self.close_turn(turn, cause, &evidence);
+        self.emit(Event::GuardsTripped { trips });
         self.step_failed(step, evidence);
     }
 }

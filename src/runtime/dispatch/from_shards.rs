@@ -3,6 +3,7 @@
 use super::{Dispatch, Ending, Order, Slot, TurnKey, matching::Offer, session::Held};
 use crate::{
     engine::{
+        answer_checks::AnswerChecks,
         command::{Assignment, LiveLease},
         event::AttemptEnd,
     },
@@ -10,7 +11,6 @@ use crate::{
     types::{
         ids::{Lease, TaskId},
         outcome::Cause,
-        payload::Payload,
         time::Timestamp,
     },
 };
@@ -40,9 +40,9 @@ impl Dispatch {
     }
 
     /// The slot's lease is staged.
-    pub(in crate::runtime) fn leased(&self, slot: Slot, lease: Lease, schema: Option<Payload>) {
+    pub(in crate::runtime) fn leased(&self, slot: Slot, lease: Lease, checks: Option<AnswerChecks>) {
         let Slot { key: _, agent, worker, session, earmarked } = slot;
-        let held = Held { worker, agent, schema, session: Some(session), delivered: false, earmarked };
+        let held = Held { worker, agent, checks, session: Some(session), delivered: false, earmarked };
         let mut state = self.state();
         if let Some(worker) = state.workers.by_id.get_mut(&held.worker) {
             worker.pending = worker.pending.saturating_sub(1);
@@ -136,11 +136,12 @@ impl Dispatch {
 
     /// A lease that the journal says is live; one lease period from now on. Harmless for a lease that is known.
     pub(in crate::runtime) fn restore(&self, live: LiveLease, now: Timestamp) {
-        let LiveLease { lease, worker, agent, attempt: _, schema } = live;
+        let LiveLease { lease, worker, agent, attempt: _, checks } = live;
         let mut state = self.state();
         let entry = state.workers.entry(&worker, now, now.plus(self.lease_time));
         let session = entry.session.as_ref().map(|session| session.id);
-        let held = Held { worker: worker.clone(), agent, schema, session, delivered: true, earmarked: false };
+        let checks = Some(checks);
+        let held = Held { worker: worker.clone(), agent, checks, session, delivered: true, earmarked: false };
         if state.workers.add_lease(lease, held) {
             state.matching.hold(&worker);
         }
@@ -148,8 +149,8 @@ impl Dispatch {
         self.nudge.notify_one();
     }
 
-    /// The schema that an answer under the lease must fit, as far as it is known here.
-    pub(in crate::runtime) fn schema_of(&self, lease: &Lease) -> Option<Payload> {
-        self.state().workers.leases.get(lease)?.schema.clone()
+    /// What an answer under the lease must be checked against, as far as it is known here.
+    pub(in crate::runtime) fn checks_of(&self, lease: &Lease) -> Option<AnswerChecks> {
+        self.state().workers.leases.get(lease)?.checks.clone()
     }
 }

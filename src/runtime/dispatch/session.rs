@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tokio::sync::mpsc;
 
 use crate::{
+    engine::answer_checks::AnswerChecks,
     runtime::{Down, SessionId},
     types::{
         ids::{AgentName, Lease, WorkerId},
-        payload::Payload,
         time::Timestamp,
     },
 };
@@ -43,7 +43,7 @@ pub(super) struct Worker {
 pub(super) struct Held {
     pub(super) worker: WorkerId,
     pub(super) agent: AgentName,
-    pub(super) schema: Option<Payload>,
+    pub(super) checks: Option<AnswerChecks>,
     /// The session that got it or claimed it.
     pub(super) session: Option<SessionId>,
     /// Whether the worker knows of it: not before its commit.

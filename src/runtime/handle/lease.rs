@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Runtime;
 use crate::{
-    engine::command::{Command, LineageEntry, Rejection, Reply},
+    engine::command::{Command, Findings, LineageEntry, Rejection, Reply},
     runtime::{
         CommandError, Grant, Overloaded,
         shard::{Answered, QUEUE_RETRY, Request},
@@ -17,7 +17,8 @@ use crate::{
     },
 };
 
-/// How often an answer is put to its task: the schema it must fit may not be known at first, and has changed at most once.
+/// How often an answer is put to its task: what it must be checked against may not be known at first, and has changed at
+/// most once.
 const MAX_CHECKS: usize = 3;
 
 impl Runtime {
@@ -89,15 +90,18 @@ impl Runtime {
             }
         }
         let answer = Arc::new(answer);
-        let mut schema = self.0.dispatch.schema_of(&lease);
+        let mut checks = self.0.dispatch.checks_of(&lease);
         for _ in 0..MAX_CHECKS {
-            let findings = self.findings(schema.as_ref(), &answer).await?;
+            let findings = match &checks {
+                Some(checks) => self.0.answer_check.findings(checks, &answer).await?,
+                None => Findings::default(),
+            };
             let command = Command::Complete { lease, answer: Arc::clone(&answer), findings };
-            match self.command(lease.task, command, schema).await.map_err(no_such_lease)? {
+            match self.command(lease.task, command, checks).await.map_err(no_such_lease)? {
                 Answered::Decided(outcome) => {
                     return Ok(matches!(outcome.reply, Reply::Completed { repeated: true }));
                 }
-                Answered::Check(wanted) => schema = Some(wanted),
+                Answered::Check(wanted) => checks = Some(*wanted),
             }
         }
         Err(Overloaded::new(QUEUE_RETRY, "the answer could not be checked in time").into())
@@ -113,13 +117,6 @@ impl Runtime {
         asked.unwrap_or(Err(CommandError::NotFound { task: lease.task })).map_err(no_such_lease)
     }
 
-    async fn findings(&self, schema: Option<&Payload>, answer: &Answer) -> Result<Vec<String>, CommandError> {
-        match (schema, answer.result()) {
-            (Some(schema), Some(result)) => Ok(self.0.schemas.check(schema.clone(), result).await?),
-            _ => Ok(Vec::new()),
-        }
-    }
-
     /// The usage with its cost by the server's table, and whether the model has a price there.
     fn priced(&self, usage: Usage, model: &str) -> (Usage, bool) {
         let cost = self.0.options.prices.cost(model, &usage);
@@ -131,6 +128,7 @@ const fn usage_of(answer: &mut Answer) -> Option<&mut Usage> {
     match answer {
         Answer::Envelope(envelope) => envelope.usage.as_mut(),
         Answer::Decision { usage, .. } => usage.as_mut(),
+        Answer::Verdict(verdict) => verdict.usage.as_mut(),
     }
 }
 

@@ -2,9 +2,10 @@
 
 use super::{Answered, Asked, Outcome, Request, Shard, Submission, batch::Release, mailbox::GivenUp};
 use crate::{
-    engine::event::AttemptEnd,
     engine::{
-        command::{Command, Effect, Env, Reply},
+        answer_checks::AnswerChecks,
+        command::{Command, Effect, Env, Findings, Reply},
+        event::AttemptEnd,
         task::{Decided, Task},
     },
     runtime::{
@@ -15,7 +16,6 @@ use crate::{
     types::{
         ids::{Lease, TaskId},
         outcome::Cause,
-        payload::Payload,
         time::Timestamp,
     },
 };
@@ -109,8 +109,8 @@ impl Shard {
         let Asked { task: id, command, checked, arrived, answer } = asked;
         let command = match self.with_findings(id, command, checked) {
             Ok(command) => command,
-            // Nobody has seen anything yet: the schema is the contract's.
-            Err(schema) => return drop(answer.send(Ok(Answered::Check(schema)))),
+            // Nobody has seen anything yet: the checks are the contract's and the turn's.
+            Err(checks) => return drop(answer.send(Ok(Answered::Check(checks)))),
         };
         let cancels = matches!(command, Command::Cancel { .. });
         let Some(decided) = self.with_task(id, now, |task, env| task.decide(command, env)) else { return };
@@ -138,21 +138,20 @@ impl Shard {
         );
     }
 
-    /// Makes sure that the result in a `Complete` was checked against the very schema that the engine wants it checked
-    /// against; otherwise says which that is.
+    /// Makes sure that the answer in a `Complete` was checked against the very things that the engine wants it checked
+    /// against; otherwise says which those are.
     fn with_findings(
         &self,
         id: TaskId,
         command: Command,
-        checked: Option<Payload>,
-    ) -> Result<Command, Payload> {
+        checked: Option<AnswerChecks>,
+    ) -> Result<Command, Box<AnswerChecks>> {
         let Command::Complete { lease, answer, findings } = command else { return Ok(command) };
-        let schema = self.residents.get(id).and_then(|resident| resident.task.schema_for(&lease));
-        let wanted = schema.filter(|_| answer.result().is_some());
+        let wanted = self.residents.get(id).and_then(|resident| resident.task.checks_for(&lease));
         match wanted {
-            Some(schema) if checked.as_ref() != Some(schema) => Err(schema.clone()),
+            Some(wanted) if checked.as_ref() != Some(&wanted) => Err(Box::new(wanted)),
             Some(_) => Ok(Command::Complete { lease, answer, findings }),
-            None => Ok(Command::Complete { lease, answer, findings: Vec::new() }),
+            None => Ok(Command::Complete { lease, answer, findings: Findings::default() }),
         }
     }
 
@@ -189,8 +188,10 @@ impl Shard {
             Some(Ok(mut decided)) => {
                 match std::mem::replace(&mut decided.reply, Reply::Done) {
                     Reply::Assigned(assignment) => {
-                        let schema = assignment.result_schema.clone().filter(|_| assignment.check_schema);
-                        self.shared.dispatch.leased(slot, assignment.lease, schema);
+                        let resident = self.residents.get(id);
+                        let checks =
+                            resident.and_then(|resident| resident.task.checks_for(&assignment.lease));
+                        self.shared.dispatch.leased(slot, assignment.lease, checks);
                         self.absorb(id, decided, None, now);
                         self.hold(id, Release::Deliver(assignment));
                     }

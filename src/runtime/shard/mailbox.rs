@@ -10,6 +10,7 @@ use tokio::sync::{
 
 use crate::{
     engine::{
+        answer_checks::AnswerChecks,
         command::{Command, LineageEntry, Reply},
         event::TraceContext,
         view::{EscalationView, SummaryView, TaskView},
@@ -19,7 +20,6 @@ use crate::{
     types::{
         contract::Contract,
         ids::{Lease, TaskId},
-        payload::Payload,
         time::{Span, Timestamp},
     },
 };
@@ -45,8 +45,8 @@ pub(in crate::runtime) struct Submission {
 pub(in crate::runtime) struct Asked {
     pub(in crate::runtime) task: TaskId,
     pub(in crate::runtime) command: Command,
-    /// The schema that an answer's result was checked against.
-    pub(in crate::runtime) checked: Option<Payload>,
+    /// What an answer was checked against.
+    pub(in crate::runtime) checked: Option<AnswerChecks>,
     /// When it came in: the hard kill is measured from here.
     pub(in crate::runtime) arrived: Timestamp,
     pub(in crate::runtime) answer: Answer<Answered, CommandError>,
@@ -56,8 +56,8 @@ pub(in crate::runtime) struct Asked {
 pub(in crate::runtime) enum Answered {
     /// It was decided, and that is durable.
     Decided(Box<Outcome>),
-    /// Not decided yet: the result must be checked against this schema first.
-    Check(Payload),
+    /// Not decided yet: the answer must be checked against this first.
+    Check(Box<AnswerChecks>),
 }
 
 /// What a decided command left.

@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-use super::{enums, faults::Faults, int64, plan, value::value};
+use super::{enums, faults::Faults, int64, plan, value::value, verdict};
 
 /// Lineage entries an answer may name.
 const MAX_INPUTS_USED: usize = 1_000;
@@ -26,11 +26,12 @@ pub(crate) fn answer(wire: Option<pb::complete::Answer>) -> Result<(Answer, Stri
     let mut faults = Faults::default();
     let answer = match wire {
         None => {
-            faults.add("answer", "is required: set envelope on a WORK turn, decision on a DECIDE turn");
+            faults.add("answer", "is required: set envelope on a WORK turn, decision on a DECIDE turn, verdict on a VALIDATE turn");
             None
         }
         Some(pb::complete::Answer::Envelope(wire)) => envelope(wire, &mut faults),
         Some(pb::complete::Answer::Decision(wire)) => decision_answer(wire, &mut faults),
+        Some(pb::complete::Answer::Verdict(wire)) => verdict::verdict(wire, &mut faults),
     };
     faults.finish(answer)
 }
@@ -54,14 +55,7 @@ fn envelope(wire: pb::StatusEnvelope, faults: &mut Faults) -> Option<(Answer, St
         "STATUS_SUCCESS, STATUS_PARTIAL or STATUS_FAILED",
     );
     check_envelope(status, &reason, &inputs_used, retryable, faults);
-    let confidence = confidence.and_then(|number| {
-        let found = Confidence::new(number);
-        if found.is_none() {
-            faults
-                .add("envelope.confidence", format!("{number} is no confidence: write a number from 0 to 1"));
-        }
-        found
-    });
+    let confidence = self::confidence("envelope.confidence", confidence, faults);
     let score = score.and_then(|number| {
         let found = Confidence::new(number);
         if found.is_none() {
@@ -84,6 +78,16 @@ fn envelope(wire: pb::StatusEnvelope, faults: &mut Faults) -> Option<(Answer, St
         score,
     };
     Some((Answer::Envelope(envelope), model))
+}
+
+/// A confidence that may be absent. One that is no number from 0 to 1 is a fault that names the field.
+pub(super) fn confidence(field: &str, said: Option<f64>, faults: &mut Faults) -> Option<Confidence> {
+    let number = said?;
+    let found = Confidence::new(number);
+    if found.is_none() {
+        faults.add(field, format!("{number} is no confidence: write a number from 0 to 1"));
+    }
+    found
 }
 
 fn check_envelope(
@@ -189,7 +193,11 @@ fn replan(wire: pb::Replan, faults: &mut Faults) -> Option<Decision> {
     })
 }
 
-fn maybe_usage(path: &str, wire: Option<pb::Usage>, faults: &mut Faults) -> (Option<Usage>, String) {
+pub(super) fn maybe_usage(
+    path: &str,
+    wire: Option<pb::Usage>,
+    faults: &mut Faults,
+) -> (Option<Usage>, String) {
     wire.map_or_else(
         || (None, String::new()),
         |wire| {
@@ -244,14 +252,18 @@ pub(crate) fn usage_out(usage: Usage) -> pb::Usage {
     }
 }
 
-/// An answer for the wire: as an envelope or as a decision.
-pub(crate) fn answer_out(answer: &Answer) -> (Option<pb::StatusEnvelope>, Option<pb::Decision>) {
+/// One of the three.
+type AnswerOut = (Option<pb::StatusEnvelope>, Option<pb::Decision>, Option<pb::Verdict>);
+
+/// An answer for the wire: as an envelope, as a decision or as a verdict.
+pub(crate) fn answer_out(answer: &Answer) -> AnswerOut {
     match answer {
-        Answer::Envelope(envelope) => (Some(envelope_out(envelope)), None),
+        Answer::Envelope(envelope) => (Some(envelope_out(envelope)), None, None),
         Answer::Decision { decision, usage } => {
             let decision = Some(decision_out(decision));
-            (None, Some(pb::Decision { usage: usage.map(usage_out), decision }))
+            (None, Some(pb::Decision { usage: usage.map(usage_out), decision }), None)
         }
+        Answer::Verdict(verdict) => (None, None, Some(verdict::verdict_out(verdict))),
     }
 }
 

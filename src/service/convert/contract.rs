@@ -174,12 +174,12 @@ fn termination_draft(wire: pb::Termination, faults: &mut Faults) -> TerminationD
     }
     let convergence =
         convergence.map(|pb::Convergence { min_gain, patience }| ConvergenceDraft { min_gain, patience });
-    TerminationDraft { result_schema: schema, has_acceptance: !acceptance.is_empty(), convergence }
+    TerminationDraft { result_schema: schema, acceptance, convergence }
 }
 
 fn gate_draft(wire: pb::Gate) -> GateDraft {
-    let pb::Gate { min_confidence, validator, max_revisions } = wire;
-    GateDraft { min_confidence, validator, max_revisions }
+    let pb::Gate { min_confidence, validator, max_revisions, spot_check_rate } = wire;
+    GateDraft { min_confidence, validator, max_revisions, spot_check_rate }
 }
 
 fn escalation_draft(wire: pb::EscalationPolicy, faults: &mut Faults) -> EscalationDraft {

@@ -2,14 +2,15 @@
 
 use crate::{
     engine::{
-        event::{AttemptEnd, EscalationEnd, PatternKind, StepEnd, TripScope, TurnKind},
+        event::{AttemptEnd, EscalationEnd, GateCheck, StepEnd, TripScope, TurnKind},
+        guard::GuardKind,
         readiness::Readiness,
         view::TurnState,
     },
     pb,
     types::{
         contract::{DefaultAnswer, OwnerFallback},
-        envelope::{Status, WorkStepKind},
+        envelope::{Judgement, Status, WorkStepKind},
         outcome::{Cause, EndedBy, TaskState},
         plan::OnStepFailure,
     },
@@ -91,15 +92,18 @@ pub(crate) const fn trip_scope(scope: TripScope) -> pb::TripScope {
     }
 }
 
-/// Which comparison of content found something, for the wire.
-pub(crate) const fn trip_pattern(kind: PatternKind) -> pb::TripPattern {
-    match kind {
-        PatternKind::Exact => pb::TripPattern::Exact,
-        PatternKind::Similar => pb::TripPattern::Similar,
-        PatternKind::Cycle => pb::TripPattern::Cycle,
-        PatternKind::Finished => pb::TripPattern::Finished,
-        PatternKind::SameDraft => pb::TripPattern::SameDraft,
-        PatternKind::NoGain => pb::TripPattern::NoGain,
+/// Which guard over content it was, for the wire.
+pub(crate) const fn trip_pattern(guard: GuardKind) -> pb::TripPattern {
+    match guard {
+        GuardKind::Repetition => pb::TripPattern::Repetition,
+        GuardKind::Cycle => pb::TripPattern::Cycle,
+        GuardKind::NearRepetition => pb::TripPattern::NearRepetition,
+        GuardKind::Restated => pb::TripPattern::Restated,
+        GuardKind::Confirmed => pb::TripPattern::Confirmed,
+        GuardKind::Idle => pb::TripPattern::Idle,
+        GuardKind::Drafts => pb::TripPattern::Drafts,
+        GuardKind::NoGain => pb::TripPattern::NoGain,
+        GuardKind::Steps => pb::TripPattern::Steps,
     }
 }
 
@@ -108,6 +112,33 @@ pub(crate) const fn turn_kind(kind: TurnKind) -> pb::TurnKind {
     match kind {
         TurnKind::Work => pb::TurnKind::Work,
         TurnKind::Decide => pb::TurnKind::Decide,
+        TurnKind::Validate => pb::TurnKind::Validate,
+    }
+}
+
+/// What judged a result, for the wire.
+pub(crate) const fn gate_check(check: GateCheck) -> pb::GateCheck {
+    match check {
+        GateCheck::Rules => pb::GateCheck::Rules,
+        GateCheck::OutputSchema => pb::GateCheck::OutputSchema,
+        GateCheck::Validator => pb::GateCheck::Validator,
+    }
+}
+
+/// A verdict for the wire.
+pub(crate) const fn judgement(verdict: Judgement) -> pb::Judgement {
+    match verdict {
+        Judgement::Agree => pb::Judgement::Agree,
+        Judgement::Disagree => pb::Judgement::Disagree,
+    }
+}
+
+/// A verdict from an answer. UNSPECIFIED is none.
+pub(crate) fn judgement_in(number: i32) -> Option<Judgement> {
+    match pb::Judgement::try_from(number).ok()? {
+        pb::Judgement::Unspecified => None,
+        pb::Judgement::Agree => Some(Judgement::Agree),
+        pb::Judgement::Disagree => Some(Judgement::Disagree),
     }
 }
 

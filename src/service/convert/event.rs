@@ -15,7 +15,7 @@ use crate::{
     types::{
         contract::{Contract, DefaultAnswer},
         envelope::{Answer, WorkStep},
-        ids::{EscalationId, TaskId},
+        ids::{AgentName, EscalationId, TaskId, TurnNumber},
         payload::Payload,
         plan::Plan,
         time::Timestamp,
@@ -31,6 +31,7 @@ use super::{
     task::{asked_out, ledger_out, outcome_out, trip_out},
     time::wire,
     value::value,
+    verdict::inputs_out,
 };
 
 /// Reads the records of one task, in order.
@@ -40,13 +41,16 @@ pub struct Reader {
     goal: String,
     default_answer: DefaultAnswer,
     plans: BTreeMap<u32, Arc<Plan>>,
+    /// The agents of the turns so far; turn n stands at n - 1.
+    agents: Vec<AgentName>,
 }
 
 impl Reader {
     /// A reader that has read nothing yet.
-    pub const fn new(task: TaskId) -> Self {
+    pub fn new(task: TaskId) -> Self {
         let plans = BTreeMap::new();
-        Self { task, goal: String::new(), default_answer: DefaultAnswer::Partial, plans }
+        let (goal, agents) = (String::new(), Vec::new());
+        Self { task, goal, default_answer: DefaultAnswer::Partial, plans, agents }
     }
 
     /// Takes note of a record that is not to be shown.
@@ -56,6 +60,7 @@ impl Reader {
             Event::PlanStarted { number, plan, .. } => {
                 self.plans.insert(*number, plan.clone());
             }
+            Event::TurnOpened { agent, .. } => self.agents.push(agent.clone()),
             _ => {} // Nothing that a later record refers to.
         }
     }
@@ -82,6 +87,12 @@ impl Reader {
         found.map(|step| step.id.to_string()).unwrap_or_default()
     }
 
+    /// The agent of a turn; empty where there is none.
+    fn agent(&self, turn: Option<TurnNumber>) -> String {
+        let index = turn.and_then(|turn| usize::try_from(turn).ok()?.checked_sub(1));
+        index.and_then(|index| self.agents.get(index)).map(ToString::to_string).unwrap_or_default()
+    }
+
     fn asked(&self, asked: &Escalated, at: Timestamp) -> Wire {
         let escalation = asked_out(self.task, &self.goal, asked, at, self.default_answer);
         Wire::Escalated(pb::Escalated { escalation: Some(escalation) })
@@ -93,12 +104,12 @@ impl Reader {
             Event::Submitted { contract, fingerprint: _, trace } =>
                 submitted(contract, trace.traceparent.as_deref()),
             Event::TurnOpened { turn, agent, kind, input: _, step, corrections: _, revision, replan, fallback,
-                notes } =>
+                notes, judges: _ } =>
                 Wire::TurnOpened(pb::TurnOpened {
                     turn: int32(*turn), agent: agent.to_string(), kind: enums::turn_kind(*kind) as i32,
                     step_id: self.step_id(*step), notes: notes.clone(), replan: *replan, revision: *revision,
                     fallback: *fallback }),
-            Event::AttemptStarted { turn, attempt, lease: _, worker, allowance, hold_raised: _ } =>
+            Event::AttemptStarted { turn, attempt, lease: _, worker, allowance, hold_raised: _, from_reserve: _ } =>
                 Wire::AttemptStarted(pb::AttemptStarted {
                     turn: int32(*turn), attempt: int32(*attempt), worker_id: worker.to_string(),
                     allowance_tokens: int64(*allowance) }),
@@ -111,8 +122,11 @@ impl Reader {
                     turn: int32(*turn), attempt: int32(*attempt), asked_tokens: int64(*asked),
                     granted_tokens: int64(*granted), allowance_tokens: int64(*allowance), left_tokens: int64(*left),
                     reason: reason.clone() }),
-            Event::TurnAnswered { turn, attempt, answer, charged, findings: _ } => // GateJudged says what was found.
-                answered(*turn, *attempt, answer, *charged),
+            // GateJudged says what was found by the contract's checks.
+            Event::TurnAnswered { turn, attempt, answer, charged, findings: _, output_findings, inputs } =>
+                Wire::TurnAnswered(pb::TurnAnswered {
+                    inputs: inputs.as_ref().map(inputs_out), output_findings: output_findings.clone(),
+                    ..answered(*turn, *attempt, answer, *charged) }),
             Event::AttemptEnded { turn, attempt, end, reason, cause, usage: _, retry_at } =>
                 Wire::AttemptEnded(pb::AttemptEnded {
                     turn: int32(*turn), attempt: int32(*attempt), end: enums::attempt_end(*end) as i32,
@@ -136,8 +150,11 @@ impl Reader {
                     plan_number: int32(*number), succeeded: *succeeded, released_tokens: int64(*released) }),
             Event::DirectiveRefused { turn, reasons } =>
                 Wire::DirectiveRefused(pb::DirectiveRefused { turn: int32(*turn), reasons: reasons.clone() }),
-            Event::GateJudged { turn, passed, findings } =>
-                Wire::GateJudged(pb::GateJudged { turn: int32(*turn), passed: *passed, findings: findings.clone() }),
+            Event::GateJudged { turn, passed, findings, check, validate_turn } =>
+                Wire::GateJudged(pb::GateJudged {
+                    turn: int32(*turn), passed: *passed, findings: findings.clone(),
+                    check: enums::gate_check(*check) as i32, agent: self.agent(Some(*turn)),
+                    validator: self.agent(*validate_turn), validate_turn: int32(validate_turn.unwrap_or_default()) }),
             Event::GuardsTripped { trips } =>
                 Wire::GuardsTripped(pb::GuardsTripped { trips: trips.iter().map(trip_out).collect() }),
             Event::Escalated(asked) => self.asked(asked, at),
@@ -180,13 +197,16 @@ fn work_step_out(step: &WorkStep) -> pb::WorkStep {
     }
 }
 
-fn answered(turn: u32, attempt: u32, answer: &Answer, charged: Usage) -> Wire {
-    let (envelope, decision) = answer_out(answer);
-    Wire::TurnAnswered(pb::TurnAnswered {
+fn answered(turn: u32, attempt: u32, answer: &Answer, charged: Usage) -> pb::TurnAnswered {
+    let (envelope, decision, verdict) = answer_out(answer);
+    pb::TurnAnswered {
         turn: int32(turn),
         attempt: int32(attempt),
         envelope,
         decision,
         charged_tokens: int64(charged.tokens()),
-    })
+        verdict,
+        inputs: None,
+        output_findings: Vec::new(),
+    }
 }

@@ -29,7 +29,7 @@ use super::{
     contract::convergence_out,
     enums,
     faults::Faults,
-    int32, int64, length,
+    int32, int64, length, schema,
     task::trip_out,
     time::{duration, wire},
     value::{structure, value},
@@ -96,11 +96,17 @@ pub(crate) fn registration(wire: pb::Register) -> Result<Registration, Vec<Viola
 
 fn agent_spec(wire: pb::AgentSpec, path: &str, faults: &mut Faults) -> Option<(AgentName, String)> {
     let pb::AgentSpec { name, version, description, input_schema, output_schema } = wire;
-    let name = faults.name(&format!("{path}.name"), &name);
+    let wire_name = name;
+    let name = faults.name(&format!("{path}.name"), &wire_name);
     faults.short(&format!("{path}.version"), &version, MAX_VERSION_CHARS);
     faults.text(&format!("{path}.description"), &description, MAX_DESCRIPTION_BYTES);
     let mut schema = |field: &str, wire: Option<prost_types::Struct>| {
-        faults.object(&format!("{path}.{field}"), wire.as_ref(), MAX_SCHEMA_BYTES)
+        let field = format!("{path}.{field}");
+        let found = faults.object(&field, wire.as_ref(), MAX_SCHEMA_BYTES);
+        if let Some(fault) = found.as_ref().and_then(|schema| schema::check(schema).err()) {
+            faults.add(field, format!("of agent {agent:?} {fault}", agent = wire_name));
+        }
+        found
     };
     let spec = Spec {
         version,
@@ -177,7 +183,10 @@ fn assignment_out(assignment: &Assignment) -> pb::Assignment {
         best_result,
         traceparent,
         tracestate,
-        check_schema: _,
+        acceptance,
+        candidate,
+        author,
+        criteria,
     } = assignment;
     pb::Assignment {
         task_id: lease.task.to_string(),
@@ -199,6 +208,7 @@ fn assignment_out(assignment: &Assignment) -> pb::Assignment {
             rounds_left: int32(*rounds_left),
             convergence: convergence.map(convergence_out),
             best_score: *best_score,
+            acceptance: acceptance.clone(),
         }),
         allowance_tokens: int64(*allowance),
         deadline: Some(wire(*deadline)),
@@ -209,6 +219,9 @@ fn assignment_out(assignment: &Assignment) -> pb::Assignment {
         trips: trips.iter().map(trip_out).collect(),
         best_result: best_result.as_ref().map(value),
         tracestate: tracestate.clone().unwrap_or_default(),
+        candidate: candidate.as_ref().map(envelope_out),
+        author: author.as_ref().map(ToString::to_string).unwrap_or_default(),
+        criteria: criteria.clone(),
     }
 }
 
@@ -263,6 +276,8 @@ pub(crate) fn agent_out(info: &AgentInfo) -> pb::Agent {
         leased: int32(*leased),
         first_seen_at: Some(wire(row.first_seen)),
         last_seen_at: Some(wire(row.last_seen)),
+        validator: None,
+        calibration: Vec::new(),
     }
 }
 

@@ -18,7 +18,10 @@ use crate::{
     },
 };
 
-use super::{answer::answer_out, contract::contract_out, enums, int32, int64, time::wire, value::value};
+use super::{
+    answer::answer_out, contract::contract_out, enums, int32, int64, time::wire, value::value,
+    verdict::inputs_out,
+};
 
 /// A task in a line.
 pub fn summary_out(view: &SummaryView) -> pb::TaskSummary {
@@ -146,9 +149,9 @@ pub(crate) fn trip_out(trip: &Trip) -> pb::Trip {
         turns: turns.iter().map(|turn| int32(*turn)).collect(),
         ..pb::Trip::default()
     };
-    let Some(Pattern { kind, excerpt, times, cycle, similarity_permille }) = pattern else { return told };
+    let Some(Pattern { guard, excerpt, times, cycle, similarity_permille }) = pattern else { return told };
     pb::Trip {
-        pattern: enums::trip_pattern(*kind) as i32,
+        pattern: enums::trip_pattern(*guard) as i32,
         excerpt: excerpt.clone(),
         times: int32(*times),
         cycle_length: int32(*cycle),
@@ -188,8 +191,10 @@ fn turn_out(view: &TurnView) -> pb::Turn {
         ended_at,
         answer,
         notes,
+        judges,
+        inputs,
     } = view;
-    let (envelope, decision) = answer.as_deref().map(answer_out).unwrap_or_default();
+    let (envelope, decision, verdict) = answer.as_deref().map(answer_out).unwrap_or_default();
     pb::Turn {
         turn: int32(*turn),
         agent: agent.to_string(),
@@ -206,6 +211,9 @@ fn turn_out(view: &TurnView) -> pb::Turn {
         envelope,
         decision,
         notes: notes.clone(),
+        verdict,
+        judges: int32(judges.unwrap_or_default()),
+        inputs: inputs.as_ref().map(inputs_out),
     }
 }
 

@@ -23,6 +23,7 @@ pub(super) struct Root {
     pub(super) hops: u32,
     pub(super) turns: u32,
     pub(super) decides: u32,
+    pub(super) validates: u32,
     pub(super) attempts: u32,
     pub(super) plans: u32,
     pub(super) questions: u32,
@@ -46,6 +47,7 @@ impl Root {
             hops: 0,
             turns: 0,
             decides: 0,
+            validates: 0,
             attempts: 0,
             plans: 0,
             questions: 0,
@@ -57,6 +59,7 @@ impl Root {
             .number(semconv::HOPS, self.hops)
             .number(semconv::TURNS, self.turns)
             .number(semconv::DECIDES, self.decides)
+            .number_if_any(semconv::VALIDATES, self.validates)
             .number(semconv::ATTEMPTS, self.attempts)
             .number(semconv::PLANS, self.plans)
             .number(semconv::ESCALATIONS, self.questions)

@@ -13,8 +13,8 @@ pub(super) fn attributes(trip: &Trip) -> Attributes {
         .text(semconv::TRIP_EVIDENCE, evidence)
         .word(semconv::TRIP_SCOPE, scope)
         .list(semconv::TRIP_TURNS, turns.iter().map(ToString::to_string));
-    let Some(Pattern { kind, excerpt: _, times, cycle, similarity_permille }) = pattern else { return told };
-    told.word(semconv::TRIP_PATTERN, kind)
+    let Some(Pattern { guard, excerpt: _, times, cycle, similarity_permille }) = pattern else { return told };
+    told.word(semconv::TRIP_PATTERN, guard)
         .number(semconv::TRIP_TIMES, *times)
         .number(semconv::TRIP_CYCLE, *cycle)
         .real(semconv::TRIP_SIMILARITY, f64::from(*similarity_permille) / 1_000.0)

@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 
 use super::{Projector, TICK, Trace};
 use crate::{
-    engine::event::{AttemptEnd, Event, Trip, TurnKind},
+    engine::event::{AttemptEnd, Event, InputsCheck, Trip, TurnKind},
     telemetry::{
         semconv,
         span::{Attributes, Events, cut, word_of},
     },
     types::{
-        envelope::{Answer, Decision, Directive, Envelope, Status},
+        envelope::{Answer, Decision, Directive, Envelope, Status, Verdict},
         ids::{AgentName, AttemptNumber, TurnNumber, WorkerId},
         outcome::Cause,
         time::Timestamp,
@@ -72,8 +72,18 @@ const ANSWERED: AttemptResult<'_> = AttemptResult { end: "ANSWERED", reason: "",
 
 impl Projector {
     pub(super) fn open_turn(&mut self, event: &Event, at: Timestamp) {
-        let Event::TurnOpened { turn, agent, kind, step, corrections, revision, replan, fallback, .. } =
-            event
+        let Event::TurnOpened {
+            turn,
+            agent,
+            kind,
+            step,
+            corrections,
+            revision,
+            replan,
+            fallback,
+            judges,
+            ..
+        } = event
         else {
             return;
         };
@@ -82,6 +92,9 @@ impl Projector {
             .number(semconv::TURN_NUMBER, *turn)
             .word(semconv::TURN_KIND, kind)
             .number_if_any(semconv::TURN_CORRECTIONS, *corrections);
+        if let Some(judged) = judges {
+            attributes = attributes.number(semconv::TURN_JUDGES, *judged);
+        }
         if *revision {
             attributes = attributes.flag(semconv::TURN_REVISION, true);
         }
@@ -98,8 +111,11 @@ impl Projector {
             }
         }
         if let Some(root) = &mut self.root {
-            let count = if *kind == TurnKind::Decide { &mut root.decides } else { &mut root.turns };
-            *count += 1;
+            match kind {
+                TurnKind::Work => root.turns += 1,
+                TurnKind::Decide => root.decides += 1,
+                TurnKind::Validate => root.validates += 1,
+            }
         }
         let open = OpenTurn {
             start: at,
@@ -187,6 +203,7 @@ impl Projector {
         let (attributes, error) = match answer {
             Answer::Envelope(envelope) => told(envelope),
             Answer::Decision { decision, .. } => (decided(decision), None),
+            Answer::Verdict(verdict) => (judged(verdict), None),
         };
         open.closing = Some(Closing { at, attributes, error });
     }
@@ -249,10 +266,28 @@ impl Projector {
         open.closing = Some(Closing { at, attributes, error });
     }
 
-    pub(super) fn judge(&mut self, turn: TurnNumber, passed: bool, findings: &[String], at: Timestamp) {
+    /// What an answer said of its inputs stands on its turn.
+    pub(super) fn note_inputs(&mut self, turn: TurnNumber, inputs: Option<&InputsCheck>) {
+        let (Some(turn), Some(inputs)) = (self.turns.get_mut(&turn), inputs) else { return };
+        let Some(closing) = &mut turn.closing else { return };
+        let InputsCheck { ignored, unknown, not_said } = inputs;
+        let mut attributes = std::mem::take(&mut closing.attributes)
+            .list(semconv::INPUTS_IGNORED, ignored)
+            .list(semconv::INPUTS_UNKNOWN, unknown);
+        if *not_said {
+            attributes = attributes.flag(semconv::INPUTS_NOT_SAID, true);
+        }
+        closing.attributes = attributes;
+    }
+
+    pub(super) fn judge(&mut self, event: &Event, at: Timestamp) {
+        let Event::GateJudged { turn, passed, findings, check, validate_turn } = event else { return };
         let Some(trace) = &self.trace else { return };
+        let (turn, passed) = (*turn, *passed);
         let under = Some(SpanOf::Turn(turn));
-        let start = match self.turns.get(&turn) {
+        let start = match self.turns.get(&validate_turn.unwrap_or(turn)) {
+            // A validator judges all the time its turn takes.
+            Some(OpenTurn { start, .. }) if validate_turn.is_some() => *start,
             Some(OpenTurn { start, closing: Some(closing), .. }) => {
                 closing.at.min(at.minus(TICK)).max(*start)
             }
@@ -263,6 +298,7 @@ impl Projector {
             .attributes
             .number(semconv::TURN_NUMBER, turn)
             .flag(semconv::GATE_PASSED, passed)
+            .word(semconv::GATE_CHECK, check)
             .list(semconv::FINDINGS, findings);
         if !passed {
             span.attributes = span.attributes.text(semconv::ERROR_TYPE, &word_of(Cause::GateRejected));
@@ -381,6 +417,16 @@ fn told(envelope: &Envelope) -> (Attributes, Option<(String, String)>) {
     let error = (envelope.status == Status::Failed)
         .then(|| (word_of(Cause::AgentFailed), cut(&envelope.reason).to_owned()));
     (attributes, error)
+}
+
+/// What a verdict says.
+fn judged(verdict: &Verdict) -> Attributes {
+    let attributes = Attributes::new().word(semconv::VERDICT, verdict.verdict);
+    let attributes = match verdict.confidence {
+        Some(confidence) => attributes.real(semconv::VERDICT_CONFIDENCE, confidence.get()),
+        None => attributes,
+    };
+    attributes.list(semconv::FINDINGS, &verdict.reasons)
 }
 
 /// What a decision says, but for its result and plan.

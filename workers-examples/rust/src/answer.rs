@@ -7,7 +7,7 @@ use crate::{json::from_json, pb};
 /// Longest reason sent, in characters.
 const MAX_REASON: usize = 1_000;
 
-/// The answer to a turn: an envelope on a work turn, a decision on a decide turn. Its usage need not be set: the worker
+/// The answer to a turn: an envelope on a work turn, a decision on a decide turn, a verdict on a validate turn. Its usage need not be set: the worker
 /// puts in what the attempt has reported in all.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
@@ -15,6 +15,8 @@ pub enum Answer {
     Work(Box<pb::StatusEnvelope>),
     /// Answers a decide turn.
     Decide(Box<pb::Decision>),
+    /// Answers a validate turn.
+    Validate(Box<pb::Verdict>),
 }
 
 impl Answer {
@@ -53,10 +55,31 @@ impl Answer {
         }))
     }
 
+    /// On a validate turn: the candidate may become the outcome.
+    pub fn agree() -> Self {
+        Self::validate(pb::Judgement::Agree, Vec::new())
+    }
+
+    /// On a validate turn: the candidate may not become the outcome, and why, each reason in words that its author can act
+    /// on. At least one.
+    pub fn disagree(reasons: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self::validate(pb::Judgement::Disagree, reasons.into_iter().map(Into::into).collect())
+    }
+
+    fn validate(verdict: pb::Judgement, reasons: Vec<String>) -> Self {
+        let verdict = verdict.into();
+        Self::Validate(Box::new(pb::Verdict { verdict, confidence: None, reasons, usage: None }))
+    }
+
     /// How sure the agent is, 0 to 1. Nothing on a decision.
     #[must_use]
-    pub fn confidence(self, confidence: f64) -> Self {
-        self.edit(|envelope| envelope.confidence = Some(confidence))
+    pub fn confidence(mut self, confidence: f64) -> Self {
+        match &mut self {
+            Self::Work(envelope) => envelope.confidence = Some(confidence),
+            Self::Validate(verdict) => verdict.confidence = Some(confidence),
+            Self::Decide(_) => {}
+        }
+        self
     }
 
     /// Why, in a sentence. Nothing on a decision.
@@ -118,6 +141,10 @@ impl Answer {
             Self::Decide(mut decision) => {
                 decision.usage = Some(usage);
                 pb::complete::Answer::Decision(*decision)
+            }
+            Self::Validate(mut verdict) => {
+                verdict.usage = Some(usage);
+                pb::complete::Answer::Verdict(*verdict)
             }
         };
         pb::Complete { lease, answer: Some(answer) }

@@ -104,6 +104,27 @@ impl Context {
         self.assignment.kind() == pb::TurnKind::Decide
     }
 
+    /// Whether this is a validate turn, which wants a verdict ([`crate::Answer::agree`], [`crate::Answer::disagree`]) on
+    /// [`Context::candidate`].
+    pub fn is_validate(&self) -> bool {
+        self.assignment.kind() == pb::TurnKind::Validate
+    }
+
+    /// On a validate turn: the envelope to judge.
+    pub fn candidate(&self) -> Option<&pb::StatusEnvelope> {
+        self.assignment.candidate.as_ref()
+    }
+
+    /// On a validate turn: the agent that wrote the candidate; empty on any other.
+    pub fn author(&self) -> &str {
+        &self.assignment.author
+    }
+
+    /// On a validate turn: what to judge the candidate by, a sentence each.
+    pub fn criteria(&self) -> &[String] {
+        &self.assignment.criteria
+    }
+
     /// Tokens this attempt may use in all; grows with what [`Context::request_budget`] is granted.
     pub fn allowance(&self) -> i64 {
         self.attempt.allowance.load(Ordering::Relaxed)

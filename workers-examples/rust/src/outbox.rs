@@ -149,5 +149,6 @@ pub(crate) fn usage_of(complete: pb::Complete) -> Option<pb::Usage> {
     match complete.answer? {
         pb::complete::Answer::Envelope(envelope) => envelope.usage,
         pb::complete::Answer::Decision(decision) => decision.usage,
+        pb::complete::Answer::Verdict(verdict) => verdict.usage,
     }
 }

@@ -94,7 +94,7 @@ fn directive_of(wanted: pb::status_envelope::Directive) -> Option<Directive> {
     let wire = pb::StatusEnvelope { directive: Some(wanted), ..envelope(pb::Status::Success) };
     match work(wire).expect("the envelope itself is well formed").0 {
         Answer::Envelope(envelope) => envelope.directive,
-        Answer::Decision { .. } => None,
+        Answer::Decision { .. } | Answer::Verdict(_) => None,
     }
 }
 
@@ -124,14 +124,19 @@ fn what_the_model_got_wrong_becomes_a_directive_to_be_refused() {
 /// A wire answer must come out as it went in, but for the model's name.
 fn round_trip(wire: pb::complete::Answer) {
     let (answer, model) = answer(Some(wire.clone())).expect("it is well formed");
-    let (envelope, decision) = answer_out(&answer);
+    let (envelope, decision, verdict) = answer_out(&answer);
     let name = |usage: Option<pb::Usage>| usage.map(|usage| pb::Usage { model: model.clone(), ..usage });
-    let out = match (envelope, decision) {
-        (Some(e), None) => {
+    let out = match (envelope, decision, verdict) {
+        (Some(e), None, None) => {
             pb::complete::Answer::Envelope(pb::StatusEnvelope { usage: name(e.usage.clone()), ..e })
         }
-        (None, Some(d)) => pb::complete::Answer::Decision(pb::Decision { usage: name(d.usage.clone()), ..d }),
-        both => panic!("neither or both: {both:?}"),
+        (None, Some(d), None) => {
+            pb::complete::Answer::Decision(pb::Decision { usage: name(d.usage.clone()), ..d })
+        }
+        (None, None, Some(v)) => {
+            pb::complete::Answer::Verdict(pb::Verdict { usage: name(v.usage.clone()), ..v })
+        }
+        other => panic!("none or several: {other:?}"),
     };
     assert_eq!(out, wire);
 }

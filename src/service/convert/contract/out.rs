@@ -22,6 +22,7 @@ pub fn contract_out(contract: &Contract) -> pb::Contract {
         limits,
         result_schema,
         convergence,
+        acceptance,
         gate,
         escalation,
         retry,
@@ -44,7 +45,7 @@ pub fn contract_out(contract: &Contract) -> pb::Contract {
         limits: Some(limits_out(limits)),
         termination: Some(pb::Termination {
             result_schema: result_schema.as_ref().map(structure),
-            acceptance: Vec::new(),
+            acceptance: acceptance.clone(),
             convergence: convergence.map(convergence_out),
         }),
         gate: Some(gate_out(gate)),
@@ -129,11 +130,12 @@ fn limits_out(limits: &Limits) -> pb::Limits {
 }
 
 fn gate_out(gate: &Gate) -> pb::Gate {
-    let Gate { min_confidence, max_revisions } = gate;
+    let Gate { min_confidence, max_revisions, validator, spot_check_rate } = gate;
     pb::Gate {
         min_confidence: min_confidence.get(),
-        validator: String::new(),
+        validator: validator.as_ref().map(ToString::to_string).unwrap_or_default(),
         max_revisions: Some(int32(*max_revisions)),
+        spot_check_rate: *spot_check_rate,
     }
 }
 

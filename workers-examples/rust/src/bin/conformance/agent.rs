@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bailiwick_worker::{AgentSpec, Answer, Context, HandlerError, pb};
+use bailiwick_worker::{AgentSpec, Answer, Context, HandlerError, pb, to_json};
 use serde_json::{Value, json};
 
 /// How the agent is declared.
@@ -39,6 +39,9 @@ pub(crate) async fn handle(ctx: Context) -> Result<Answer, HandlerError> {
     if ctx.is_decide() {
         return Ok(Answer::complete_partial(None, "conformance"));
     }
+    if ctx.is_validate() {
+        return Ok(verdict(&ctx, &input["verdict"]));
+    }
     Ok(match input.get("answer") {
         Some(answer) => scripted(answer),
         None => Answer::success(seen(&ctx, &granted, &lineage)).confidence(1.0),
@@ -62,6 +65,21 @@ fn scripted(script: &Value) -> Answer {
     }
     match script["ask_human"].as_str() {
         Some(question) => answer.ask_human(question),
+        None => answer,
+    }
+}
+
+/// What the script says of the candidate; without a word it agrees. The reasons tell what it has seen.
+fn verdict(ctx: &Context, script: &Value) -> Answer {
+    let candidate = ctx.candidate().and_then(|envelope| envelope.result.clone());
+    let seen = json!({"candidate": candidate.as_ref().map(to_json), "author": ctx.author(), "criteria": ctx.criteria()});
+    let reasons = script["reasons"].as_array().into_iter().flatten().map(text).chain([seen.to_string()]);
+    let answer = match script["agree"].as_bool() {
+        Some(false) => Answer::disagree(reasons),
+        Some(true) | None => Answer::agree(),
+    };
+    match script["confidence"].as_f64() {
+        Some(confidence) => answer.confidence(confidence),
         None => answer,
     }
 }
