@@ -423,7 +423,8 @@ fn only_the_owner_decides() {
     let mut bench = Bench::new(&draft());
     let assignment = bench.next();
     let answer = Arc::new(Answer::Decision { decision: Decision::Abort("mine".to_owned()), usage: None });
-    let reply = bench.send(Command::Complete { lease: assignment.lease, answer, findings: Vec::new().into() });
+    let reply =
+        bench.send(Command::Complete { lease: assignment.lease, answer, findings: Vec::new().into() });
     assert_eq!(reply, Err(Rejection::NotADecideTurn));
     assert_eq!(bench.leases(), [assignment.lease], "the attempt goes on");
 }

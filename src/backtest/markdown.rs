@@ -17,7 +17,7 @@ use crate::{
 pub fn page(report: &Report) -> String {
     let mut out = String::from(
         "# What the guards do, and what they would have done\n\n\
-         Made by `bailiwick backtest` from recorded runs of real systems; [the last section](#remake-this-page) says how. Do not \
+         Made by `bailiwick backtest` from recorded runs of real systems; [the last section](#remake-this-page) says how. Do not\n\
          edit it: every figure is computed.\n\n\
          A guard that trips never fails a task. The work stops, and the owner decides with the last result in hand: most\n\
          repetition means that the work is done. Live tasks and this page run through the same functions.\n\n",
@@ -325,8 +325,7 @@ const SOURCES: [Source; 7] = [
 
 fn sources(out: &mut String, report: &Report) {
     out.push_str(
-        "## Where the runs come from\n\nOther people recorded them; they are not part of this repository. Only figures are \
-         shown here.\n\n",
+        "## Where the runs come from\n\nOther people recorded them; they are not part of this repository. Only figures are shown here.\n\n",
     );
     let rows: Vec<_> = report
         .sets

@@ -327,7 +327,7 @@ mod tests {
         let text = format!("{}{{\"trace_id\": \n\n[]\n{}", record(1), record(2));
         let got = outcome(&[&text, "", "{\"resourceLogs\":[]}\n"], 2);
         assert_eq!(got[0], "1");
-        assert_eq!(got[1], "/0.jsonl:2:14: is not JSON: EOF while parsing a value");
+        assert_eq!(got[1], "/0.jsonl:2:12: is not JSON: EOF while parsing a value");
         assert!(got[2].starts_with("/0.jsonl:4:"), "{got:?}");
         assert_eq!(got[3..], ["2", "/2.jsonl:1: holds OTLP logs, not spans. Export traces"]);
     }

@@ -65,6 +65,7 @@ mod tests {
     #[test]
     fn terms_are_written_as_a_contract_has_them() {
         let guards = GuardTerms {
+            repetition: RepetitionTerms { similarity_permille: 900, ..RepetitionTerms::default() },
             finished: FinishedTerms { restated: None, ..FinishedTerms::default() },
             drafts: DraftTerms { on: false, ..DraftTerms::default() },
             max_steps: Some(40),

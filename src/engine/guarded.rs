@@ -141,7 +141,7 @@ impl Place {
 
     /// Something that the agents here have not said themselves.
     fn hear(&mut self, terms: &GuardTerms, turn: TurnNumber, content: &str) {
-        let kind = Observed::Refusal;
+        let kind = Observed::Input;
         let told = Observation {
             turn,
             agent: SERVER,

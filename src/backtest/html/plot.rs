@@ -105,9 +105,10 @@ pub struct Axis<'a> {
 /// Points in per cent on both axes, with a line across at `limit` of x, where one is asked for.
 #[must_use]
 pub fn points(title: &str, x: Axis<'_>, y: Axis<'_>, limit: Option<f64>, points: &[Point]) -> String {
+    let points = points.iter().filter(|point| point.x.is_finite() && point.y.is_finite());
     let plane = Plane {
-        x: reach(x.reach, points.iter().map(|point| point.x)),
-        y: reach(y.reach, points.iter().map(|point| point.y)),
+        x: reach(x.reach, points.clone().map(|point| point.x)).min(100.0),
+        y: reach(y.reach, points.clone().map(|point| point.y)).min(100.0),
         height: 320.0,
     };
     let mut body = plane.grid(x.name, y.name, "%");
@@ -271,11 +272,11 @@ mod tests {
         let name = "<script>'&\"\u{1b}";
         let escaped = "&lt;script&gt;&#39;&amp;&quot; ";
         let bar = Bar { series: 0, share: f64::NAN, label: name.into() };
-        let point = Point { series: 9, x: f64::NAN, y: 200.0, label: name.into() };
+        let point = |x| Point { series: 9, x, y: 200.0, label: name.into() };
         let axis = Axis { name, reach: 1.0 };
         for svg in [
             bars(name, &[(name.into(), vec![bar])]),
-            points(name, axis, axis, Some(1.0), &[point]),
+            points(name, axis, axis, Some(1.0), &[point(f64::NAN), point(0.5)]),
             columns(name, name, &[(name.into(), vec![0, 3])]),
             legend(&[name.into()]),
         ] {
