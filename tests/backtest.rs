@@ -146,7 +146,7 @@ fn a_broken_line_is_named_and_nothing_else_is_lost() {
     cut.truncate(cut.len() - 20);
     let files = Files::new(&[("runs.jsonl", &text), ("cut.jsonl.gz", &cut), ("empty.jsonl", b"")]);
     let names = ["runs.jsonl", "cut.jsonl.gz", "empty.jsonl"].map(|name| files.path(name));
-    let ran = backtest(&["--json", &names[0], &names[1], &names[2]]).exits(7);
+    let ran = backtest(&[&names[0], &names[1], &names[2]]).exits(7);
     let lines: Vec<&str> = ran.err.lines().collect();
     let check = |at: usize, file: &str, begin: &str| {
         let expected = format!("{file}:{begin}");
@@ -160,6 +160,9 @@ fn a_broken_line_is_named_and_nothing_else_is_lost() {
     let last_line = lines[3][names[1].len() + 1..].split(':').next().unwrap().parse::<u64>().unwrap();
     assert_eq!(lines[4], "4 faults left out; everything else is in the report");
 
+    let ran = backtest(&["--json", &names[0], &names[1], &names[2]]).exits(7);
+    let first: Value = serde_json::from_str(ran.err.lines().next().unwrap()).unwrap();
+    assert_eq!(first["fault"], lines[0]);
     let found = ran.json();
     assert_eq!(found["skipped"]["faults"], 4);
     assert_eq!(found["skipped"]["listed"][0], lines[0]);
@@ -301,14 +304,10 @@ fn the_page_needs_nothing_from_anywhere_and_escapes_what_came_from_outside() {
     let markdown = files.path("page.md");
     backtest_with(&["--html", &page, "--markdown", &markdown, "-"], text.as_bytes()).exits(7);
     let page = fs::read_to_string(page).unwrap();
-    for never in ["<script", "<link", "<img", "src=x onerror", "http://", "https://", "@import", "url("] {
-        assert!(
-            !page.replace(&set.replace('<', "&lt;").replace('>', "&gt;"), "").contains(never)
-                || never == "src=x onerror",
-            "{never}"
-        );
+    for never in ["<script", "<link", "<img", "http://", "https://", "@import", "url("] {
+        assert!(!page.contains(never), "{never}");
     }
-    assert!(!page.contains("<img") && page.contains("&lt;img src=x onerror=alert(1)&gt;&amp;&quot;&#39;"));
+    assert!(page.contains("&lt;img src=x onerror=alert(1)&gt;&amp;&quot;&#39;"));
     assert!(page.matches("<svg").count() >= 3 && page.contains("prefers-color-scheme: dark"));
     assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
     let markdown = fs::read_to_string(markdown).unwrap();

@@ -15,6 +15,7 @@ use super::{
 pub const MOST_TOKENS: u64 = 1_000_000_000_000;
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with trace_id and steps")]
 struct Record {
     trace_id: String,
     #[serde(default)]
@@ -35,6 +36,7 @@ struct Meta {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "a step: an object with agent, role and kind")]
 struct Step {
     #[serde(default)]
     i: Option<u64>,
@@ -125,6 +127,10 @@ impl<'de> Deserialize<'de> for Call {
 /// # Errors
 /// When it is no JSON, or no trace; with line and column.
 pub fn parse(document: &Document) -> Result<Trace, Fault> {
+    if document.bytes.trim_ascii_start().first() == Some(&b'[') {
+        let what = Wrong::NotATrace("it is a list. Write one object a line, without the brackets".to_owned());
+        return Err(Fault { place: document.place.clone(), what });
+    }
     let record: Record = serde_json::from_slice(&document.bytes).map_err(|error| Fault {
         place: document.place.within(&error),
         what: Wrong::of_json(&error, Wrong::NotATrace),
@@ -220,7 +226,12 @@ mod tests {
             r#"{"trace_id":"a","steps":[{"agent":"x","role":"tool","kind":"message","prompt_tokens":9000000000000}]}"#,
             "9000000000000 tokens in a step; 1000000000000 are the most",
         );
-        check("[1]", "is not a trace");
+        check("7", "is not a trace: invalid type: integer `7`, expected an object with trace_id and steps");
+        assert!(
+            read(" [{}]")
+                .unwrap_err()
+                .ends_with("7: is not a trace: it is a list. Write one object a line, without the brackets")
+        );
         check("\u{0}", "is not JSON");
         let deep = format!(r#"{{"trace_id":"a","steps":[],"meta":{{"topology":{}}}}}"#, "[".repeat(200_000));
         check(&deep, "recursion limit");

@@ -328,7 +328,7 @@ mod tests {
         let got = outcome(&[&text, "", "{\"resourceLogs\":[]}\n"], 2);
         assert_eq!(got[0], "1");
         assert_eq!(got[1], "/0.jsonl:2:12: is not JSON: EOF while parsing a value");
-        assert!(got[2].starts_with("/0.jsonl:4:"), "{got:?}");
+        assert!(got[2].starts_with("/0.jsonl:4: is not a trace"), "{got:?}");
         assert_eq!(got[3..], ["2", "/2.jsonl:1: holds OTLP logs, not spans. Export traces"]);
     }
 

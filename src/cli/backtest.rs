@@ -13,9 +13,9 @@ use crate::{
         markdown,
         replay::BacktestTerms,
         report::{Report, Skipped},
-        run, text,
+        run, text, words,
     },
-    console::text::{clean, clip, number, plural},
+    console::text::{clean, clip, plural},
     engine::intake,
     pb,
     service::convert::contract,
@@ -23,6 +23,8 @@ use crate::{
 
 /// Faults that are shown; the rest is counted.
 const FAULTS_SHOWN: u64 = 20;
+/// Characters of one that are shown.
+const MOST_FAULT: usize = 500;
 /// Runs between two looks of the progress.
 const STEP: u64 = 50;
 
@@ -88,7 +90,7 @@ pub fn run(args: BacktestArgs, terminal: &mut Terminal) -> Result<Exit, Failure>
         alone: markdown_file.is_some(),
         workers: jobs,
     };
-    let report = judged(&traces, &options, terminal)?;
+    let report = judged(&traces, &options, json, terminal)?;
     if json {
         let text = serde_json::to_string(&report)
             .map_err(|error| Failure::from(format!("the report is no JSON: {error}")))?;
@@ -98,15 +100,25 @@ pub fn run(args: BacktestArgs, terminal: &mut Terminal) -> Result<Exit, Failure>
     }
     write(html_file, || html::page(&report))?;
     write(markdown_file, || markdown::page(&report))?;
-    Ok(ended(&report.skipped, terminal))
+    Ok(ended(&report.skipped, json, terminal))
 }
 
-fn judged(files: &[String], options: &Options, terminal: &mut Terminal) -> Result<Report, Failure> {
+/// Says something on stderr: in words, or as one object a line where scripts read.
+fn tell(terminal: &Terminal, json: bool, kind: &str, text: &str) {
+    if json { terminal.note(serde_json::json!({ kind: text })) } else { terminal.note(text) }
+}
+
+fn judged(
+    files: &[String],
+    options: &Options,
+    json: bool,
+    terminal: &mut Terminal,
+) -> Result<Report, Failure> {
     let progress = run::look(files).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     let mut faults = 0;
     let report = judge::judge(files, &progress, options, |heard| match heard {
         Heard::Runs(runs) if runs % STEP == 0 => {
-            let runs = number(i64::try_from(runs).unwrap_or(i64::MAX));
+            let runs = words::count(runs);
             let read = progress.percent().map_or_else(String::new, |percent| format!(", {percent} % read"));
             terminal.progress(&format!("{runs} runs judged{read}"));
         }
@@ -114,7 +126,7 @@ fn judged(files: &[String], options: &Options, terminal: &mut Terminal) -> Resul
         Heard::Fault(fault) => {
             faults += 1;
             if faults <= FAULTS_SHOWN {
-                terminal.note(clip(&fault.to_string(), 500));
+                tell(terminal, json, "fault", &clip(&fault.to_string(), MOST_FAULT));
             }
         }
     });
@@ -123,17 +135,15 @@ fn judged(files: &[String], options: &Options, terminal: &mut Terminal) -> Resul
 }
 
 /// Says what was left out, and ends.
-fn ended(skipped: &Skipped, terminal: &Terminal) -> Exit {
+fn ended(skipped: &Skipped, json: bool, terminal: &Terminal) -> Exit {
     let Skipped { faults, listed: _, empty_traces } = skipped;
     let count = |count: u64, one: &str| plural(i64::try_from(count).unwrap_or(i64::MAX), one);
+    let note = |text: String| tell(terminal, json, "note", &text);
     if *faults > FAULTS_SHOWN {
-        terminal.note(format!(
-            "... and {} more",
-            number(i64::try_from(faults - FAULTS_SHOWN).unwrap_or(i64::MAX))
-        ));
+        note(format!("... and {} more", words::count(faults - FAULTS_SHOWN)));
     }
     if *empty_traces > 0 {
-        terminal.note(format!(
+        note(format!(
             "{} without work of a model or an agent: nothing to judge",
             count(*empty_traces, "trace")
         ));
@@ -141,7 +151,7 @@ fn ended(skipped: &Skipped, terminal: &Terminal) -> Exit {
     if *faults == 0 {
         return Exit::Ok;
     }
-    terminal.note(format!("{} left out; everything else is in the report", count(*faults, "fault")));
+    note(format!("{} left out; everything else is in the report", count(*faults, "fault")));
     Exit::Incomplete
 }
 

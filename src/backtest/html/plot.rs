@@ -121,6 +121,7 @@ pub fn points(title: &str, x: Axis<'_>, y: Axis<'_>, limit: Option<f64>, points:
         );
         text(&mut body, at + 4.0, top + 10.0, "start", &format!("{limit} %"));
     }
+    let mut taken: Vec<(f64, f64)> = Vec::new();
     for Point { series, x, y, label } in points {
         let (across, up) = (plane.across(*x), plane.up(*y));
         let _ = write!(
@@ -131,9 +132,21 @@ pub fn points(title: &str, x: Axis<'_>, y: Axis<'_>, limit: Option<f64>, points:
         );
         // Towards the middle, so that nothing is cut.
         let (dx, anchor) = if across > WIDTH * 0.7 { (-9.0, "end") } else { (9.0, "start") };
-        text(&mut body, across + dx, up + 4.0, anchor, label);
+        let below = free_line(&taken, across, up);
+        taken.push((across, below));
+        text(&mut body, across + dx, below + 4.0, anchor, label);
     }
     frame(title, plane.height, &body)
+}
+
+/// The nearest height at which a label beside `across` lies over no other: at `up`, or above it line by line.
+fn free_line(taken: &[(f64, f64)], across: f64, up: f64) -> f64 {
+    const LINE: f64 = 13.0;
+    const WIDE: f64 = 160.0;
+    let is_free =
+        |height: f64| taken.iter().all(|(x, y)| (x - across).abs() > WIDE || (y - height).abs() >= LINE);
+    let lines = (0..=taken.len()).map(|line| up - line as f64 * LINE);
+    lines.filter(|height| *height > TOP).find(|height| is_free(*height)).unwrap_or(up)
 }
 
 /// Columns of stacked counts: what stands below each, and a count for each series.
@@ -142,7 +155,8 @@ pub fn columns(title: &str, x: &str, columns: &[(String, Vec<u64>)]) -> String {
     let sum = |counts: &[u64]| counts.iter().sum::<u64>() as f64;
     let plane = Plane {
         x: columns.len().max(1) as f64,
-        y: reach(1.0, columns.iter().map(|(_, counts)| sum(counts))),
+        // Five lines, each at a whole count.
+        y: (reach(5.0, columns.iter().map(|(_, counts)| sum(counts))) / 5.0).ceil() * 5.0,
         height: 260.0,
     };
     let mut body = plane.grid("", "runs stopped", "");
