@@ -174,8 +174,7 @@ impl<T> Reader<T> {
                 return self.got(Got::Fault(Fault { place: Place::file(&file.into()), what }));
             }
         };
-        let mut spans = None;
-        let mut pieces = Vec::new();
+        let mut spans: Option<Gatherer> = None;
         for document in source {
             match document {
                 Err(fault) => self.got(Got::Fault(fault))?,
@@ -185,15 +184,7 @@ impl<T> Reader<T> {
                         let what = Wrong::OtherSignal(signal);
                         self.got(Got::Fault(Fault { place: document.place, what }))?;
                     }
-                    Content::Spans => {
-                        let gatherer: &mut Gatherer = spans.get_or_insert_default();
-                        let mut faults = Vec::new();
-                        gatherer.add(&document, |run| pieces.push(run), |fault| faults.push(fault));
-                        for fault in faults {
-                            self.got(Got::Fault(fault))?;
-                        }
-                        self.runs(pieces.drain(..))?;
-                    }
+                    Content::Spans => self.spans(spans.get_or_insert_default(), &document)?,
                 },
             }
         }
@@ -208,11 +199,11 @@ impl<T> Reader<T> {
         self.got(Got::Empty(empty))
     }
 
-    fn runs(&mut self, runs: impl Iterator<Item = Trace>) -> Result<(), Gone> {
-        for run in runs {
-            self.job(Job::Run(Box::new(run)))?;
-        }
-        Ok(())
+    fn spans(&mut self, gatherer: &mut Gatherer, document: &Document) -> Result<(), Gone> {
+        let (mut runs, mut faults) = (Vec::new(), Vec::new());
+        gatherer.add(document, |run| runs.push(run), |fault| faults.push(fault));
+        faults.into_iter().try_for_each(|fault| self.got(Got::Fault(fault)))?;
+        runs.into_iter().try_for_each(|run| self.job(Job::Run(Box::new(run))))
     }
 
     fn job(&mut self, job: Job) -> Result<(), Gone> {
