@@ -1,40 +1,31 @@
 //! Fitting the terms of the guards to recorded runs: on one half of them, with a bound on harm, reported on the other.
 //! Never here: a guard's rule, reading files, writing contracts.
+//!
+//! Each run is replayed once; its `Summary` says for every term that could be chosen where that term would have stopped it,
+//! so that trying a set of terms costs a few comparisons a run. A fit is careful about harm: it may use only a part of the
+//! allowed harm (`HARM_MARGIN`), a harmful stop must buy savings (`HARM_WEIGHT`), and where successes are too few to
+//! show harm, only terms as lax as the defaults are tried.
+
+mod fit;
+mod grid;
+mod summary;
 
 use std::collections::BTreeMap;
 
-use super::{
-    score::Rate,
-    trace::{RunOutcome, Trace},
-};
+pub use summary::Summary;
+
+use super::score::Rate;
 use crate::types::guards::GuardTerms;
 
-/// All that calibration needs of a run: made in one pass, a few hundred bytes.
-#[derive(Debug, Clone)]
-pub struct Summary {
-    /// The set it belongs to.
-    pub dataset: String,
-    /// Its group: the shape of the crew.
-    pub group: String,
-    /// How it was graded.
-    pub outcome: RunOutcome,
-    /// Whether it belongs to the half that terms are fitted on.
-    pub is_train: bool,
-    /// Tokens that could be saved.
-    pub savable: u64,
-}
-
-impl Summary {
-    /// The summary of a run. Which half it belongs to is decided by the hash of its id.
-    pub fn of(trace: &Trace) -> Self {
-        Self {
-            dataset: trace.dataset.clone(),
-            group: trace.topology.clone(),
-            outcome: trace.outcome,
-            is_train: true,
-            savable: 0,
-        }
-    }
+/// Caps on what the guards do not read, for the `limits` of a contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Caps {
+    /// Hand-offs.
+    pub max_hops: u32,
+    /// Turns.
+    pub max_turns: u32,
+    /// Tokens.
+    pub max_tokens: u64,
 }
 
 /// What terms achieve on some runs.
@@ -61,23 +52,68 @@ pub struct Score {
 pub struct Fitted {
     /// The terms: what goes into a contract.
     pub terms: GuardTerms,
+    /// What no successful run of the fitted half needed more than, with a quarter to spare.
+    pub caps: Caps,
+    /// Whether the terms are the group's own; else they were fitted to the whole set.
+    pub is_own: bool,
     /// On the half they were fitted on.
     pub train: Score,
     /// On the other half.
     pub held_out: Score,
 }
 
-/// A calibration: the groups of each set, and each set as a whole.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Calibration {
-    /// By set and group.
-    pub groups: BTreeMap<(String, String), Fitted>,
-    /// By set: every run under its group's terms; train and held-out.
-    pub sets: BTreeMap<String, (Score, Score)>,
+/// A set as a whole, each run under its group's terms.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Whole {
+    /// On the half that was fitted on.
+    pub train: Score,
+    /// On the other half.
+    pub held_out: Score,
 }
 
-/// Fits terms to each group so that at most `max_harm` (0 to 1) of its successes should be harmed.
-pub fn calibrate(summaries: &[Summary], max_harm: f64) -> Calibration {
-    let _ = (summaries, max_harm);
-    Calibration::default()
+/// A calibration.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Calibration {
+    /// By set and group (the shape of the crew); "": all that are in no group.
+    pub groups: BTreeMap<(String, String), Fitted>,
+    /// By set.
+    pub sets: BTreeMap<String, Whole>,
 }
+
+/// Fits terms so that at most `max_harm` (0 to 1) of the successes should be harmed: to each set, and to a group within it
+/// where its own terms do clearly better.
+pub fn calibrate(summaries: &[Summary], max_harm: f64) -> Calibration {
+    let mut by_set = BTreeMap::<&str, Vec<&Summary>>::new();
+    for summary in summaries {
+        by_set.entry(&summary.dataset).or_default().push(summary);
+    }
+    let mut calibration = Calibration::default();
+    for (set, runs) in by_set {
+        let fits = fit::set(&runs, max_harm);
+        let group_of = |run: &Summary| fits.get_key_value(run.group.as_str()).map_or("", |(group, _)| *group);
+        let terms_of = |run: &Summary| fits[group_of(run)].terms;
+        let score =
+            |is_train: bool| summary::score(runs.iter().filter(|run| run.is_train == is_train), terms_of);
+        calibration.sets.insert(set.to_owned(), Whole { train: score(true), held_out: score(false) });
+        for (group, fit) in &fits {
+            let of_group = |is_train: bool| {
+                runs.iter().filter(move |run| run.is_train == is_train && group_of(run) == *group)
+            };
+            if of_group(true).next().or_else(|| of_group(false).next()).is_none() {
+                continue;
+            }
+            let fitted = Fitted {
+                terms: fit.terms,
+                caps: summary::caps(of_group(true)),
+                is_own: fit.is_own,
+                train: summary::score(of_group(true), |_| fit.terms),
+                held_out: summary::score(of_group(false), |_| fit.terms),
+            };
+            calibration.groups.insert((set.to_owned(), (*group).to_owned()), fitted);
+        }
+    }
+    calibration
+}
+
+#[cfg(test)]
+mod tests;

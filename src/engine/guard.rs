@@ -42,8 +42,8 @@ const MAX_OPEN_TURNS: usize = 256;
 const MAX_PENDING: usize = 16;
 /// Contents remembered to tell what is new.
 const REMEMBERED: usize = 64;
-/// A shorter message is a nod: it brings no news, and saying it again proves nothing once something new was heard.
-const NOD_BYTES: usize = 20;
+/// A shorter message brings no news: it agrees, or announces.
+const NEWS_BYTES: usize = 20;
 /// From this length on, saying the same again is a repetition even if something new was heard: it was ignored.
 const LONG_BYTES: usize = 200;
 
@@ -134,7 +134,7 @@ struct Turn {
 struct Reading {
     item: Item,
     stated: Option<Stated>,
-    /// Whether its content was not there before and is more than a nod.
+    /// Whether its content was not there before and is more than a few letters.
     is_news: bool,
     is_long: bool,
     has_code: bool,
@@ -230,7 +230,9 @@ impl Guards {
             }
             _ => None,
         };
-        let is_nod = o.kind == Observed::Message && !o.fingerprint && o.content.trim().len() < NOD_BYTES;
+        let is_message = o.kind == Observed::Message && !o.fingerprint;
+        let is_nod = is_message && words.len() <= 1;
+        let is_short = is_message && o.content.trim().len() < NEWS_BYTES;
         let is_known = self.seen.contains(&content);
         if !is_known {
             if self.seen.len() == REMEMBERED {
@@ -241,7 +243,7 @@ impl Guards {
         Reading {
             item: Item { hash, sketch: sketch.map(Arc::new), turn: o.turn, is_nod },
             stated,
-            is_news: !is_known && !is_nod,
+            is_news: !is_known && !is_short,
             is_long: o.content.len() >= LONG_BYTES || o.fingerprint,
             has_code: parts.code_hash != 0,
             words,
@@ -353,15 +355,15 @@ impl Guards {
         }
     }
 
-    /// What is new is heard by the others, and may contest what stands.
+    /// What is new is heard by the others, and contests what stands; another answer does even if it is not new.
     fn spread(&mut self, o: &Observation<'_>, reading: &Reading) {
-        if !reading.is_news {
+        if !reading.is_news && reading.stated.is_none() {
             return;
         }
         let from_outside = matches!(o.kind, Observed::ToolResult | Observed::Input);
         for (name, agent) in &mut self.agents {
             let is_own = &**name == o.agent;
-            agent.heard |= !is_own;
+            agent.heard |= !is_own && reading.is_news;
             let Some(standing) = &mut agent.standing else { continue };
             if o.kind == Observed::ToolResult && !o.fingerprint {
                 standing.see(o.content);

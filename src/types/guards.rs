@@ -79,7 +79,7 @@ impl Default for RepetitionTerms {
 
 impl Default for FinishedTerms {
     fn default() -> Self {
-        Self { on: true, restated: Some(2), confirmed: true, idle: Some(8) }
+        Self { on: true, restated: Some(2), confirmed: true, idle: Some(12) }
     }
 }
 

