@@ -264,7 +264,7 @@ fn a_contract_or_a_part_of_one_says_what_is_allowed() {
 #[test]
 fn what_calibration_prints_can_be_pasted() {
     let mut text = String::new();
-    for id in 0..200 {
+    for id in 0..1_200 {
         let (outcome, length) = if id % 2 == 0 { ("success", 4) } else { ("failure", 20) };
         let lines: Vec<String> = (0..length)
             .map(|step| format!("Step {step} of task {id} brought the figure {}.", id * 31 + step * 7))
@@ -278,7 +278,7 @@ fn what_calibration_prints_can_be_pasted() {
     let found = ran.json();
     let set = &found["calibration"]["sets"][0];
     let (fitted, held_out) = (&set["fitted"], &set["held_out"]);
-    assert_eq!(fitted["runs"].as_u64().unwrap() + held_out["runs"].as_u64().unwrap(), 200);
+    assert_eq!(fitted["runs"].as_u64().unwrap() + held_out["runs"].as_u64().unwrap(), 1_200);
     assert!(held_out["saved_of_savable"].as_f64().unwrap() > 0.5, "failures are five times as long: {set}");
     assert!(held_out["harm_rate"].as_f64().unwrap() <= 0.01, "{set}");
     let interval = held_out["saved_interval"].as_array().unwrap();

@@ -288,7 +288,7 @@ fn calibration(out: &mut String, report: &Report) {
     for CalibratedSet { set, fitted, held_out, groups } in &calibration.sets {
         rows.push((true, row(set, "all", fitted, held_out)));
         let apart = groups.iter().filter(|_| groups.len() > 1);
-        rows.extend(apart.map(|fit| (false, row("", &fit.topology, &fit.fitted, &fit.held_out))));
+        rows.extend(apart.map(|fit| (false, row("", fit.name(), &fit.fitted, &fit.held_out))));
     }
     let header = [
         "set",
@@ -303,8 +303,8 @@ fn calibration(out: &mut String, report: &Report) {
     table(out, &header, 2, &rows);
     for set in &calibration.sets {
         for fit in &set.groups {
-            let name = [set.set.as_str(), &fit.topology].join(" ");
-            let _ = writeln!(out, "<h3>{}</h3>\n<pre>{}</pre>", escape(name.trim()), escape(&fit.fragment));
+            let name = words::crew(set, fit);
+            let _ = writeln!(out, "<h3>{}</h3>\n<pre>{}</pre>", escape(&name), escape(&fit.fragment));
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    calibrate::{self, Fitted, Score, Summary},
+    calibrate::{self, Fitted, Score, Summary, Whole},
     fault::Fault,
     replay::{BacktestTerms, replay},
     report::{Alone, CalibratedSet, Calibration, Fit, Half, MOST_FAULTS, Report, SCHEMA, Skipped, Terms},
@@ -24,6 +24,8 @@ pub struct Options {
     pub contract: Option<String>,
     /// Fit terms, with this share of harmful stops at most, 0 to 1.
     pub calibrate: Option<f64>,
+    /// Which runs are in which half: another number, another split.
+    pub salt: u64,
     /// Judge each guard alone, too.
     pub alone: bool,
     /// Threads that work; 0: as many as there are cores.
@@ -51,7 +53,7 @@ pub fn judge(
         Kept {
             judged: judged(&options.terms),
             alone: alone.iter().map(|(_, terms)| judged(terms)).collect(),
-            summary: options.calibrate.map(|_| Summary::of(&run)),
+            summary: options.calibrate.map(|_| Summary::of(&run, options.salt)),
             set: run.dataset,
         }
     };
@@ -88,7 +90,7 @@ pub fn judge(
         alone: alone
             .map(|((name, _), sets)| Alone { guard: (*name).to_owned(), sets: sets.report() })
             .collect(),
-        calibration: options.calibrate.map(|max_harm| calibrated(&summaries, max_harm)),
+        calibration: options.calibrate.map(|max_harm| calibrated(&summaries, max_harm, options.salt)),
     }
 }
 
@@ -134,24 +136,24 @@ fn each_alone() -> Vec<(&'static str, BacktestTerms)> {
     ]
 }
 
-fn calibrated(summaries: &[Summary], max_harm: f64) -> Calibration {
+fn calibrated(summaries: &[Summary], max_harm: f64, salt: u64) -> Calibration {
     let calibrate::Calibration { groups, sets } = calibrate::calibrate(summaries, max_harm);
     let mut fits: BTreeMap<String, Vec<Fit>> = BTreeMap::new();
-    for ((set, topology), Fitted { terms, train, held_out }) in groups {
-        let fragment = terms::fragment(&terms);
+    for ((set, topology), Fitted { terms, caps, is_own: _, train, held_out }) in groups {
+        let fragment = terms::fragment(&terms) + &terms::caps(caps);
         let fit = Fit { topology, fragment, fitted: half(&train), held_out: half(&held_out) };
         fits.entry(set).or_default().push(fit);
     }
     let sets = sets
         .into_iter()
-        .map(|(set, (train, held_out))| CalibratedSet {
+        .map(|(set, Whole { train, held_out })| CalibratedSet {
             groups: fits.remove(&set).unwrap_or_default(),
             set,
             fitted: half(&train),
             held_out: half(&held_out),
         })
         .collect();
-    Calibration { max_harm, sets }
+    Calibration { max_harm, salt, sets }
 }
 
 fn half(score: &Score) -> Half {

@@ -200,7 +200,7 @@ fn calibrated(out: &mut String, report: &Report) {
     let mut rows = Vec::new();
     for CalibratedSet { set, fitted, held_out, groups } in &calibration.sets {
         let apart = groups.iter().filter(|_| groups.len() > 1);
-        rows.extend(apart.map(|fit| row(set, &fit.topology, &fit.fitted, &fit.held_out)));
+        rows.extend(apart.map(|fit| row(set, fit.name(), &fit.fitted, &fit.held_out)));
         rows.push(row(set, "all", fitted, held_out));
     }
     let header = [
@@ -217,8 +217,8 @@ fn calibrated(out: &mut String, report: &Report) {
     out.push_str("What was fitted, to paste into a contract:\n\n");
     for set in &calibration.sets {
         for fit in &set.groups {
-            let name = cell(&[set.set.as_str(), &fit.topology].join(" "));
-            let _ = writeln!(out, "`{}`\n\n```yaml\n{}```\n", name.trim(), fit.fragment);
+            let name = cell(&words::crew(set, fit));
+            let _ = writeln!(out, "`{}`\n\n```yaml\n{}```\n", name, fit.fragment);
         }
     }
 }

@@ -160,6 +160,8 @@ pub struct Skipped {
 pub struct Calibration {
     /// Harmful stops that were allowed, by success.
     pub max_harm: f64,
+    /// What, with a run's id, decides which half it is in.
+    pub salt: u64,
     /// Set by set, by name.
     pub sets: Vec<CalibratedSet>,
 }
@@ -173,14 +175,14 @@ pub struct CalibratedSet {
     pub fitted: Half,
     /// The half that was held out.
     pub held_out: Half,
-    /// Crew by crew; one without a topology where one set of terms is for all.
+    /// Crew by crew, those that do better under terms of their own; all others are in one without a topology.
     pub groups: Vec<Fit>,
 }
 
 /// What was fitted to one crew.
 #[derive(Debug, Clone, Serialize)]
 pub struct Fit {
-    /// The topology; empty where one set of terms is for all.
+    /// The topology as recorded, else the names of the agents; empty: all that have no terms of their own.
     pub topology: String,
     /// The terms, as they stand in a contract: YAML.
     pub fragment: String,
@@ -188,6 +190,14 @@ pub struct Fit {
     pub fitted: Half,
     /// The half that was held out.
     pub held_out: Half,
+}
+
+impl Fit {
+    /// What the crew is called where it stands beside others.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        if self.topology.is_empty() { "others" } else { &self.topology }
+    }
 }
 
 /// Figures of one half. Intervals are of 95 % confidence.

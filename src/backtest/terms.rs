@@ -1,7 +1,7 @@
 //! The terms of a backtest as a contract writes them: names with values, and the YAML to paste. Never here: their bounds or
 //! defaults.
 
-use super::replay::BacktestTerms;
+use super::{calibrate::Caps, replay::BacktestTerms};
 use crate::types::guards::{DraftTerms, FinishedTerms, GuardTerms, RepetitionTerms};
 
 /// Every term with its value, by its path in a contract. What is switched off has one line that says so.
@@ -51,6 +51,19 @@ pub fn fragment(guards: &GuardTerms) -> String {
         above = groups;
     }
     out
+}
+
+/// What no success needed more of, as comments below a fragment: the figures of a fit do not hold the runs to it.
+#[must_use]
+pub fn caps(caps: Caps) -> String {
+    let Caps { max_hops, max_turns, max_tokens } = caps;
+    if max_tokens == 0 {
+        return String::new();
+    }
+    format!(
+        "# With a quarter to spare, no success needed more than limits.max_hops: {max_hops}, limits.max_turns: {max_turns},\n\
+         # budget.max_tokens: {max_tokens}\n"
+    )
 }
 
 /// 900 as "0.9".

@@ -117,14 +117,14 @@ fn calibrated(look: Look, out: &mut Vec<String>, calibration: &Calibration) {
     let mut rows = Vec::new();
     for CalibratedSet { set, held_out, groups, .. } in &calibration.sets {
         let apart = groups.iter().filter(|_| groups.len() > 1);
-        rows.extend(apart.map(|fit| row(set, &fit.topology, &fit.held_out)));
+        rows.extend(apart.map(|fit| row(set, fit.name(), &fit.held_out)));
         rows.push(row(set, "all", held_out));
     }
     let header = ["SET", "TOPOLOGY", "RUNS", "STOPPED", "OF SAVABLE [95 %]", "HARMFUL STOPS [95 %]"];
     out.push(table(look, &header, rows));
     for set in &calibration.sets {
         for fit in &set.groups {
-            let name = clip(&[set.set.as_str(), &fit.topology].join(" "), 2 * MOST_NAME);
+            let name = clip(&words::crew(set, fit), 2 * MOST_NAME);
             heading(look, out, &format!("to paste into a contract of {name}"));
             out.extend(fit.fragment.lines().map(str::to_owned));
         }

@@ -1,6 +1,6 @@
 //! Figures as people read them, the same in every form of the report. Pure.
 
-use super::report::{Figures, Report, Spread};
+use super::report::{CalibratedSet, Figures, Fit, Report, Spread};
 use crate::console::text::number;
 
 /// What stands where there is no figure.
@@ -72,6 +72,12 @@ pub fn tokens(tokens: u64) -> String {
         10_000..=999_999 => format!("{:.0} k", value / 1e3),
         _ => format!("{:.1} M", value / 1e6),
     }
+}
+
+/// A crew of a set: the set's name alone where there is only one.
+#[must_use]
+pub fn crew(set: &CalibratedSet, fit: &Fit) -> String {
+    if set.groups.len() > 1 { format!("{}, {}", set.set, fit.name()) } else { set.set.clone() }
 }
 
 /// The rows of the table that tells runaways from the rest: set, what the runs did, their figures. Runs that succeeded in

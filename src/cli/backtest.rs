@@ -43,6 +43,9 @@ pub struct BacktestArgs {
     /// The most harmful stops, as a share of the successes, that may come of fitted guards.
     #[arg(long, value_name = "SHARE", default_value = "1%", value_parser = share, requires = "calibrate")]
     pub max_harm: f64,
+    /// Another number, another split into halves: for a look at how much depends on it.
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "calibrate")]
+    pub salt: u64,
     /// Write JSON: one object with everything, schema `bailiwick.backtest/1`.
     #[arg(long)]
     pub json: bool,
@@ -77,6 +80,7 @@ pub fn run(args: BacktestArgs, terminal: &mut Terminal) -> Result<Exit, Failure>
         contract,
         calibrate,
         max_harm,
+        salt,
         json,
         html: html_file,
         markdown: markdown_file,
@@ -87,6 +91,7 @@ pub fn run(args: BacktestArgs, terminal: &mut Terminal) -> Result<Exit, Failure>
         terms,
         contract,
         calibrate: calibrate.then_some(max_harm),
+        salt,
         alone: markdown_file.is_some(),
         workers: jobs,
     };
