@@ -141,7 +141,8 @@ fn calibrated(summaries: &[Summary], max_harm: f64, salt: u64) -> Calibration {
     let mut fits: BTreeMap<String, Vec<Fit>> = BTreeMap::new();
     for ((set, topology), Fitted { terms, caps, is_own: _, train, held_out }) in groups {
         let fragment = terms::fragment(&terms) + &terms::caps(caps);
-        let fit = Fit { topology, fragment, fitted: half(&train), held_out: half(&held_out) };
+        let changed = terms != GuardTerms::default();
+        let fit = Fit { topology, changed, fragment, fitted: half(&train), held_out: half(&held_out) };
         fits.entry(set).or_default().push(fit);
     }
     let sets = sets

@@ -183,7 +183,7 @@ fn calibrated(out: &mut String, report: &Report) {
          `--calibrate --max-harm {}` fits the guards and the cap on steps to one half of the runs of each set, by topology where\n\
          the data shows that crews differ, and judges them on the other half. Which half a run is in depends on its id alone. In\n\
          brackets: the 95 % confidence interval.\n",
-        words::percent(Some(calibration.max_harm)).replace(' ', "")
+        words::argument(calibration.max_harm)
     );
     let row = |set: &str, topology: &str, fitted: &Half, held_out: &Half| {
         vec![
@@ -214,9 +214,11 @@ fn calibrated(out: &mut String, report: &Report) {
         "harmful, fitted half",
     ];
     table(out, &header, 2, &rows);
-    out.push_str("What was fitted, to paste into a contract:\n\n");
+    out.push_str(
+        "What was fitted, to paste into a contract. A crew that is not listed keeps the defaults.\n\n",
+    );
     for set in &calibration.sets {
-        for fit in &set.groups {
+        for fit in set.groups.iter().filter(|fit| fit.changed) {
             let name = cell(&words::crew(set, fit));
             let _ = writeln!(out, "`{}`\n\n```yaml\n{}```\n", name, fit.fragment);
         }
@@ -233,7 +235,7 @@ fn skipped(out: &mut String, report: &Report) {
 
 fn remake(out: &mut String, report: &Report) {
     let calibrate = report.calibration.as_ref().map_or_else(String::new, |calibration| {
-        format!(" --calibrate --max-harm {}", words::percent(Some(calibration.max_harm)).replace(' ', ""))
+        format!(" --calibrate --max-harm {}", words::argument(calibration.max_harm))
     });
     let _ = write!(
         out,

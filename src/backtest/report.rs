@@ -184,6 +184,8 @@ pub struct CalibratedSet {
 pub struct Fit {
     /// The topology as recorded, else the names of the agents; empty: all that have no terms of their own.
     pub topology: String,
+    /// Whether the terms are others than the defaults.
+    pub changed: bool,
     /// The terms, as they stand in a contract: YAML.
     pub fragment: String,
     /// The half that was fitted on.

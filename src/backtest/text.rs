@@ -123,7 +123,7 @@ fn calibrated(look: Look, out: &mut Vec<String>, calibration: &Calibration) {
     let header = ["SET", "TOPOLOGY", "RUNS", "STOPPED", "OF SAVABLE [95 %]", "HARMFUL STOPS [95 %]"];
     out.push(table(look, &header, rows));
     for set in &calibration.sets {
-        for fit in &set.groups {
+        for fit in set.groups.iter().filter(|fit| fit.changed || calibration.sets.len() == 1) {
             let name = clip(&words::crew(set, fit), 2 * MOST_NAME);
             heading(look, out, &format!("to paste into a contract of {name}"));
             out.extend(fit.fragment.lines().map(str::to_owned));

@@ -16,7 +16,13 @@ pub fn percent(share: Option<f64>) -> String {
     }
 }
 
-/// A count, or nothing for 0.
+/// 0.01 as "1%": how shares are written on the command line.
+#[must_use]
+pub fn argument(share: f64) -> String {
+    format!("{}%", (share * 1e6).round() / 1e4)
+}
+
+/// A count with separators.
 #[must_use]
 pub fn count(count: u64) -> String {
     number(i64::try_from(count).unwrap_or(i64::MAX))
@@ -112,6 +118,7 @@ mod tests {
         let shares = [None, Some(0.0), Some(0.0079), Some(0.5), Some(1.0)].map(percent);
         assert_eq!(shares, ["-", "0.0 %", "0.79 %", "50.0 %", "100.0 %"]);
         assert_eq!([0, 9_999, 12_345, 12_345_678].map(tokens), ["0", "9,999", "12 k", "12.3 M"]);
+        assert_eq!([0.01, 0.005, 0.07, 0.001_25].map(argument), ["1%", "0.5%", "7%", "0.125%"]);
         assert_eq!(within(Some(0.31), Some([0.275, 0.3456])), "31.0 % [27.5, 34.6]");
         assert_eq!([part(3, 41), part(0, 0)], ["3 of 41 (7.32 %)", "-"]);
         let middle = Spread { least: 1, lower_quartile: 17, median: 21, upper_quartile: 26, most: 40 };
