@@ -111,7 +111,7 @@ fn run(shape: &Shape, n: i32) -> (TaskId, Vec<Record>) {
         records.extend(decided.records);
         let Reply::Assigned(assignment) = decided.reply else { panic!("the turn can be funded") };
         let answer = Arc::new(Answer::Envelope((shape.answer)(turn, n)));
-        let command = Command::Complete { lease: assignment.lease, answer, findings: Vec::new() };
+        let command = Command::Complete { lease: assignment.lease, answer, findings: Vec::new().into() };
         let decided = task.decide(command, env).expect("the lease is live");
         ready.extend(turns(&decided.effects));
         records.extend(decided.records);

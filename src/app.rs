@@ -20,6 +20,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    notify::{self, Notifier, Notifying, Webhooks},
     runtime::{
         Clock, Entropy, Runtime, RuntimeOptions, RuntimeTasks, ShutdownReport, StartError, SystemClock,
         SystemEntropy,
@@ -49,12 +50,14 @@ pub struct AppOptions {
     pub server: ServerOptions,
     /// Where traces go.
     pub traces: Traces,
+    /// Who is told of what.
+    pub webhooks: Webhooks,
     /// The hard limit of a shutdown.
     pub grace: Duration,
 }
 
 impl AppOptions {
-    /// A server on loopback, on a port of the system's choice, with the parts' own defaults and no traces.
+    /// A server on loopback, on a port of the system's choice, with the parts' own defaults, no traces and no webhooks.
     pub fn on_loopback(store: StoreChoice) -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -62,6 +65,7 @@ impl AppOptions {
             runtime: RuntimeOptions::default(),
             server: ServerOptions::default(),
             traces: Traces::Off,
+            webhooks: Webhooks::default(),
             grace: Duration::from_secs(5),
         }
     }
@@ -116,6 +120,9 @@ pub enum AppError {
     /// Traces cannot be exported as asked.
     #[error(transparent)]
     Traces(#[from] SetupError),
+    /// Webhooks cannot be sent as configured.
+    #[error(transparent)]
+    Webhooks(#[from] notify::SetupError),
     /// A signal cannot be listened for.
     #[error("cannot listen for signals: {0}")]
     Signals(std::io::Error),
@@ -128,6 +135,7 @@ pub struct Running {
     tasks: RuntimeTasks,
     serving: Serving,
     exporting: Option<Exporting>,
+    notifying: Option<Notifying>,
     grace: Duration,
 }
 
@@ -166,7 +174,7 @@ pub async fn serve_with(
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 ) -> Result<Running, AppError> {
-    let AppOptions { listen, store, runtime, server, traces, grace } = options;
+    let AppOptions { listen, store, runtime, server, traces, webhooks, grace } = options;
     let bind = |source| AppError::Bind { listen, source };
     let listener = TcpListener::bind(listen).await.map_err(bind)?;
     let local_addr = listener.local_addr().map_err(bind)?;
@@ -176,11 +184,14 @@ pub async fn serve_with(
         Traces::FromEnvironment => TraceExporter::from_env(store.clone())?,
         Traces::To(settings) => Some(TraceExporter::new(store.clone(), &settings)?),
     };
+    let board = server.webhooks.clone();
+    let notifier = Notifier::prepare(webhooks, store.clone(), clock.clone(), board).await?;
     let (runtime, tasks) = Runtime::start(store, runtime, clock, entropy).await?;
     match server::serve(listener, runtime.clone(), server).await {
         Ok(serving) => {
             let exporting = exporter.map(|exporter| Exporting::start(exporter, &runtime));
-            Ok(Running { local_addr, runtime, tasks, serving, exporting, grace })
+            let notifying = notifier.map(|notifier| notifier.start(&runtime.log_end()));
+            Ok(Running { local_addr, runtime, tasks, serving, exporting, notifying, grace })
         }
         Err(error) => {
             tasks.shutdown(grace).await;
@@ -225,7 +236,7 @@ impl Running {
 
     /// Takes everything down within the grace: ingress first, then the runtime finishes its commits.
     pub async fn shutdown(self) -> ShutdownReport {
-        let Self { local_addr: _, runtime, tasks, serving, exporting, grace } = self;
+        let Self { local_addr: _, runtime, tasks, serving, exporting, notifying, grace } = self;
         let until = Instant::now() + grace;
         let drained = serving.shutdown(grace).await;
         drop(runtime);
@@ -233,6 +244,9 @@ impl Running {
         let mut report = tasks.shutdown(left).await;
         if let Some(exporting) = exporting {
             exporting.finish().await;
+        }
+        if let Some(notifying) = notifying {
+            notifying.finish().await;
         }
         if !drained {
             report.clean = false;

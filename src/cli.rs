@@ -3,7 +3,10 @@
 //! A command parses its arguments, asks the server, prints the answer, and says by its exit code how it went. Nothing here
 //! decides anything about a task: whoever finds a rule here has found a mistake. One file a subcommand.
 
+pub mod abort;
 pub mod agents;
+pub mod amend;
+pub mod approve;
 pub mod backtest;
 pub mod cancel;
 pub mod check;
@@ -13,19 +16,24 @@ mod compose;
 pub mod conformance;
 pub mod contract_file;
 pub mod demo;
+pub mod drill;
 pub mod exit;
+pub mod extend;
 pub mod failure;
 pub mod get;
 pub mod inbox;
 pub mod json;
 pub mod list;
 mod place;
+pub mod question;
 pub mod run;
 pub mod serve;
+pub mod show;
 pub mod strict;
 pub mod submit;
 pub mod terminal;
 pub mod watch;
+pub mod webhooks;
 pub mod workers;
 
 use std::process::ExitCode;
@@ -73,12 +81,23 @@ enum Command {
     List(list::ListArgs),
     /// End a task at once; its best result so far stays attached.
     Cancel(cancel::CancelArgs),
-    /// Show the questions that wait for a person, and answer them.
+    /// List the questions that wait for a person; --watch goes on.
     Inbox(inbox::InboxArgs),
-    /// Approve what a question asks: the same as `inbox approve`.
-    Approve(inbox::AnswerArgs),
-    /// Abort the task that asks: the same as `inbox abort`.
-    Abort(inbox::AnswerArgs),
+    /// Show one question: the story so far, what is used, and what to type for each answer.
+    Show(show::ShowArgs),
+    /// Accept the candidate: the task SUCCEEDED. To an agent's own question: go on, with the note.
+    Approve(question::AnswerArgs),
+    /// Give the result yourself; it is checked, and the task SUCCEEDED with it.
+    Amend(amend::AmendArgs),
+    /// Raise caps; the owner decides anew, or the agent that asked goes on.
+    Extend(Box<extend::ExtendArgs>),
+    /// End the task that asks FAILED; its best result so far stays attached.
+    Abort(question::AnswerArgs),
+    /// Ask a person a harmless question through the whole path, and record who answered when.
+    #[command(after_help = exit::help())]
+    Drill(drill::DrillArgs),
+    /// List the webhooks of the server, and how they stand.
+    Webhooks(webhooks::WebhooksArgs),
     /// List the workers that are connected now.
     Workers(workers::WorkersArgs),
     /// List every agent the server has ever seen.
@@ -107,8 +126,13 @@ impl Command {
             Self::Get(args) => args.remote.json,
             Self::List(args) => args.remote.json,
             Self::Cancel(args) => args.remote.json,
-            Self::Inbox(args) => args.json(),
+            Self::Inbox(args) => args.remote.json,
+            Self::Show(args) => args.remote.json,
             Self::Approve(args) | Self::Abort(args) => args.remote.json,
+            Self::Amend(args) => args.answer.remote.json,
+            Self::Extend(args) => args.answer.remote.json,
+            Self::Drill(args) => args.remote.json,
+            Self::Webhooks(args) => args.remote.json,
             Self::Workers(args) => args.remote.json,
             Self::Agents(args) => args.remote.json,
             Self::Demo(args) => args.json,
@@ -127,8 +151,13 @@ impl Command {
             Self::List(args) => list::run(args, terminal).await,
             Self::Cancel(args) => cancel::run(args, terminal).await,
             Self::Inbox(args) => inbox::run(args, terminal).await,
-            Self::Approve(args) => inbox::approve(args, terminal).await,
-            Self::Abort(args) => inbox::abort(args, terminal).await,
+            Self::Show(args) => show::run(args, terminal).await,
+            Self::Approve(args) => approve::run(args, terminal).await,
+            Self::Amend(args) => amend::run(args, terminal).await,
+            Self::Extend(args) => extend::run(*args, terminal).await,
+            Self::Abort(args) => abort::run(args, terminal).await,
+            Self::Drill(args) => drill::run(args, terminal).await,
+            Self::Webhooks(args) => webhooks::run(args, terminal).await,
             Self::Workers(args) => workers::run(args, terminal).await,
             Self::Agents(args) => agents::run(args, terminal).await,
             Self::Demo(args) => run::demo(args, terminal).await,

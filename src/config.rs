@@ -52,6 +52,8 @@ pub struct Settings {
     pub max_concurrent_streams: u32,
     /// The file of prices, if there is one.
     pub prices: Option<PathBuf>,
+    /// The file of webhooks, if there is one.
+    pub webhooks: Option<PathBuf>,
     /// How long a shutdown may take before open streams are cut.
     pub shutdown_grace: Duration,
     /// The most attempts one worker is given at once, whatever it asks for.
@@ -122,6 +124,7 @@ impl Default for Settings {
             max_queue: 4_096,
             max_concurrent_streams: 128,
             prices: None,
+            webhooks: None,
             shutdown_grace: Duration::from_secs(10),
             worker_max_concurrency: 1_000,
             max_sessions: 4_096,
@@ -157,6 +160,7 @@ impl Settings {
             max_queue: _,
             max_concurrent_streams: _,
             prices: _,
+            webhooks: _,
             shutdown_grace: _,
             worker_max_concurrency: _,
             max_sessions: _,

@@ -5,9 +5,12 @@
 
 pub mod contract;
 pub mod events;
+pub mod gate;
 pub mod ledger;
 pub mod operator;
 pub mod paint;
+pub mod question;
+pub mod record;
 pub mod tables;
 pub mod task;
 pub mod text;

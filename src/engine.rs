@@ -23,6 +23,8 @@ pub mod readiness;
 mod recover;
 mod render;
 mod rounds;
+mod story;
+pub mod tally;
 pub mod task;
 mod trip;
 mod turn;

@@ -6,6 +6,7 @@
 //! Never here: a decision that belongs to the engine, a wire type, an event that is not the engine's. Nothing is said to
 //! anyone about a change that is not durable, brakes (a cancel on its way to a worker) alone excepted.
 
+pub mod acceptance;
 mod answer_check;
 mod blocking;
 mod clock;
@@ -18,10 +19,12 @@ mod intake;
 mod keeper;
 mod options;
 mod prices;
+mod questions;
 mod registry;
 pub mod schema;
 mod shard;
 mod start;
+pub mod tallies;
 mod tasks;
 mod watch;
 mod watchers;
@@ -34,9 +37,11 @@ pub use crate::store::{
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use error::{CommandError, OpenError, Overloaded, ReadError, SessionError, SubmitError};
-pub use handle::Runtime;
+pub use handle::{PersonAnswer, Runtime};
 pub use options::{RuntimeOptions, StartError};
 pub use prices::{Price, PriceTable};
+pub use questions::{EscalationFilter, EscalationPage, QuestionNews, QuestionPlace, QuestionWatch};
+pub use tallies::AgentRecord;
 pub use tasks::{RuntimeTasks, ShutdownReport};
 pub use watch::Watch;
 pub use words::{AgentInfo, Cancelled, Down, Grant, Opened, Registration, SessionId, Submitted, WorkerInfo};

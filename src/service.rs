@@ -6,6 +6,7 @@
 pub mod convert;
 mod follow;
 mod frame;
+mod inbox;
 mod lanes;
 mod operator;
 mod page;
@@ -18,6 +19,7 @@ mod shed;
 pub mod status;
 mod tasks;
 mod trace;
+pub mod webhooks;
 mod work;
 mod worker;
 

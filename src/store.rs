@@ -38,6 +38,8 @@ pub trait Store: Send + Sync + 'static {
     fn events(&self, task: TaskId, after: u64, limit: usize) -> Result<Vec<StoredEvent>, StoreError>;
     /// The log of all tasks with `position > after`, in order, at most `limit`.
     fn log(&self, after: u64, limit: usize) -> Result<Vec<LogEntry>, StoreError>;
+    /// The position of the log's last entry; 0 while it has none.
+    fn log_end(&self) -> Result<u64, StoreError>;
     /// A task's summary row.
     fn summary(&self, task: TaskId) -> Result<Option<SummaryRow>, StoreError>;
     /// Summary rows that fit, newest first, at most `limit`.
@@ -66,6 +68,8 @@ pub trait Store: Send + Sync + 'static {
     fn agents(&self) -> Result<Vec<AgentRow>, StoreError>;
     /// A named number kept beside the journal (cursors, the shard count).
     fn number(&self, name: &str) -> Result<Option<u64>, StoreError>;
+    /// The named numbers whose names begin so, by name.
+    fn numbers(&self, prefix: &str) -> Result<Vec<(String, u64)>, StoreError>;
     /// Sets a named number, durably.
     fn set_number(&self, name: &str, value: u64) -> Result<(), StoreError>;
 }

@@ -3,8 +3,9 @@
 //! Never here: decisions, and anything the work of a task waits for. A sink that is slow, wrong or away costs traces, not
 //! tasks.
 
+pub mod cursor;
 pub mod exporter;
-mod follower;
+pub(crate) mod follower;
 pub mod logging;
 mod otlp;
 pub mod semconv;

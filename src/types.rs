@@ -4,7 +4,9 @@
 //! holds one need not check it again.
 
 pub mod contract;
+pub mod drill;
 pub mod envelope;
+pub mod extension;
 pub mod guards;
 pub mod ids;
 pub mod limits;

@@ -146,7 +146,7 @@ fn a_broken_line_is_named_and_nothing_else_is_lost() {
     cut.truncate(cut.len() - 20);
     let files = Files::new(&[("runs.jsonl", &text), ("cut.jsonl.gz", &cut), ("empty.jsonl", b"")]);
     let names = ["runs.jsonl", "cut.jsonl.gz", "empty.jsonl"].map(|name| files.path(name));
-    let ran = backtest(&[&names[0], &names[1], &names[2]]).exits(7);
+    let ran = backtest(&[&names[0], &names[1], &names[2]]).exits(8);
     let lines: Vec<&str> = ran.err.lines().collect();
     let check = |at: usize, file: &str, begin: &str| {
         let expected = format!("{file}:{begin}");
@@ -160,7 +160,7 @@ fn a_broken_line_is_named_and_nothing_else_is_lost() {
     let last_line = lines[3][names[1].len() + 1..].split(':').next().unwrap().parse::<u64>().unwrap();
     assert_eq!(lines[4], "4 faults left out; everything else is in the report");
 
-    let ran = backtest(&["--json", &names[0], &names[1], &names[2]]).exits(7);
+    let ran = backtest(&["--json", &names[0], &names[1], &names[2]]).exits(8);
     let first: Value = serde_json::from_str(ran.err.lines().next().unwrap()).unwrap();
     assert_eq!(first["fault"], lines[0]);
     let found = ran.json();
@@ -302,7 +302,7 @@ fn the_page_needs_nothing_from_anywhere_and_escapes_what_came_from_outside() {
         + &run("2", set, "success", Some(1), &[SAME; 6])
         + "{broken <b>\n";
     let markdown = files.path("page.md");
-    backtest_with(&["--html", &page, "--markdown", &markdown, "-"], text.as_bytes()).exits(7);
+    backtest_with(&["--html", &page, "--markdown", &markdown, "-"], text.as_bytes()).exits(8);
     let page = fs::read_to_string(page).unwrap();
     for never in ["<script", "<link", "<img", "http://", "https://", "@import", "url("] {
         assert!(!page.contains(never), "{never}");

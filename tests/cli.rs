@@ -6,6 +6,8 @@
 #[path = "cli/fake.rs"]
 #[allow(unreachable_pub)]
 mod fake;
+#[path = "cli/person.rs"]
+mod person;
 
 use std::{
     io::Write,
@@ -203,27 +205,14 @@ async fn lists_filter_and_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_answers_by_question_or_by_task() {
-    let fake = Fake::in_state(TaskState::AwaitingHuman);
-    let addr = fake.serve().await;
-    let id = format!("{TASK}.1");
-    ask(addr, &["inbox"]).await.exits(0).says("Is it good enough?").says(&format!("bailiwick approve {id}"));
-    ask(addr, &["approve", TASK, "--note", "fine"]).await.exits(0).says("approved as tester");
-    ask(addr, &["inbox", "abort", &id, "--as", "boss"]).await.exits(0).says("aborted as boss");
-    ask(addr, &["abort", "other.1"]).await.exits(6).says("answered already");
-    ask(addr, &["abort", "other"]).await.exits(4).says("asks nothing now");
-    let answers = fake.0.lock().unwrap().answers.clone();
-    assert_eq!(answers.len(), 2);
-    assert_eq!((answers[0].escalation_id.as_str(), answers[0].note.as_str()), (id.as_str(), "fine"));
-    assert_eq!(answers[0].answered_by, "tester");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn the_other_lists_and_the_cancel() {
     let addr = Fake::in_state(TaskState::Failed).serve().await;
     ask(addr, &["agents"]).await.exits(0).says("greeter");
     let ran = ask(addr, &["workers", "--json"]).await.exits(0);
     assert_eq!(ran.json()[0]["worker_id"], "w1");
+    ask(addr, &["webhooks"]).await.exits(0).says("https://pager.example").says("status 503");
+    let ran = ask(addr, &["webhooks", "--json"]).await.exits(0);
+    assert_eq!(ran.json()[0]["failing"]["tries"], 3);
     ask(addr, &["cancel", TASK, "--reason", "enough"]).await.exits(0).says("had already ended FAILED");
 }
 

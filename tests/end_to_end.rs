@@ -197,6 +197,7 @@ async fn a_person_approves_what_the_gate_refused() {
             answer: answer as i32,
             answered_by: "ada".into(),
             note: "good enough".into(),
+            ..Default::default()
         };
         let mut operator = stage.operator();
         async move { operator.answer_escalation(request).await }

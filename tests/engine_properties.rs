@@ -8,20 +8,33 @@ use std::sync::Arc;
 
 use bailiwick::{
     engine::{
-        command::{Command, HumanAnswer},
+        command::{Command, Findings, HumanAnswer},
         event::AttemptEnd,
         intake,
     },
     types::{
-        contract::ContractDraft,
-        envelope::{Answer, Decision, Directive, Envelope, HandOff, Status},
+        contract::{ContractDraft, ConvergenceDraft},
+        envelope::{
+            Answer, Confidence, Decision, Directive, Envelope, HandOff, Status, WorkStep, WorkStepKind,
+        },
+        extension::Extension,
         ids::Lease,
+        limits::{Ceilings, fixed},
         plan::{OnStepFailure, PlanDraft, StepDraft},
         time::Span,
     },
 };
 use proptest::prelude::*;
-use support::{Bench, delegate, draft, failed, hand_off, json, name, plan, step, success, usage};
+use support::{Bench, delegate, draft, failed, hand_off, json, name, plan, step, success, usage, verdict};
+
+/// What the checks off the shard find against an answer.
+#[derive(Debug, Clone, Copy)]
+enum Bad {
+    No,
+    Result,
+    Output,
+    Inputs,
+}
 
 /// What the world does next; numbers pick among what is possible then.
 #[derive(Debug, Clone)]
@@ -31,7 +44,12 @@ enum Move {
         pick: usize,
         envelope: usize,
         tokens: u64,
-        bad: bool,
+        bad: Bad,
+    },
+    Judge {
+        pick: usize,
+        agrees: bool,
+        tokens: u64,
     },
     Decide {
         pick: usize,
@@ -48,6 +66,11 @@ enum Move {
     Progress {
         pick: usize,
     },
+    /// Streamed steps, from a few things that agents say again and again.
+    Stream {
+        pick: usize,
+        said: Vec<usize>,
+    },
     Lose {
         pick: usize,
     },
@@ -57,7 +80,8 @@ enum Move {
     },
     Human {
         number: u32,
-        approve: bool,
+        answer: usize,
+        more: u64,
     },
     Pass {
         millis: u64,
@@ -67,19 +91,28 @@ enum Move {
     Cancel(u8),
 }
 
+fn bad() -> impl Strategy<Value = Bad> {
+    prop_oneof![4 => Just(Bad::No), 2 => Just(Bad::Result), 1 => Just(Bad::Output), 1 => Just(Bad::Inputs)]
+}
+
 fn moves() -> impl Strategy<Value = Move> {
     let pick = 0..8_usize;
     prop_oneof![
         8 => pick.clone().prop_map(Move::Assign),
-        8 => (pick.clone(), 0..15_usize, 0..30_000_u64, any::<bool>())
+        8 => (pick.clone(), 0..21_usize, 0..30_000_u64, bad())
             .prop_map(|(pick, envelope, tokens, bad)| Move::Answer { pick, envelope, tokens, bad }),
+        4 => (pick.clone(), any::<bool>(), 0..3_000_u64)
+            .prop_map(|(pick, agrees, tokens)| Move::Judge { pick, agrees, tokens }),
         3 => (pick.clone(), 0..9_usize).prop_map(|(pick, decision)| Move::Decide { pick, decision }),
         3 => (pick.clone(), 0..30_000_u64).prop_map(|(pick, tokens)| Move::Usage { pick, tokens }),
         2 => (pick.clone(), 1..30_000_u64).prop_map(|(pick, tokens)| Move::Budget { pick, tokens }),
         1 => pick.clone().prop_map(|pick| Move::Progress { pick }),
+        3 => (pick.clone(), proptest::collection::vec(0..7_usize, 1..6))
+            .prop_map(|(pick, said)| Move::Stream { pick, said }),
         2 => pick.clone().prop_map(|pick| Move::Lose { pick }),
         2 => (pick, 0..30_000_u64).prop_map(|(pick, tokens)| Move::Late { pick, tokens }),
-        2 => (1..4_u32, any::<bool>()).prop_map(|(number, approve)| Move::Human { number, approve }),
+        5 => (1..4_u32, 0..8_usize, 0..40_000_u64)
+            .prop_map(|(number, answer, more)| Move::Human { number, answer, more }),
         3 => (0..3_000_u64).prop_map(|millis| Move::Pass { millis }),
         1 => (0..400_000_u64).prop_map(|millis| Move::Pass { millis }),
         1 => any::<bool>().prop_map(Move::Unserved),
@@ -104,15 +137,40 @@ fn envelope(pick: usize, tokens: u64) -> Envelope {
             step("d", "alpha", &["b", "c"]),
         ]),
         10 => delegate(vec![step("a", "alpha", &[]), step("z", "nobody", &[])]),
-        11 => delegate(wild_steps()),
-        12 => {
+        11 => Envelope { result: base.result, ..hand_off("beta") },
+        // A round whose draft and score depend on how much it cost: some rounds pay, some do not, some repeat themselves.
+        12 | 13 => Envelope {
+            result: Some(json(&format!(r#"{{"draft":{}}}"#, tokens % 4))),
+            score: Confidence::new((tokens % 10) as f64 / 10.0),
+            ..delegate(vec![step("a", "alpha", &[])])
+        },
+        14 => delegate(wild_steps()),
+        15 => {
             let wild = PlanDraft { on_step_failure: OnStepFailure::Cancel, ..plan(wild_steps()) };
             let wild = intake::plan(&wild, "plan").expect("a valid plan");
             Envelope { directive: Some(Directive::Delegate(wild)), ..base }
         }
-        13 => hand_off("gamma"),
+        16 => hand_off("gamma"),
+        17 => hand_off("judge"),
+        18 => {
+            let named = ["a", "b", "turn-1", "turn-99"].map(str::to_owned);
+            Envelope { inputs_used: named.to_vec(), ..base }
+        }
         _ => Envelope { directive: Some(Directive::AskHuman("may I?".to_owned())), ..base },
     }
+}
+
+fn work_step(pick: usize) -> WorkStep {
+    let (kind, content) = match pick {
+        0 | 1 => (WorkStepKind::Message, "I will have another look at the report before I answer."),
+        2 => (WorkStepKind::Message, "I will have another look at the report, before I answer you."),
+        3 => (WorkStepKind::Message, r#"{"a":1}"#),
+        4 => (WorkStepKind::ToolCall, "open the next page"),
+        5 => (WorkStepKind::ToolResult, "there is no next page to be opened"),
+        _ => (WorkStepKind::Message, "9f2b7c1de0aa41c7"),
+    };
+    let tool = if kind == WorkStepKind::Message { String::new() } else { "browser".to_owned() };
+    WorkStep { kind, tool, content: content.to_owned(), fingerprint: pick == 6 }
 }
 
 /// Steps with everything a step can have.
@@ -147,6 +205,70 @@ fn decision(pick: usize) -> Decision {
     }
 }
 
+/// Ceilings that extensions soon meet.
+fn ceilings() -> Ceilings {
+    Ceilings {
+        max_tokens: 250_000,
+        deadline: Span::from_secs(900),
+        max_hops: 4,
+        max_turns: 16,
+        max_replans: 5,
+        max_rounds: 7,
+        ..Ceilings::default()
+    }
+}
+
+/// A person's answer: each kind, extensions with room for everything or for little.
+fn human(which: usize, more: u64) -> HumanAnswer {
+    let count = u32::try_from(more % 4).unwrap_or(0);
+    let extend = |by| HumanAnswer::Extend { by, ceilings: Box::new(ceilings()) };
+    match which {
+        0 => HumanAnswer::Approve,
+        1 => HumanAnswer::Abort,
+        2 => HumanAnswer::Amend { result: json(r#"{"by":"a person"}"#), findings: Vec::new() },
+        3 => HumanAnswer::Amend { result: json("7"), findings: vec!["is no object".to_owned()] },
+        4 => extend(Extension { tokens: more, ..Extension::default() }),
+        5 => extend(Extension { hops: count, turns: count, replans: count, ..Extension::default() }),
+        6 => extend(Extension { time: Span::from_millis(more * 10), tokens: 500, ..Extension::default() }),
+        _ => extend(Extension {
+            tokens: more,
+            tokens_per_turn: more / 8,
+            tokens_by_agent: [(name("alpha"), more / 4)].into(),
+            time: Span::from_millis(more),
+            hops: 1,
+            turns: 2,
+            rounds: 1,
+            replans: 1,
+            revisions: count,
+            ..Extension::default()
+        }),
+    }
+}
+
+/// Extensions never lead past a ceiling, whatever was asked for; the caps of the contract itself may stand above it.
+fn check_ceilings(bench: &Bench, draft: &ContractDraft) {
+    let (given, now, most) = (support::contract(draft), bench.task.contract(), ceilings());
+    let held = |given: u64, now: u64, ceiling: u64| assert!(now <= given.max(ceiling), "{now} > {ceiling}");
+    held(given.budget.max_tokens, now.budget.max_tokens, most.max_tokens);
+    held(given.limits.deadline.0, now.limits.deadline.0, most.deadline.0);
+    for (given, now, ceiling) in [
+        (given.limits.max_hops, now.limits.max_hops, most.max_hops),
+        (given.limits.max_turns, now.limits.max_turns, most.max_turns),
+        (given.limits.max_rounds, now.limits.max_rounds, most.max_rounds),
+        (given.limits.max_replans, now.limits.max_replans, most.max_replans),
+        (given.gate.max_revisions, now.gate.max_revisions, fixed::MAX_REVISIONS),
+        (given.limits.max_decides, now.limits.max_decides, fixed::MAX_DECIDES),
+    ] {
+        held(u64::from(given), u64::from(now), u64::from(ceiling));
+    }
+    assert_eq!(given.limits.max_lifetime, now.limits.max_lifetime, "nobody extends a lifetime");
+    assert_eq!(
+        bench.task.summary().ledger.granted,
+        now.budget.max_tokens,
+        "the ledger grants what the contract says"
+    );
+}
+
 fn nth<T: Copy>(items: &[T], pick: usize) -> Option<T> {
     (!items.is_empty()).then(|| items[pick % items.len()])
 }
@@ -161,9 +283,20 @@ fn play(bench: &mut Bench, seen: &mut Vec<Lease>, step: Move) {
         }
         Move::Answer { pick, envelope: which, tokens, bad } => {
             let Some(lease) = nth(&live, pick) else { return };
-            let findings = if bad { vec!["does not fit".to_owned()] } else { Vec::new() };
+            let word = || vec!["does not fit".to_owned()];
+            let findings = match bad {
+                Bad::No => Findings::default(),
+                Bad::Result => Findings { result: word(), ..Findings::default() },
+                Bad::Output => Findings { output: word(), ..Findings::default() },
+                Bad::Inputs => Findings { inputs: word(), ..Findings::default() },
+            };
             let answer = Arc::new(Answer::Envelope(envelope(which, tokens)));
             let _ = bench.send(Command::Complete { lease, answer, findings });
+        }
+        Move::Judge { pick, agrees, tokens } => {
+            let Some(lease) = nth(&live, pick) else { return };
+            let answer = Arc::new(verdict(if agrees { &[] } else { &["off the goal"] }, tokens));
+            let _ = bench.send(Command::Complete { lease, answer, findings: Findings::default() });
         }
         Move::Decide { pick, decision: which } => {
             let Some(lease) = nth(&live, pick) else { return };
@@ -183,6 +316,11 @@ fn play(bench: &mut Bench, seen: &mut Vec<Lease>, step: Move) {
             let partial = Some(json(r#"{"p":1}"#));
             let _ = bench.send(Command::Progress { lease, steps: Vec::new(), partial });
         }
+        Move::Stream { pick, said } => {
+            let Some(lease) = nth(&live, pick) else { return };
+            let steps = said.into_iter().map(work_step).collect();
+            let _ = bench.send(Command::Progress { lease, steps, partial: None });
+        }
         Move::Lose { pick } => {
             let Some(lease) = nth(&live, pick) else { return };
             let end = AttemptEnd::LeaseExpired;
@@ -197,9 +335,13 @@ fn play(bench: &mut Bench, seen: &mut Vec<Lease>, step: Move) {
                 let _ = bench.send(Command::Usage { lease, usage: usage(tokens), priced: true });
             }
         }
-        Move::Human { number, approve } => {
-            let answer = if approve { HumanAnswer::Approve } else { HumanAnswer::Abort };
-            let _ = bench.human(number, answer);
+        Move::Human { number, answer: which, more } => {
+            let before = bench.records.len();
+            let answered = bench.human(number, human(which, more));
+            assert!(
+                answered.is_ok() || bench.records.len() == before,
+                "a refused answer leaves nothing behind"
+            );
         }
         Move::Pass { millis } => bench.pass(Span::from_millis(millis)),
         Move::Unserved(unserved) => bench.known.served = !unserved,
@@ -224,8 +366,8 @@ fn run_out(bench: &mut Bench) {
 }
 
 fn drafts() -> impl Strategy<Value = ContractDraft> {
-    (any::<bool>(), 1_000..200_000_i64, 0..3_i32, 0..3_i32, 1..12_i32, 0..3_i32).prop_map(
-        |(is_static, tokens, hops, revisions, turns, escalations)| {
+    (any::<bool>(), 1_000..200_000_i64, 0..3_i32, 0..3_i32, 1..12_i32, 0..3_i32, any::<bool>()).prop_map(
+        |(is_static, tokens, hops, revisions, turns, escalations, judged)| {
             let mut draft = draft();
             if is_static {
                 let mut fixed = plan(vec![
@@ -257,8 +399,19 @@ fn drafts() -> impl Strategy<Value = ContractDraft> {
                 limits.max_attempts = 2;
             }
             draft.gate.max_revisions = Some(revisions);
+            if tokens % 2 == 0 {
+                let terms = ConvergenceDraft { min_gain: 0.1, patience: revisions.max(1) };
+                draft.termination.as_mut().expect("termination").convergence = Some(terms);
+            }
+            if tokens % 5 == 0 {
+                draft.guards.max_steps = turns;
+            }
             draft.gate.min_confidence = 0.5;
             draft.escalation.max_escalations = Some(escalations);
+            if judged {
+                draft.gate.validator = "judge".to_owned();
+                draft.gate.spot_check_rate = if escalations > 0 { 0.5 } else { 0.0 };
+            }
             draft
         },
     )
@@ -283,6 +436,7 @@ proptest! {
             play(&mut bench, &mut seen, step);
         }
         bench.check_replay();
+        check_ceilings(&bench, &draft);
         run_out(&mut bench);
         bench.check_replay();
     }

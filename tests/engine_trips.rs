@@ -398,7 +398,9 @@ fn a_guard_that_is_switched_off_is_off() {
 
 #[test]
 fn the_decide_turn_is_paid_from_the_reserve_and_leaves_the_validators_half() {
-    let mut bench = Bench::new(&draft());
+    let mut draft = draft();
+    draft.gate.validator = "judge".to_owned();
+    let mut bench = Bench::new(&draft);
     bench.turn(failed("no", 90_000));
     assert_eq!(bench.task.summary().ledger.finalization_left, 10_000, "all else is spent");
     let decide = bench.next();
@@ -426,7 +428,8 @@ fn an_answer_after_its_deadline_is_late_though_no_timer_has_been_looked_at() {
     let lease = bench.next().lease;
     bench.now = bench.now.plus(Span::from_secs(541));
     let answer = Arc::new(Answer::Envelope(success(r#"{"a":1}"#, 300)));
-    let reply = bench.send(Command::Complete { lease, answer, findings: Vec::new() }).expect("decided");
+    let reply =
+        bench.send(Command::Complete { lease, answer, findings: Vec::new().into() }).expect("decided");
     assert!(matches!(reply, Reply::Refused(Rejection::LeaseNotLive(_))), "{reply:?}");
     assert_eq!(causes(&bench.next().trips), [Cause::Deadline]);
     assert_eq!(bench.task.summary().ledger.by_agent[&name("planner")], 300, "its usage counts all the same");
@@ -440,7 +443,7 @@ fn a_decision_after_the_owners_time_is_late_too() {
     let decide = bench.next();
     bench.now = bench.now.plus(Span::from_secs(61));
     let answer = Arc::new(Answer::Decision { decision: Decision::Abort("late".to_owned()), usage: None });
-    let reply = bench.send(Command::Complete { lease: decide.lease, answer, findings: Vec::new() });
+    let reply = bench.send(Command::Complete { lease: decide.lease, answer, findings: Vec::new().into() });
     assert!(matches!(reply, Ok(Reply::Refused(_))), "{reply:?}");
     assert_eq!(bench.state(), TaskState::AwaitingHuman, "the fallback has applied");
 }

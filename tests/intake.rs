@@ -97,9 +97,27 @@ fn every_fault_names_its_field_and_what_to_write() {
         "price table",
     );
     check(
-        |d| d.termination.as_mut().expect("termination").has_acceptance = true,
-        "termination.acceptance",
-        "not available yet",
+        |d| d.termination.as_mut().expect("termination").acceptance = vec!["  ".to_owned()],
+        "termination.acceptance[0]",
+        "is empty",
+    );
+    check(|d| d.gate.validator = "owner".to_owned(), "gate.validator", "judge its own work");
+    check(|d| d.gate.validator = "planner".to_owned(), "gate.validator", "the first agent");
+    check(|d| d.gate.validator = "nobody".to_owned(), "gate.validator", "no worker has ever served");
+    check(|d| d.gate.spot_check_rate = f64::NAN, "gate.spot_check_rate", "write 0 to 1");
+    check(|d| d.gate.min_confidence = 1.7, "gate.min_confidence", "is 1.7: write 0 to 1");
+    check(
+        |d| {
+            d.gate.spot_check_rate = 0.5;
+            d.escalation.max_escalations = Some(0);
+        },
+        "gate.spot_check_rate",
+        "needs a person",
+    );
+    check(
+        |d| drop(d.labels.insert("bailiwick/drill".to_owned(), "true".to_owned())),
+        "labels.bailiwick/drill",
+        "the server's own",
     );
     check(
         |d| drop(d.labels.insert("Bad Key".to_owned(), "x".to_owned())),
@@ -176,7 +194,7 @@ fn defaults_are_those_the_contract_documents() {
 
 #[test]
 fn the_readiness_list_has_ten_points_and_says_what_is_missing() {
-    let points = readiness::points(&contract(&draft()));
+    let points = readiness::points(&contract(&draft()), &readiness::ServerFacts::default());
     assert_eq!(points.iter().map(|p| p.number).collect::<Vec<_>>(), (1..=10).collect::<Vec<_>>());
     let gate = &points[6];
     assert_eq!(gate.readiness, readiness::Readiness::Weak);

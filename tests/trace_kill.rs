@@ -94,7 +94,7 @@ async fn approve_the_question(world: &World) {
         escalation_id: asked.escalation_id,
         answer: Answer::Approve.into(),
         answered_by: "ada".to_owned(),
-        note: String::new(),
+        ..AnswerEscalationRequest::default()
     };
     world.operator().answer_escalation(request).await.expect("it is approved");
 }

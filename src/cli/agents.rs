@@ -5,11 +5,14 @@ use clap::Args;
 use super::{
     Exit, Failure,
     client::{Client, Remote},
-    inbox::now,
     json,
+    question::now,
     terminal::Terminal,
 };
-use crate::{console::operator, pb};
+use crate::{
+    console::{operator, record},
+    pb,
+};
 
 /// What `agents` can be told.
 #[derive(Args, Debug)]
@@ -33,6 +36,7 @@ pub async fn run(args: AgentsArgs, terminal: &Terminal) -> Result<Exit, Failure>
         terminal.note("no agents");
     } else {
         terminal.line(operator::agents(terminal.look(), &answer.agents, &now()))?;
+        record::records(&answer.agents).into_iter().try_for_each(|line| terminal.line(line))?;
     }
     Ok(Exit::Ok)
 }

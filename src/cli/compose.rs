@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde::Deserialize;
 
-use super::{Exit, Failure};
+use super::{Exit, Failure, failure::Violation};
 use crate::{
     app::{AppOptions, StoreChoice, Traces},
     config::{Ceilings, LogFormat, Settings},
+    notify::{Webhooks, settings},
     runtime::{Price, PriceTable, RuntimeOptions},
     service::server::ServerOptions,
     types::{limits, time::Span},
@@ -33,7 +34,7 @@ pub(super) struct Composed {
 /// Translates the settings.
 ///
 /// # Errors
-/// The file of prices cannot be used.
+/// The file of prices or that of webhooks cannot be used.
 pub(super) fn compose(settings: Settings) -> Result<Composed, Failure> {
     let heartbeat = settings.heartbeat();
     let Settings {
@@ -49,6 +50,7 @@ pub(super) fn compose(settings: Settings) -> Result<Composed, Failure> {
         max_queue,
         max_concurrent_streams,
         prices,
+        webhooks,
         shutdown_grace,
         worker_max_concurrency,
         max_sessions,
@@ -57,6 +59,7 @@ pub(super) fn compose(settings: Settings) -> Result<Composed, Failure> {
         ceilings,
     } = settings;
     let prices = price_table(prices.as_deref())?;
+    let webhooks = webhooks.as_deref().map(sinks).transpose()?.unwrap_or_default();
     let size = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
     let runtime = RuntimeOptions {
         shards: u16::try_from(shards).unwrap_or(u16::MAX),
@@ -75,6 +78,7 @@ pub(super) fn compose(settings: Settings) -> Result<Composed, Failure> {
         runtime,
         server: ServerOptions { max_concurrent_streams, ..ServerOptions::default() },
         traces: Traces::FromEnvironment,
+        webhooks,
         grace: shutdown_grace,
     };
     Ok(Composed { app, log, log_format })
@@ -106,6 +110,16 @@ fn engine_ceilings(ceilings: &Ceilings, dearest: Option<u64>) -> limits::Ceiling
         max_lifetime: Span::from(max_lifetime),
         dearest_nano_usd_per_token: dearest,
     }
+}
+
+/// The webhooks in a file.
+fn sinks(file: &Path) -> Result<Webhooks, Failure> {
+    let sinks = settings::read(file, |name| std::env::var(name).ok()).map_err(|error| {
+        let say = |description| Violation { description, ..Violation::default() };
+        let violations = error.0.into_iter().map(say).collect();
+        Failure { violations, ..Failure::new(Exit::Usage, "the webhooks cannot be used") }
+    })?;
+    Ok(Webhooks { sinks, ..Webhooks::default() })
 }
 
 /// The table of prices in a file; none where no file is named.

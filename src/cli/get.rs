@@ -35,10 +35,9 @@ pub async fn run(args: GetArgs, terminal: &Terminal) -> Result<Exit, Failure> {
         terminal.line(json::line("Task", &found)?)?;
     } else {
         terminal.lines(task::full(terminal.look(), &found))?;
-        if found.summary.is_some_and(|summary| summary.state() == pb::TaskState::AwaitingHuman) {
-            terminal.note(
-                "it waits for a person, and its clock stands still: `bailiwick inbox` shows the question",
-            );
+        if found.summary.as_ref().is_some_and(|summary| summary.state() == pb::TaskState::AwaitingHuman) {
+            let id = found.summary.map(|summary| summary.task_id).unwrap_or_default();
+            terminal.note(format!("it waits for a person, and its clock stands still: bailiwick show {id}"));
         }
     }
     Ok(Exit::Ok)

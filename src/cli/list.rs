@@ -102,7 +102,7 @@ fn state(text: &str) -> Result<i32, String> {
     named(text, known.map(|state| (state as i32, state.as_str_name(), "TASK_STATE_")))
 }
 
-fn cause(text: &str) -> Result<i32, String> {
+pub(super) fn cause(text: &str) -> Result<i32, String> {
     let known = (1..=19).filter_map(|number| pb::Cause::try_from(number).ok());
     named(text, known.map(|cause| (cause as i32, cause.as_str_name(), "CAUSE_")))
 }
@@ -120,7 +120,7 @@ fn named<'a>(text: &str, known: impl Iterator<Item = (i32, &'a str, &'a str)>) -
     Err(format!("write one of {}", names.join(", ")))
 }
 
-fn label(text: &str) -> Result<(String, String), String> {
+pub(super) fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("write KEY=VALUE".to_owned()),

@@ -38,7 +38,7 @@ pub async fn serve(settings: Settings, terminal: &Terminal) -> Result<(), Failur
 
 fn not_started(error: &AppError) -> Failure {
     let exit = match error {
-        AppError::Start(_) | AppError::Traces(_) => Exit::Usage,
+        AppError::Start(_) | AppError::Traces(_) | AppError::Webhooks(_) => Exit::Usage,
         AppError::Bind { .. } | AppError::Open { .. } | AppError::Serve(_) | AppError::Signals(_) => {
             Exit::Error
         }

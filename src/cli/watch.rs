@@ -83,23 +83,23 @@ pub async fn follow(
 
 /// How long the server has been away, and how long to wait before the next try.
 #[derive(Debug, Default)]
-struct Outage {
+pub(super) struct Outage {
     since: Option<Instant>,
     tries: u32,
 }
 
 impl Outage {
-    fn is_known(&self) -> bool {
+    pub(super) fn is_known(&self) -> bool {
         self.since.is_some()
     }
 
     /// Something arrived: the outage is over.
-    fn over(&mut self) {
+    pub(super) fn over(&mut self) {
         *self = Self::default();
     }
 
     /// Another try has failed at `now`. None: it has been enough.
-    fn lost(&mut self, now: Instant) -> Option<Duration> {
+    pub(super) fn lost(&mut self, now: Instant) -> Option<Duration> {
         let since = *self.since.get_or_insert(now);
         if now.duration_since(since) > GIVE_UP {
             return None;

@@ -5,8 +5,8 @@ use clap::Args;
 use super::{
     Exit, Failure,
     client::{Client, Remote},
-    inbox::now,
     json,
+    question::now,
     terminal::Terminal,
 };
 use crate::{console::operator, pb};

@@ -13,7 +13,7 @@ use super::{
     table::{self, ROWS, Row},
 };
 
-/// Names below `BAILIWICK_` that belong to clients, workers and tests, not to the server.
+/// Names below `BAILIWICK_` that belong to clients, workers, tests and the secrets of webhooks, not to the server.
 const FOREIGN: &[&str] = &[
     "BAILIWICK_ADDR",
     "BAILIWICK_CONCURRENCY",
@@ -21,7 +21,7 @@ const FOREIGN: &[&str] = &[
     "BAILIWICK_TIMEOUT",
     "BAILIWICK_WORKER_ID",
 ];
-const FOREIGN_PREFIXES: &[&str] = &["BAILIWICK_DEMO_", "BAILIWICK_TEST_"];
+const FOREIGN_PREFIXES: &[&str] = &["BAILIWICK_DEMO_", "BAILIWICK_TEST_", "BAILIWICK_WEBHOOK_"];
 
 /// The file that is read when none is named and it is there.
 pub const DEFAULT_FILE: &str = "bailiwick.toml";

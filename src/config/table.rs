@@ -100,6 +100,13 @@ pub const ROWS: &[Row] = &[
         slot: |s| Slot::OptionalPath(&mut s.prices),
     },
     Row {
+        key: "webhooks",
+        help: "A TOML file of who is told of questions, guard trips and dead letters, a table a sink: docs/webhooks.md. \
+               Without it nobody is.",
+        bounds: Bounds::Free,
+        slot: |s| Slot::OptionalPath(&mut s.webhooks),
+    },
+    Row {
         key: "shutdown_grace",
         help: "How long a shutdown may take before what is still open is cut.",
         bounds: GRACE,
@@ -215,7 +222,7 @@ impl Row {
     #[must_use]
     pub fn default_words(&self) -> String {
         match self.show(&Settings::default()) {
-            text if text.is_empty() && self.key == "prices" => "none".to_owned(),
+            text if text.is_empty() && matches!(self.key, "prices" | "webhooks") => "none".to_owned(),
             text if text.is_empty() => "a third of lease_time".to_owned(),
             text => text,
         }

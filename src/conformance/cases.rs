@@ -81,6 +81,9 @@ pub(super) const ALL: &[Case] = &[
         Box::pin(turns::traceparent(s))
     }),
     case("decide", "answers a decide turn with a decision", |s| Box::pin(turns::decide(s))),
+    case("validate", "answers a validate turn with a verdict on the candidate", |s| {
+        Box::pin(turns::validate(s))
+    }),
     case("error", "turns a handler's error into FAILED, not retryable", |s| Box::pin(turns::error(s))),
     case("retryable-error", "turns a technical error into FAILED, retryable", |s| {
         Box::pin(turns::retryable_error(s))

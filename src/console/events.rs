@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::pb::{self, task_event::Event};
 
 use super::{
-    Look, Tone,
+    Look, Tone, gate, question,
     text::{clean, clip, clock, confidence, number, plural, tokens, value},
     trips, turns, words,
 };
@@ -80,15 +80,19 @@ impl Story {
                 with(format!("{}: directive refused", self.turn(it.turn)), &it.reasons.join("; ")),
             ),
             Event::GateJudged(it) if it.passed => {
-                line(Tone::Good, format!("gate: {} passes", self.turn(it.turn)))
+                line(Tone::Good, format!("gate: {} passes{}", self.turn(it.turn), gate::judge(it)))
             }
             Event::GateJudged(it) => line(
                 Tone::Warn,
-                with(format!("gate: {} is refused", self.turn(it.turn)), &it.findings.join("; ")),
+                with(
+                    format!("gate: {} is refused{}", self.turn(it.turn), gate::judge(it)),
+                    &it.findings.join("; "),
+                ),
             ),
             Event::GuardsTripped(it) => guards(it),
             Event::Escalated(it) => escalated(it),
             Event::EscalationEnded(it) => escalation_ended(it),
+            Event::Extended(it) => extended(it),
             Event::Ended(it) => ended(it),
         }
     }
@@ -120,12 +124,17 @@ impl Story {
             let (word, reason) = turns::decision_words(decision);
             return line(Tone::Warn, with(format!("{turn} decides to {word}, {cost}"), &reason));
         }
+        if let Some(verdict) = &it.verdict {
+            let text = format!("{turn} {}, {cost}", gate::verdict(verdict));
+            return line(Tone::Plain, with(text, &verdict.reasons.join("; ")));
+        }
         let Some(envelope) = &it.envelope else {
             return line(Tone::Plain, format!("{turn} answers, {cost}"));
         };
         let mut parts = vec![format!("{turn} answers {}", words::status(envelope.status))];
         parts.extend([confidence(envelope.confidence), cost].into_iter().filter(|part| !part.is_empty()));
         parts.extend(turns::directive(envelope).map(|directive| clip(&directive, 200)));
+        parts.extend(Some(gate::inputs(it.inputs.as_ref())).filter(|said| !said.is_empty()));
         line(words::status_tone(envelope.status), with(parts.join(", "), &envelope.reason))
     }
 
@@ -272,21 +281,29 @@ fn guards(it: &pb::GuardsTripped) -> Line {
 fn escalated(it: &pb::Escalated) -> Line {
     let asked = it.escalation.clone().unwrap_or_default();
     let id = clean(&asked.escalation_id);
-    line(
-        Tone::Warn,
-        format!(
-            "a person is asked: {} (bailiwick approve {id} | bailiwick abort {id})",
-            clip(&asked.question, 300)
-        ),
-    )
+    line(Tone::Warn, format!("a person is asked: {} (bailiwick show {id})", clip(&asked.question, 300)))
 }
 
 fn escalation_ended(it: &pb::EscalationEnded) -> Line {
-    let tone = if it.state == pb::EscalationState::Approved as i32 { Tone::Good } else { Tone::Warn };
+    let tone = match pb::EscalationState::try_from(it.state) {
+        Ok(pb::EscalationState::Approved | pb::EscalationState::Amended | pb::EscalationState::Extended) => {
+            Tone::Good
+        }
+        _ => Tone::Warn,
+    };
     let by =
         if it.answered_by.is_empty() { String::new() } else { format!(" by {}", clean(&it.answered_by)) };
     let state = words::small(&words::escalation(it.state));
     line(tone, with(format!("question {} {state}{by}", clean(&it.escalation_id)), &it.note))
+}
+
+fn extended(it: &pb::Extended) -> Line {
+    let added = it.added.as_ref().map(question::extension).unwrap_or_default();
+    let refill = match it.reserve_tokens {
+        0 => String::new(),
+        tokens => format!(", {} of them into the finalization reserve", number(tokens)),
+    };
+    line(Tone::Good, format!("{} added {added}{refill}", clean(&it.answered_by)))
 }
 
 fn ended(it: &pb::Ended) -> Line {
@@ -334,7 +351,6 @@ mod tests {
             turn,
             attempt: 1,
             envelope: Some(envelope),
-            decision: None,
             charged_tokens: 1_204,
             ..Default::default()
         })

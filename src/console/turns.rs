@@ -3,7 +3,7 @@
 use crate::pb;
 
 use super::{
-    Look, ledger,
+    Look, gate, ledger,
     tables::table,
     text::{between, clean, clip, number},
     words,
@@ -17,7 +17,8 @@ pub fn turns(look: Look, turns: &[pb::Turn]) -> String {
 }
 
 fn row(turn: &pb::Turn) -> Vec<String> {
-    let confidence = turn.envelope.as_ref().and_then(|envelope| envelope.confidence);
+    let judged = turn.verdict.as_ref().and_then(|verdict| verdict.confidence);
+    let confidence = turn.envelope.as_ref().and_then(|envelope| envelope.confidence).or(judged);
     vec![
         turn.turn.to_string(),
         who(turn),
@@ -43,13 +44,21 @@ fn answer(turn: &pb::Turn) -> String {
     match (&turn.envelope, &turn.decision) {
         (Some(envelope), _) => words::status(envelope.status),
         (None, Some(decision)) => decision_words(decision).0.to_owned(),
+        (None, None) if turn.verdict.is_some() => {
+            turn.verdict.as_ref().map(gate::verdict_word).unwrap_or_default().to_owned()
+        }
         (None, None) => words::small(&words::turn_state(turn.state)),
     }
 }
 
 fn said(turn: &pb::Turn) -> String {
     if let Some(envelope) = &turn.envelope {
-        return directive(envelope).unwrap_or_else(|| envelope.reason.clone());
+        let said = directive(envelope).unwrap_or_else(|| envelope.reason.clone());
+        let parts = [said, gate::inputs(turn.inputs.as_ref())];
+        return parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
+    }
+    if let Some(verdict) = &turn.verdict {
+        return verdict.reasons.join("; ");
     }
     match &turn.decision {
         Some(decision) => decision_words(decision).1,

@@ -53,6 +53,7 @@ pub(super) async fn start(data: &Path) -> Result<Running, Failure> {
             ..RuntimeOptions::default()
         },
         server: ServerOptions::default(),
+        webhooks: crate::notify::Webhooks::default(),
         traces: Traces::FromEnvironment,
         grace: GRACE,
     };

@@ -38,6 +38,24 @@ impl PartialEq for AnswerChecks {
 }
 
 impl Task {
+    /// What a person's own result for an open question must be checked against; `None`: there is no such question.
+    pub fn checks_for_amendment(&self, number: u32) -> Option<AnswerChecks> {
+        let question = self.questions.iter().find(|question| question.asked.number == number)?;
+        if question.end.is_some() {
+            return None;
+        }
+        // As a decision, because it speaks for the task and not for an agent: no agent's own schema applies.
+        Some(AnswerChecks {
+            contract: self.contract.clone(),
+            task: self.id,
+            turn: question.asked.turn,
+            agent: self.contract.owner.clone(),
+            kind: TurnKind::Decide,
+            step: None,
+            is_final: true,
+        })
+    }
+
     /// What the answer under a live lease must be checked against; `None`: the lease is not live, and no check is due.
     pub fn checks_for(&self, lease: &Lease) -> Option<AnswerChecks> {
         let turn = self.turn(lease.turn)?;

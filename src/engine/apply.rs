@@ -1,8 +1,10 @@
 //! Applying events: the only place where a task's state changes. Never fails and looks at nothing outside, so recovery and
 //! live running are the same code. Never here: a decision.
 
+mod extended;
+
 use super::{
-    event::{AttemptEnd, EscalationEnd, Event, InputFrom, PlanKind, Record, TurnKind},
+    event::{AttemptEnd, Event, InputFrom, PlanKind, Record, TurnKind},
     ledger::Pot,
     plan_run::PlanRun,
     task::{Best, Question, Task},
@@ -41,6 +43,9 @@ impl Task {
             }
             Event::PlanEnded { .. } => self.running_plan().is_some(),
             Event::EscalationEnded { number, .. } => self.open_questions.contains(number),
+            Event::Extended(extended) => {
+                self.questions.iter().any(|question| question.asked.number == extended.number)
+            }
             Event::PlanStarted { .. } => self.running_plan().is_none(),
             Event::GuardsTripped { .. } | Event::Escalated(_) | Event::Ended { .. } => true,
         }
@@ -71,36 +76,13 @@ impl Task {
                     said.budget_requests += 1;
                 }
             }
-            Event::TurnAnswered { turn, attempt, answer, charged, findings, output_findings, inputs } => {
-                self.ledger.settle((*turn, *attempt), *charged);
-                self.note_result(*turn, answer, findings);
-                let stage = Stage::Answered {
-                    answer: answer.clone(),
-                    findings: findings.clone(),
-                    output_findings: output_findings.clone(),
-                    inputs: inputs.clone(),
-                };
-                self.end_turn(*turn, stage, at);
-            }
+            Event::TurnAnswered { .. } => self.on_turn_answered(event, at),
             Event::AttemptEnded { .. } => self.on_attempt_ended(event, at),
             Event::TurnClosed { turn, reason, .. } => {
                 self.end_turn(*turn, Stage::Closed { reason: reason.clone() }, at);
             }
             Event::HandedOff { hop, .. } => self.counters.hops = *hop,
-            Event::PlanStarted { number, planner_turn, plan, held, kind } => {
-                match kind {
-                    PlanKind::Static => {}
-                    PlanKind::Round => {
-                        self.counters.rounds += 1;
-                        self.record_round(*planner_turn);
-                    }
-                    PlanKind::Replan => self.counters.replans += 1,
-                }
-                self.plans = *number;
-                self.replan_next = false;
-                self.ledger.hold_plan(*number, *held);
-                self.plan = Some(PlanRun::new(*number, plan.clone(), *planner_turn));
-            }
+            Event::PlanStarted { .. } => self.on_plan_started(event),
             Event::StepEnded { step, end, reason, optional, .. } => {
                 if let Some(plan) = &mut self.plan {
                     plan.end_step(*step, *end, reason.clone(), *optional);
@@ -121,21 +103,43 @@ impl Task {
                 self.open_questions.insert(asked.number);
                 self.questions.push(Question { asked: (**asked).clone(), asked_at: at, end: None });
             }
-            Event::EscalationEnded { number, end, by, note } => {
-                self.open_questions.remove(number);
-                if matches!(end, EscalationEnd::Approved) {
-                    self.settle_guards();
-                }
-                if let Some(question) = self.questions.iter_mut().find(|q| q.asked.number == *number) {
-                    question.end = Some((*end, by.clone(), note.clone(), at));
-                }
-            }
+            Event::EscalationEnded { .. } => self.on_question_ended(event, at),
+            Event::Extended(extended) => self.on_extended(extended),
             Event::Ended { outcome, .. } => {
                 assert!(self.outcome.is_none(), "a task ends exactly once");
                 self.outcome = Some((**outcome).clone());
                 self.ended_at = Some(at);
             }
         }
+    }
+
+    fn on_turn_answered(&mut self, event: &Event, at: Timestamp) {
+        let Event::TurnAnswered { turn, attempt, answer, charged, findings, output_findings, inputs } = event
+        else {
+            return;
+        };
+        self.ledger.settle((*turn, *attempt), *charged);
+        self.note_result(*turn, answer, findings);
+        let stage = Stage::Answered {
+            answer: answer.clone(),
+            findings: findings.clone(),
+            output_findings: output_findings.clone(),
+            inputs: inputs.clone(),
+        };
+        self.end_turn(*turn, stage, at);
+    }
+
+    fn on_plan_started(&mut self, event: &Event) {
+        let Event::PlanStarted { number, planner_turn, plan, held, kind } = event else { return };
+        match kind {
+            PlanKind::Static => {}
+            PlanKind::Round => self.counters.rounds += 1,
+            PlanKind::Replan => self.counters.replans += 1,
+        }
+        self.plans = *number;
+        self.replan_next = false;
+        self.ledger.hold_plan(*number, *held);
+        self.plan = Some(PlanRun::new(*number, plan.clone(), *planner_turn));
     }
 
     fn on_turn_opened(&mut self, event: &Event, at: Timestamp) {

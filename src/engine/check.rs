@@ -28,6 +28,11 @@ impl Task {
             let live = usize::from(turn.live().is_some());
             assert!(ended + live <= turn.attempts.len(), "one live lease a turn");
         }
+        for &turn in self.open.iter().filter(|_| self.outcome.is_none()) {
+            let is_work = self.turn(turn).is_some_and(|t| t.kind == TurnKind::Work);
+            let seen = if is_work { self.guard_trips(turn) } else { Vec::new() };
+            assert!(seen.is_empty(), "work goes on only where every trip has been answered: {seen:?}");
+        }
         if let Some(plan) = self.running_plan() {
             let parallel = u32::try_from(plan.running().len()).unwrap_or(u32::MAX);
             assert!(parallel <= self.contract.limits.max_parallel, "steps never over max_parallel");

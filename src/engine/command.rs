@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use super::{
     answer_checks::AnswerChecks,
-    event::{AttemptEnd, Trip, TurnKind},
+    event::{AttemptEnd, EscalationEnd, Trip, TurnKind},
+    intake::Violation,
 };
 use crate::types::{
     contract::Convergence,
     envelope::{Answer, Envelope, WorkStep},
+    extension::Extension,
     ids::{AgentName, AttemptNumber, Lease, StepId, TurnNumber, WorkerId},
-    outcome::Cause,
+    limits::Ceilings,
+    outcome::{Cause, TaskState},
     payload::Payload,
     time::Timestamp,
     usage::Usage,
@@ -127,10 +130,24 @@ impl From<Vec<String>> for Findings {
 }
 
 /// What a person can answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HumanAnswer {
     /// Accept the candidate, or go on where there is none.
     Approve,
+    /// End SUCCEEDED with this result.
+    Amend {
+        /// The result.
+        result: Payload,
+        /// What the check of the result, made off the shard, found against it.
+        findings: Vec<String>,
+    },
+    /// Raise caps and go on.
+    Extend {
+        /// By how much.
+        by: Extension,
+        /// What no cap may pass, as the server is configured now.
+        ceilings: Box<Ceilings>,
+    },
     /// End FAILED.
     Abort,
 }
@@ -306,15 +323,64 @@ pub enum Rejection {
     #[error("the task has no such question: `bailiwick inbox` lists the open ones")]
     EscalationUnknown,
     /// The question has ended.
-    #[error("the question is no longer open: it was {0}")]
-    EscalationClosed(&'static str),
+    #[error("the question is no longer open: {0}")]
+    EscalationClosed(Box<ClosedQuestion>),
     /// The attempt has reported more than it may.
     #[error("the attempt has sent {0}, the most it may: stop reporting and answer the turn")]
     TooManyReports(String),
     /// There is no candidate and nothing to go on with.
-    #[error("there is no result to approve: abort, or let it expire")]
+    #[error("there is no result to approve: amend with one, extend, abort, or let it expire")]
     NothingToApprove,
+    /// The result that was to take the candidate's place does not fit. The question stays open.
+    #[error("the amended result does not fit: {}", .0.join("; "))]
+    AmendmentRefused(Vec<String>),
+    /// Caps cannot be raised like that. The question stays open.
+    #[error("the extension cannot be made: {}", sentences(.0))]
+    ExtensionRefused(Vec<Violation>),
     /// The task has ended.
     #[error("the task has ended")]
     TaskEnded,
+}
+
+fn sentences(faults: &[Violation]) -> String {
+    let each: Vec<_> = faults.iter().map(|fault| format!("{} {}", fault.field, fault.description)).collect();
+    each.join("; ")
+}
+
+/// A question that has ended, for whoever answers it too late.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClosedQuestion {
+    /// How it ended.
+    pub end: EscalationEnd,
+    /// Who answered; empty on expiry and withdrawal.
+    pub by: String,
+    /// What they noted.
+    pub note: String,
+    /// When.
+    pub at: Timestamp,
+    /// How the task has ended, if it has.
+    pub outcome: Option<(TaskState, Cause)>,
+}
+
+impl std::fmt::Display for ClosedQuestion {
+    /// Who did what, and what came of it; without the time, which is written by whoever shows it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let by = &self.by;
+        match self.end {
+            EscalationEnd::Approved => write!(f, "{by} approved it"),
+            EscalationEnd::Amended => write!(f, "{by} amended the result"),
+            EscalationEnd::Extended => write!(f, "{by} extended the task"),
+            EscalationEnd::Aborted => write!(f, "{by} aborted the task"),
+            EscalationEnd::Withdrawn => f.write_str("it was withdrawn, because the task had ended or moved on"),
+            EscalationEnd::Expired => match self.outcome {
+                Some((TaskState::Partial, _)) => f.write_str(
+                    "it expired: nobody answered in time, and by the default answer the task ended PARTIAL with its best \
+                     result so far",
+                ),
+                Some(_) | None => {
+                    f.write_str("it expired: nobody answered in time, and by the default answer the task ended FAILED")
+                }
+            },
+        }
+    }
 }

@@ -8,6 +8,7 @@ mod complete;
 mod converge;
 mod directive;
 mod escalation;
+mod extend;
 mod funding;
 mod gate;
 mod lease;
@@ -24,6 +25,7 @@ use super::{
     command::{Command, Effect, Env, Rejection, Reply},
     effects,
     event::{Event, InputFrom, Outcome, PlanKind, Record, StepRef, TraceContext, Trip, TurnKind},
+    tally::{self, Tally},
     task::{Decided, Task},
 };
 use crate::types::{
@@ -80,6 +82,7 @@ pub(super) struct Txn<'a> {
     env: Env<'a>,
     records: Vec<Record>,
     effects: Vec<Effect>,
+    tallies: Vec<Tally>,
     questions: BTreeSet<u32>,
     /// What has tripped task-wide in this decision and has not been answered yet.
     pending: Vec<Trip>,
@@ -115,7 +118,7 @@ impl Opening {
 impl<'a> Txn<'a> {
     fn new(task: &'a mut Task, env: Env<'a>) -> Self {
         let (records, effects, pending) = (Vec::new(), Vec::new(), Vec::new());
-        Self { task, env, records, effects, questions: BTreeSet::new(), pending }
+        Self { task, env, records, effects, tallies: Vec::new(), questions: BTreeSet::new(), pending }
     }
 
     fn command(&mut self, command: Command) -> Result<Reply, Rejection> {
@@ -148,13 +151,14 @@ impl<'a> Txn<'a> {
         let record = Record { seq: self.task.seq + 1, at: self.env.now, event };
         self.task.apply(&record);
         self.effects.extend(effects::of(&record.event, self.task));
+        self.tallies.extend(tally::of(&record.event, self.task));
         self.records.push(record);
     }
 
     fn conclude(self, reply: Reply) -> Decided {
         let escalations = self.questions.iter().filter_map(|&n| self.task.question_view(n)).collect();
         let effects = effects::net(self.effects, self.task);
-        Decided { reply, records: self.records, effects, escalations }
+        Decided { reply, records: self.records, effects, escalations, tallies: self.tallies }
     }
 
     fn next_turn(&self) -> TurnNumber {

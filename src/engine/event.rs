@@ -10,11 +10,12 @@ pub use super::trip::{Pattern, Trip, TripScope};
 use crate::types::{
     contract::Contract,
     envelope::{Answer, Confidence, WorkStep},
+    extension::Extension,
     ids::{AgentName, AttemptNumber, Lease, StepId, TurnNumber, WorkerId},
     outcome::{Cause, EndedBy, TaskState},
     payload::Payload,
     plan::Plan,
-    time::Timestamp,
+    time::{Span, Timestamp},
     usage::Usage,
 };
 
@@ -199,7 +200,12 @@ pub enum Event {
         by: String,
         #[serde(default, skip_serializing_if = "String::is_empty")]
         note: String,
+        /// The result that a person put in the place of the candidate.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        result: Option<Payload>,
     },
+    /// A person has raised caps of the contract.
+    Extended(Box<Extended>),
     Ended {
         outcome: Box<Outcome>,
         ledger: Box<LedgerView>,
@@ -244,6 +250,7 @@ impl Event {
             Self::GuardsTripped { .. } => "guards_tripped",
             Self::Escalated(_) => "escalated",
             Self::EscalationEnded { .. } => "escalation_ended",
+            Self::Extended(_) => "extended",
             Self::Ended { .. } => "ended",
             Self::LateUsage { .. } => "late_usage",
         }
@@ -389,6 +396,59 @@ pub struct Escalated {
     pub findings: Vec<String>,
     /// When the default answer applies.
     pub expires_at: Timestamp,
+    /// What had happened until then, a line each, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub story: Vec<String>,
+    /// What had been used of every cap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<Room>,
+}
+
+/// What has been used of a cap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Used {
+    pub used: u64,
+    pub cap: u64,
+}
+
+/// What has been used of every cap that a person can raise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Room {
+    /// Tokens: spent and still reserved; granted.
+    pub tokens: Used,
+    /// Money, in nano-USD, where the contract limits it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_nano_usd: Option<Used>,
+    /// Hand-offs.
+    pub hops: Used,
+    /// Work turns.
+    pub turns: Used,
+    /// Rounds.
+    pub rounds: Used,
+    /// Re-plans.
+    pub replans: Used,
+    /// Revision turns.
+    pub revisions: Used,
+    /// Decide turns.
+    pub decides: Used,
+    /// Time until the deadline.
+    pub time_left: Span,
+}
+
+/// What a person has added to the caps, with what followed from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extended {
+    /// The question that this answered.
+    pub number: u32,
+    /// Who.
+    pub by: String,
+    /// What they added.
+    pub added: Extension,
+    /// The part of the added tokens that refilled the finalization reserve.
+    pub reserve_tokens: u64,
+    /// Decide turns that were added, so that the owner can decide what to do with the room.
+    pub decides: u32,
 }
 
 /// How a question ended.
@@ -400,6 +460,8 @@ pub enum EscalationEnd {
     Aborted,
     Expired,
     Withdrawn,
+    Amended,
+    Extended,
 }
 
 /// How a task ended.

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    event::{Event, StepRef, Trip, TripScope, TurnKind},
+    event::{EscalationEnd, Event, PlanKind, StepRef, Trip, TripScope, TurnKind},
     guard::{GuardTrip, Guards, Observation, Observed},
     rounds::{Draft, Rounds},
     task::Task,
@@ -141,18 +141,20 @@ impl Place {
 
     /// Something that the agents here have not said themselves.
     fn hear(&mut self, terms: &GuardTerms, turn: TurnNumber, content: &str) {
-        let kind = Observed::Input;
-        let told = Observation {
-            turn,
-            agent: SERVER,
-            kind,
-            tool: "",
-            content,
-            fingerprint: false,
-            concurrent: false,
-        };
-        self.observe(terms, &told);
+        self.observe(terms, &Observation { content, ..server_says(turn) });
     }
+}
+
+fn server_says(turn: TurnNumber) -> Observation<'static> {
+    let (agent, kind) = (SERVER, Observed::Input);
+    Observation { turn, agent, kind, tool: "", content: "", fingerprint: false, concurrent: false }
+}
+
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// Goes on with a fingerprint (FNV-1a): what a plan has brought may be too large to be kept.
+fn fingerprint(hash: u64, content: &str) -> u64 {
+    content.bytes().chain([0]).fold(hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 fn observation<'a>(turn: &'a Turn, kind: Observed, content: &'a str) -> Observation<'a> {
@@ -202,7 +204,18 @@ impl Task {
             Event::StepEnded { plan, step, .. } => {
                 self.guarded.steps.remove(&StepRef { plan: *plan, step: *step });
             }
-            Event::PlanEnded { .. } => self.guarded.steps.clear(),
+            // A re-plan is no round: that a plan failed says nothing of the draft.
+            Event::PlanStarted { planner_turn, kind: PlanKind::Round, .. } => {
+                self.record_round(*planner_turn)
+            }
+            // A person who says "go on" has answered what the guards saw before.
+            Event::EscalationEnded { end: EscalationEnd::Approved | EscalationEnd::Extended, .. } => {
+                self.guarded.settle()
+            }
+            Event::PlanEnded { .. } => {
+                self.guarded.steps.clear();
+                self.watch_plan();
+            }
             Event::TurnOpened { kind: TurnKind::Decide, .. } => self.guarded.decide = Place::default(),
             Event::TurnOpened { kind: TurnKind::Validate, .. } => self.guarded.validate = Place::default(),
             _ => {}
@@ -228,12 +241,24 @@ impl Task {
             place.end_turn(turn.number);
         });
         self.counters.steps = self.counters.steps.saturating_add(made);
-        // A step's answer is news to whoever has the task in hand next.
-        let is_step = self.turn(turn).is_some_and(|t| t.step.is_some());
-        if let (true, Some(result)) = (is_step, &envelope.result) {
-            let terms = self.contract.guards;
-            self.guarded.main.hear(&terms, turn, result.as_str());
-        }
+    }
+
+    /// What the steps of a plan have brought stands between the turns that have the whole task in hand, as one thing said:
+    /// rounds that each bring something else are no repetition.
+    fn watch_plan(&mut self) {
+        let Some(plan) = &self.plan else { return };
+        let envelopes = (0..plan.plan.steps.len())
+            .filter_map(|step| self.turn(plan.turn_of(step)).and_then(Turn::lineage_envelope));
+        let said = envelopes.fold(FNV_OFFSET, |hash, envelope| match &envelope.result {
+            Some(result) => fingerprint(hash, result.as_str()),
+            None => fingerprint(hash, &envelope.reason),
+        });
+        let (turn, content) = (plan.planner_turn, format!("{said:016x}"));
+        // A name of its own each time: in whatever order steps end, no plan repeats itself.
+        let agent = format!("(plan {})", plan.number);
+        let told = Observation { agent: &agent, content: &content, fingerprint: true, ..server_says(turn) };
+        let terms = self.contract.guards;
+        self.guarded.main.observe(&terms, &Observation { kind: Observed::Answer, ..told });
     }
 
     fn watch_refusal(&mut self, turn: TurnNumber, reasons: &[String]) {
@@ -275,13 +300,8 @@ impl Task {
         }
     }
 
-    /// A person has answered: what the guards saw before is answered with that.
-    pub(super) fn settle_guards(&mut self) {
-        self.guarded.settle();
-    }
-
     /// A round has begun: the draft its planner sent with it belongs to it.
-    pub(super) fn record_round(&mut self, planner_turn: TurnNumber) {
+    fn record_round(&mut self, planner_turn: TurnNumber) {
         let mut guarded = std::mem::take(&mut self.guarded);
         if let Some(draft) = self.draft_of(planner_turn) {
             guarded.rounds.record(draft);

@@ -17,6 +17,7 @@ use crate::types::{
         Budget, Contract, ContractDraft, Convergence, DefaultAnswer, Escalation, Limits, LimitsDraft,
         OwnerFallback, Retry, Start,
     },
+    drill,
     ids::AgentName,
     limits::{Ceilings, fixed},
     plan::Plan,
@@ -113,6 +114,23 @@ fn texts(draft: &ContractDraft, checks: &mut Checks<'_>) {
     }
     for (key, value) in &draft.labels {
         checks.label(key, value);
+    }
+    reserved_labels(draft, checks);
+}
+
+/// Labels that the server gives a meaning to. A drill alone may carry its own: what it proves must not be claimed by work.
+fn reserved_labels(draft: &ContractDraft, checks: &mut Checks<'_>) {
+    let is_drill = draft.owner == drill::AGENT && draft.first_agent.as_deref() == Some(drill::AGENT);
+    for (key, value) in draft.labels.iter().filter(|(key, _)| key.starts_with(drill::RESERVED_PREFIX)) {
+        if !(is_drill && key == drill::LABEL && value == drill::LABEL_VALUE) {
+            checks.fault(
+                format!("labels.{key}"),
+                format!(
+                    "begins with {}, which is the server's own: write another key",
+                    drill::RESERVED_PREFIX
+                ),
+            );
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::{
     contract::Budget,
+    extension::Extension,
     ids::{AgentName, AttemptNumber, TurnNumber},
     usage::Usage,
 };
@@ -275,6 +276,28 @@ impl Ledger {
     pub fn end_plan(&mut self) {
         self.plan = None;
         self.plan_free = 0;
+    }
+
+    /// Raises the grant by what a person added. `refill` of the tokens go to the finalization reserve, the rest to the
+    /// main grant: the two never mix.
+    pub fn extend(&mut self, added: &Extension, refill: u64) {
+        assert!(refill <= added.tokens, "the reserve is refilled from what was added");
+        self.budget.max_tokens += added.tokens;
+        self.budget.finalization_reserve += refill;
+        if let Some(cost) = &mut self.budget.max_cost_nano_usd {
+            *cost = cost.saturating_add(added.cost_nano_usd);
+        }
+        for (agent, tokens) in &added.tokens_by_agent {
+            if let Some(cap) = self.budget.max_tokens_by_agent.get_mut(agent) {
+                *cap += tokens;
+            }
+        }
+        self.assert_sound();
+    }
+
+    /// Tokens granted to the finalization reserve in all, and those of them that are spent or reserved.
+    pub const fn final_granted_and_used(&self) -> (u64, u64) {
+        (self.budget.finalization_reserve, self.final_spent + self.final_reserved)
     }
 
     /// Tokens of the main grant that nothing holds, by tokens alone.

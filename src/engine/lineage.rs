@@ -24,10 +24,11 @@ impl Task {
         }
     }
 
-    /// What a turn is shown: its dependencies first (all), then the `recent` newest others, oldest first within each; and
-    /// how many there are in all.
+    /// What a turn is shown: its dependencies and the turns that had its step before it (all), then the `recent` newest
+    /// others, oldest first within each; and how many there are in all.
     pub(super) fn lineage_for(&self, turn: &Turn, recent: usize) -> (Vec<LineageEntry>, usize) {
-        let dependencies = self.dependencies(turn);
+        let mut dependencies = self.dependencies(turn);
+        dependencies.extend(self.earlier_in_step(turn));
         // A dependency that had a turn stands in the history too, once: it is not walked to be counted, for it grows with
         // the task and this is asked at every assignment.
         let shown: BTreeSet<TurnNumber> = dependencies.iter().map(|d| d.turn).filter(|&n| n != 0).collect();
@@ -46,21 +47,29 @@ impl Task {
         (entries, total)
     }
 
-    /// The envelopes a turn depends on: a step's dependencies, and the turns that had the step before it; for the planner's
-    /// next turn, every step of its plan.
+    /// The envelopes a turn depends on: a step's dependencies; for the planner's next turn, every step of its plan.
     pub(super) fn dependencies(&self, turn: &Turn) -> Vec<LineageEntry> {
         let Some(plan) = &self.plan else { return Vec::new() };
         match turn.step {
             Some(step) if step.plan == plan.number => {
-                let needed = plan.plan.steps[step.step].depends_on.iter().filter_map(|&i| self.step_entry(i));
-                let earlier = plan.turns_of(step.step).iter().filter(|&&n| n < turn.number);
-                needed.chain(earlier.filter_map(|&n| self.entry(n))).collect()
+                plan.plan.steps[step.step].depends_on.iter().filter_map(|&i| self.step_entry(i)).collect()
             }
             None if plan.succeeded.is_some() && turn.kind != TurnKind::Decide => {
                 (0..plan.plan.steps.len()).filter_map(|i| self.step_entry(i)).collect()
             }
             Some(_) | None => Vec::new(),
         }
+    }
+
+    /// The envelopes of the turns that had the turn's step before it, in order.
+    fn earlier_in_step(&self, turn: &Turn) -> Vec<LineageEntry> {
+        let plan = self.plan.as_ref().filter(|plan| turn.step.is_some_and(|step| step.plan == plan.number));
+        let turns = plan.zip(turn.step).map_or(&[][..], |(plan, step)| plan.turns_of(step.step));
+        turns
+            .iter()
+            .filter(|&&number| number < turn.number)
+            .filter_map(|&number| self.entry(number))
+            .collect()
     }
 
     fn step_entry(&self, index: usize) -> Option<LineageEntry> {

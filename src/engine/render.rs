@@ -72,20 +72,20 @@ impl Task {
     /// A question, as it stands.
     pub fn question_view(&self, number: u32) -> Option<EscalationView> {
         let question = self.questions.iter().find(|q| q.asked.number == number)?;
-        let (end, by, note, ended_at) = match &question.end {
-            Some((end, by, note, at)) => (Some(*end), by.clone(), note.clone(), Some(*at)),
-            None => (None, String::new(), String::new(), None),
-        };
+        let ended = question.end.as_ref();
         Some(EscalationView {
             task: self.id,
             goal: self.short_goal(),
             asked: question.asked.clone(),
             asked_at: question.asked_at,
             default_answer: self.contract.escalation.default_answer,
-            end,
-            by,
-            note,
-            ended_at,
+            labels: self.contract.labels.clone(),
+            end: ended.map(|ended| ended.end),
+            by: ended.map(|ended| ended.by.clone()).unwrap_or_default(),
+            note: ended.map(|ended| ended.note.clone()).unwrap_or_default(),
+            ended_at: ended.map(|ended| ended.at),
+            result: ended.and_then(|ended| ended.result.clone()),
+            extended: ended.and_then(|ended| ended.extended.clone()),
         })
     }
 

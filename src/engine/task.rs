@@ -6,10 +6,11 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{
     command::{Command, Effect, Env, LiveLease, Rejection, Reply},
     decide,
-    event::{Escalated, EscalationEnd, Event, Outcome, Record, TraceContext, Trip, TurnKind},
+    event::{Escalated, EscalationEnd, Event, Extended, Outcome, Record, TraceContext, Trip, TurnKind},
     guarded::Guarded,
     ledger::Ledger,
     plan_run::PlanRun,
+    tally::Tally,
     turn::Turn,
     view::{Counters, EscalationView, Tripped},
 };
@@ -70,7 +71,20 @@ pub struct Task {
 pub(super) struct Question {
     pub(super) asked: Escalated,
     pub(super) asked_at: Timestamp,
-    pub(super) end: Option<(EscalationEnd, String, String, Timestamp)>,
+    pub(super) end: Option<QuestionEnd>,
+}
+
+/// How a question ended, as state.
+#[derive(Debug, Clone)]
+pub(super) struct QuestionEnd {
+    pub(super) end: EscalationEnd,
+    pub(super) by: String,
+    pub(super) note: String,
+    pub(super) at: Timestamp,
+    /// The result that a person put in the candidate's place.
+    pub(super) result: Option<Payload>,
+    /// What a person added to the caps.
+    pub(super) extended: Option<Extended>,
 }
 
 /// The best result so far: the highest by the gate's rank, then by score, then the newest.
@@ -97,6 +111,8 @@ pub struct Decided {
     pub effects: Vec<Effect>,
     /// Questions that changed, as they stand now.
     pub escalations: Vec<EscalationView>,
+    /// What the events add to the record of agents.
+    pub tallies: Vec<Tally>,
 }
 
 /// What recovery must do for a task that is open.

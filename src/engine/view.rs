@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    event::{Escalated, EscalationEnd, InputsCheck, Outcome, TraceContext, Trip, TurnKind},
+    event::{Escalated, EscalationEnd, Extended, InputsCheck, Outcome, TraceContext, Trip, TurnKind},
     ledger::LedgerView,
 };
 use crate::types::{
@@ -141,4 +141,13 @@ pub struct EscalationView {
     pub by: String,
     pub note: String,
     pub ended_at: Option<Timestamp>,
+    /// The task's labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// The result that a person put in the candidate's place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Payload>,
+    /// What a person added to the caps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extended: Option<Extended>,
 }

@@ -4,7 +4,14 @@
 
 use std::sync::Arc;
 
-use super::{registry::Registry, schema::Schemas};
+use tokio::sync::Semaphore;
+
+use super::{
+    acceptance::{Rules, Subject},
+    blocking::blocking,
+    registry::Registry,
+    schema::Schemas,
+};
 use crate::{
     engine::{answer_checks::AnswerChecks, command::Findings, event::TurnKind},
     store::StoreError,
@@ -20,16 +27,23 @@ use crate::{
 /// Findings against the inputs of one directive, at most.
 const MAX_INPUT_FINDINGS: usize = 20;
 
+/// Answers that are held against rules at once: a few threads, of the many that may block.
+const RULE_TURNS: usize = 8;
+
 /// What the checks need.
 #[derive(Clone)]
 pub(super) struct AnswerCheck {
     schemas: Arc<Schemas>,
     registry: Arc<Registry>,
+    rules: Arc<Rules>,
+    /// How many answers are held against rules at once.
+    rule_turns: Arc<Semaphore>,
 }
 
 impl AnswerCheck {
-    pub(super) const fn new(schemas: Arc<Schemas>, registry: Arc<Registry>) -> Self {
-        Self { schemas, registry }
+    pub(super) fn new(registry: Arc<Registry>) -> Self {
+        let rule_turns = Arc::new(Semaphore::new(RULE_TURNS));
+        Self { schemas: Arc::default(), registry, rules: Arc::default(), rule_turns }
     }
 
     /// What is found against an answer.
@@ -71,10 +85,30 @@ impl AnswerCheck {
         answer: &Answer,
     ) -> Result<Vec<String>, StoreError> {
         let schema = checks.contract.result_schema.as_ref();
-        match (schema, answer.result()) {
-            (Some(schema), Some(result)) => self.schemas.check(schema.clone(), result, "the result").await,
-            _ => Ok(Vec::new()),
+        let mut found = match (schema, answer.result()) {
+            (Some(schema), Some(result)) => self.schemas.check(schema.clone(), result, "the result").await?,
+            _ => Vec::new(),
+        };
+        if let Answer::Envelope(envelope) = answer {
+            found.extend(self.against_rules(checks, envelope).await?);
         }
+        Ok(found)
+    }
+
+    /// Rules speak about what may succeed, and about what is kept on the way as the best so far.
+    async fn against_rules(
+        &self,
+        checks: &AnswerChecks,
+        envelope: &Envelope,
+    ) -> Result<Vec<String>, StoreError> {
+        let is_candidate = envelope.status == Status::Success && envelope.directive.is_none();
+        if checks.contract.acceptance.is_empty() || !(is_candidate || envelope.result.is_some()) {
+            return Ok(Vec::new());
+        }
+        // One rule too costly must not keep the server from everything else that blocks.
+        let _turn = self.rule_turns.acquire().await;
+        let (rules, checks, envelope) = (Arc::clone(&self.rules), checks.clone(), envelope.clone());
+        blocking(move || rules.findings(&checks.contract.acceptance, &Subject::of(&checks, &envelope))).await
     }
 
     async fn against_output(

@@ -91,6 +91,8 @@ const fn escalation_state(end: Option<EscalationEnd>) -> &'static str {
         Some(EscalationEnd::Aborted) => "ABORTED",
         Some(EscalationEnd::Expired) => "EXPIRED",
         Some(EscalationEnd::Withdrawn) => "WITHDRAWN",
+        Some(EscalationEnd::Amended) => "AMENDED",
+        Some(EscalationEnd::Extended) => "EXTENDED",
     }
 }
 

@@ -1,15 +1,18 @@
 //! The face: what the service may ask of the runtime. Every call is short: it finds the shard, asks, and waits for the
 //! answer. Never here: a channel in a public signature, but for a session's own.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    AgentInfo, Cancelled, CommandError, Down, Entropy, OpenError, Opened, Overloaded, ReadError,
+    AgentInfo, AgentRecord, Cancelled, CommandError, Down, Entropy, OpenError, Opened, Overloaded, ReadError,
     Registration, RuntimeOptions, SessionError, SessionId, SubmitError, Submitted, Watch, WorkerInfo,
     answer_check::AnswerCheck,
     blocking::blocking,
@@ -18,16 +21,18 @@ use super::{
     dispatch::{Arrival, Dispatch},
     entropy::uuid_v7,
     intake::Intake,
+    questions::Questions,
     registry::Registry,
     shard::{Answered, Asked, Mailbox, NotSent, Outcome, Request, Submission},
+    tallies,
     watchers::Watchers,
 };
 use crate::{
     engine::{
         answer_checks::AnswerChecks,
-        command::{Agents, Command, HumanAnswer, Rejection, Reply},
+        command::{Agents, Command, Reply},
         event::TraceContext,
-        view::{EscalationView, SummaryView, TaskView},
+        view::{SummaryView, TaskView},
     },
     store::{
         Store, StoreError,
@@ -35,13 +40,17 @@ use crate::{
     },
     types::{
         contract::Contract,
-        ids::{AgentName, EscalationId, TaskId},
+        ids::{AgentName, TaskId},
         limits::Ceilings,
-        time::{Span, Timestamp},
+        time::Span,
     },
 };
 
+mod drill;
 mod lease;
+mod person;
+
+pub use person::PersonAnswer;
 
 /// How long to wait when too many tasks or sessions are open: they end at their own pace.
 const FULL_RETRY: Span = Span::from_secs(1);
@@ -58,6 +67,7 @@ pub(super) struct Inner {
     pub(super) dispatch: Arc<Dispatch>,
     pub(super) registry: Arc<Registry>,
     pub(super) watchers: Arc<Watchers>,
+    pub(super) questions: Arc<Questions>,
     pub(super) log_end: watch::Sender<u64>,
     pub(super) intake: Intake,
     pub(super) now: Now,
@@ -216,45 +226,6 @@ impl Runtime {
         Ok(Cancelled { summary, already_ended })
     }
 
-    /// Questions in one of `states` ("OPEN", "APPROVED", ...; empty: any), oldest first, at most `limit`.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub async fn escalations(
-        &self,
-        states: Vec<String>,
-        task: Option<TaskId>,
-        after: Option<(Timestamp, EscalationId)>,
-        limit: usize,
-    ) -> Result<Vec<EscalationView>, ReadError> {
-        let store = Arc::clone(&self.0.store);
-        let rows = blocking(move || {
-            let rows = store.escalations(&states, task, after, limit)?;
-            rows.iter().map(codec::escalation).collect::<Result<_, StoreError>>()
-        });
-        Ok(rows.await??)
-    }
-
-    /// A person's answer. Returns the question as it stands, durable.
-    ///
-    /// # Errors
-    /// See [`CommandError`].
-    pub async fn answer(
-        &self,
-        id: EscalationId,
-        answer: HumanAnswer,
-        by: String,
-        note: String,
-    ) -> Result<EscalationView, CommandError> {
-        let command = Command::AnswerEscalation { number: id.number, answer, by, note };
-        let outcome = match self.decide(id.task, command).await {
-            Err(CommandError::NotFound { .. }) => Err(Rejection::EscalationUnknown.into()),
-            other => other,
-        }?;
-        let answered = outcome.escalations.into_iter().find(|view| view.asked.number == id.number);
-        answered.ok_or(CommandError::Rejected(Rejection::EscalationUnknown))
-    }
-
     /// The log's end as far as it is known: changes after every commit; 0 before the first. Tells a reader of `Store::log`
     /// when to read on.
     pub fn log_end(&self) -> watch::Receiver<u64> {
@@ -277,6 +248,16 @@ impl Runtime {
     /// Every agent ever seen, by name.
     pub fn agents(&self) -> Vec<AgentInfo> {
         self.0.dispatch.agents(self.0.registry.rows())
+    }
+
+    /// The record of every agent that has one: how it was judged, and how it judged.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn agent_records(&self) -> Result<BTreeMap<AgentName, AgentRecord>, ReadError> {
+        let store = Arc::clone(&self.0.store);
+        let sums = blocking(move || store.numbers(tallies::PREFIX)).await??;
+        Ok(tallies::records(sums))
     }
 
     /// Every connected worker, by id.
@@ -377,5 +358,6 @@ impl Runtime {
     pub(super) fn end_streams(&self) {
         self.0.dispatch.close_all();
         self.0.watchers.close();
+        self.0.questions.close();
     }
 }

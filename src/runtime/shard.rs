@@ -28,6 +28,7 @@ use super::{
     dispatch::{Dispatch, Order},
     entropy::Entropy,
     intake::Intake,
+    questions::Questions,
     registry::Registry,
     watchers::Watchers,
 };
@@ -64,6 +65,7 @@ pub(super) struct Shared {
     pub(super) dispatch: Arc<Dispatch>,
     pub(super) registry: Arc<Registry>,
     pub(super) watchers: Arc<Watchers>,
+    pub(super) questions: Arc<Questions>,
     pub(super) log_end: watch::Sender<u64>,
     pub(super) intake: Intake,
     pub(super) now: Now,

@@ -10,6 +10,8 @@ pub mod enums;
 pub mod event;
 pub mod faults;
 pub mod plan;
+pub mod question;
+pub mod record;
 pub mod schema;
 pub mod session;
 pub mod task;

@@ -27,7 +27,14 @@ pub(crate) struct Follow {
     _place: OwnedSemaphorePermit,
 }
 
-type Item = Result<pb::WatchTaskResponse, Status>;
+/// Something that a stream is pulled from: nothing is read before the client wants it.
+pub(crate) trait Source: Send + 'static {
+    /// What it sends.
+    type Message: Send + 'static;
+
+    /// The next message; `None` at the end. After an error nothing more is asked for.
+    fn next(&mut self) -> impl Future<Output = Option<Result<Self::Message, Status>>> + Send;
+}
 
 impl Follow {
     /// Follows `watch`, which starts at the task's first record; sends what comes after `after`.
@@ -40,9 +47,12 @@ impl Follow {
     ) -> Self {
         Self { reader: Reader::new(task), after, watch, stop, _place: place }
     }
+}
 
-    /// The next event. `None` after the last, and after an error.
-    async fn next(&mut self) -> Option<Item> {
+impl Source for Follow {
+    type Message = pb::WatchTaskResponse;
+
+    async fn next(&mut self) -> Option<Result<Self::Message, Status>> {
         loop {
             let next = tokio::select! {
                 next = self.watch.next() => next?,
@@ -62,30 +72,30 @@ impl Follow {
     }
 }
 
-/// The stream.
-pub(crate) fn follow(follow: Follow) -> BoxStream<pb::WatchTaskResponse> {
-    Box::pin(Following(Some(step(follow))))
+/// The stream of a source, until it ends or fails.
+pub(crate) fn follow<S: Source>(source: S) -> BoxStream<S::Message> {
+    Box::pin(Following(Some(step(source))))
 }
 
-type Step = Pin<Box<dyn Future<Output = (Option<Item>, Follow)> + Send>>;
+type Step<S> = Pin<Box<dyn Future<Output = (Option<Result<<S as Source>::Message, Status>>, S)> + Send>>;
 
-fn step(mut follow: Follow) -> Step {
+fn step<S: Source>(mut source: S) -> Step<S> {
     Box::pin(async move {
-        let item = follow.next().await;
-        (item, follow)
+        let item = source.next().await;
+        (item, source)
     })
 }
 
-struct Following(Option<Step>);
+struct Following<S: Source>(Option<Step<S>>);
 
-impl Stream for Following {
-    type Item = Item;
+impl<S: Source> Stream for Following<S> {
+    type Item = Result<S::Message, Status>;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Item>> {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Some(current) = self.0.as_mut() else { return Poll::Ready(None) };
-        let (item, follow) = ready!(current.as_mut().poll(cx));
+        let (item, source) = ready!(current.as_mut().poll(cx));
         // After an error nothing follows.
-        self.0 = matches!(item, Some(Ok(_))).then(|| step(follow));
+        self.0 = matches!(item, Some(Ok(_))).then(|| step(source));
         Poll::Ready(item)
     }
 }

@@ -1,117 +1,154 @@
 //! `OperatorService`: questions to people, agents, workers.
 
-use tonic::{Request, Response, Status};
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, codegen::BoxStream};
 
 use crate::{
-    engine::{command::HumanAnswer, view::EscalationView},
+    engine::{command::Rejection, view::EscalationView},
     pb,
-    runtime::{CommandError, Runtime},
+    runtime::{CommandError, EscalationFilter, EscalationPage, Overloaded, Runtime},
     types::{
         ids::{EscalationId, InvalidName},
         limits::fixed::MAX_TEXT_BYTES,
+        time::Span,
     },
 };
 
 use super::{
     convert::{
-        enums,
         faults::Faults,
+        question::{answer_in, escalation_out},
         session::{agent_out, worker_out},
-        task::escalation_out,
     },
+    follow::follow,
+    inbox::{self, Inbox},
     page::{self, Scope},
     status::Fault,
     tasks::task_id,
+    webhooks::WebhookBoard,
 };
 
+/// How long to wait for a place to watch from.
+const WATCH_RETRY: Span = Span::from_secs(5);
 /// Questions a page where nothing is asked for.
 const ESCALATIONS_PAGE: usize = 50;
 /// The longest name of a person, in characters.
 const MAX_BY_CHARS: usize = 128;
-/// States a question can be in.
-const STATES: usize = 5;
 
 /// The service.
 pub(crate) struct Operator {
     runtime: Runtime,
+    stop: CancellationToken,
+    watches: Arc<Semaphore>,
+    webhooks: WebhookBoard,
 }
 
 impl Operator {
-    /// The service.
-    pub(crate) const fn new(runtime: Runtime) -> Self {
-        Self { runtime }
+    /// The service. `max_watches` bounds the streams of `WatchEscalations`.
+    pub(crate) fn new(
+        runtime: Runtime,
+        stop: CancellationToken,
+        max_watches: usize,
+        webhooks: WebhookBoard,
+    ) -> Self {
+        Self { runtime, stop, watches: Arc::new(Semaphore::new(max_watches)), webhooks }
     }
 }
 
-fn states(numbers: &[i32], faults: &mut Faults) -> Vec<String> {
-    faults.list("states", numbers, STATES);
-    if numbers.is_empty() {
-        return vec!["OPEN".to_owned()];
-    }
-    let mut state = |(index, number): (usize, &i32)| {
-        let names = "one of the names in escalation.proto";
-        let found = enums::escalation_state_in(*number);
-        faults.one_of(&format!("states[{index}]"), *number, found, names).map(str::to_owned)
-    };
-    numbers.iter().enumerate().filter_map(&mut state).collect()
-}
-
-fn answer(number: i32, faults: &mut Faults) -> Option<HumanAnswer> {
-    let found = pb::Answer::try_from(number).ok().and_then(|answer| match answer {
-        pb::Answer::Unspecified => None,
-        pb::Answer::Approve => Some(HumanAnswer::Approve),
-        pb::Answer::Abort => Some(HumanAnswer::Abort),
-    });
-    faults.one_of("answer", number, found, "ANSWER_APPROVE or ANSWER_ABORT")
+fn not_found(id: EscalationId) -> Fault {
+    Fault::EscalationNotFound(format!("there is no question {id}: `bailiwick inbox` lists the open ones"))
 }
 
 fn answer_fault(id: EscalationId, error: CommandError) -> Fault {
     match error {
-        CommandError::NotFound { .. } => Fault::EscalationNotFound(format!("there is no question {id}")),
+        CommandError::NotFound { .. } | CommandError::Rejected(Rejection::EscalationUnknown) => not_found(id),
         other => other.into(),
     }
 }
 
+/// The id of a question, or the rule it breaks.
+fn question_id(text: &str, faults: &mut Faults) -> Option<EscalationId> {
+    text.parse().map_err(|error: InvalidName| faults.add("escalation_id", error.to_string())).ok()
+}
+
 #[tonic::async_trait]
 impl pb::operator_service_server::OperatorService for Operator {
+    type WatchEscalationsStream = BoxStream<pb::WatchEscalationsResponse>;
+
     async fn list_escalations(
         &self,
         request: Request<pb::ListEscalationsRequest>,
     ) -> Result<Response<pb::ListEscalationsResponse>, Status> {
         let wire = request.into_inner();
-        let pb::ListEscalationsRequest { states: wanted, page_size, page_token, task_id: of } = &wire;
         let mut faults = Faults::default();
-        let wanted = states(wanted, &mut faults);
-        let size = page::size(*page_size, ESCALATIONS_PAGE, &mut faults);
-        let wanted = faults.finish(Some(wanted)).map_err(Fault::InvalidMessage)?;
-        let of = if of.is_empty() { None } else { Some(task_id(of)?) };
-        let bare = pb::ListEscalationsRequest { page_size: 0, page_token: String::new(), ..wire.clone() };
+        let filter = inbox::filter(&wire, &mut faults);
+        let size = page::size(wire.page_size, ESCALATIONS_PAGE, &mut faults);
+        let filter = faults.finish(Some(filter)).map_err(Fault::InvalidMessage)?;
+        let task = if wire.task_id.is_empty() { None } else { Some(task_id(&wire.task_id)?) };
+        let page_token = wire.page_token.clone();
+        let bare = pb::ListEscalationsRequest { page_size: 0, page_token: String::new(), ..wire };
         let scope = Scope::of("escalations", &bare);
-        let after = scope.escalation(page_token)?;
-        let rows = self.runtime.escalations(wanted, of, after, size + 1).await.map_err(Fault::from)?;
-        let (escalations, next_page_token) =
-            page::cut(&rows, size, escalation_out, |last: &EscalationView| {
+        let after = scope.escalation(&page_token)?;
+        let filter = EscalationFilter { task, ..filter };
+        let found = self.runtime.escalations(filter, after, size + 1).await.map_err(Fault::from)?;
+        let EscalationPage { questions, scanned_to } = found;
+        let (escalations, mut next_page_token) =
+            page::cut(&questions, size, escalation_out, |last: &EscalationView| {
                 let id = EscalationId { task: last.task, number: last.asked.number };
                 scope.after_escalation(last.asked_at, id)
             });
+        if let (Some((at, id)), true) = (scanned_to, next_page_token.is_empty()) {
+            next_page_token = scope.after_escalation(at, id);
+        }
         Ok(Response::new(pb::ListEscalationsResponse { escalations, next_page_token }))
+    }
+
+    async fn get_escalation(
+        &self,
+        request: Request<pb::GetEscalationRequest>,
+    ) -> Result<Response<pb::GetEscalationResponse>, Status> {
+        let pb::GetEscalationRequest { escalation_id } = request.into_inner();
+        let mut faults = Faults::default();
+        let id = question_id(&escalation_id, &mut faults);
+        let id = faults.finish(id).map_err(Fault::InvalidMessage)?;
+        let found = self.runtime.escalation(id).await.map_err(Fault::from)?;
+        let view = found.ok_or_else(|| not_found(id))?;
+        Ok(Response::new(pb::GetEscalationResponse { escalation: Some(escalation_out(&view)) }))
+    }
+
+    async fn watch_escalations(
+        &self,
+        request: Request<pb::WatchEscalationsRequest>,
+    ) -> Result<Response<Self::WatchEscalationsStream>, Status> {
+        let pb::WatchEscalationsRequest { causes, labels } = request.into_inner();
+        let mut faults = Faults::default();
+        let filter = inbox::shared(&causes, &labels, &mut faults);
+        let filter = faults.finish(Some(filter)).map_err(Fault::InvalidMessage)?;
+        let place = self.watches.clone().try_acquire_owned().map_err(|_| {
+            let what = "all places for watching are taken".to_owned();
+            Fault::Overloaded(Overloaded { retry_after: WATCH_RETRY, what })
+        })?;
+        let watch = self.runtime.watch_escalations(filter);
+        Ok(Response::new(follow(Inbox::new(watch, self.stop.clone(), place))))
     }
 
     async fn answer_escalation(
         &self,
         request: Request<pb::AnswerEscalationRequest>,
     ) -> Result<Response<pb::AnswerEscalationResponse>, Status> {
-        let pb::AnswerEscalationRequest { escalation_id, answer: wanted, answered_by, note } =
+        let pb::AnswerEscalationRequest { escalation_id, answer, answered_by, note, what } =
             request.into_inner();
         let mut faults = Faults::default();
-        let id = escalation_id.parse::<EscalationId>();
-        let id = id.map_err(|error: InvalidName| faults.add("escalation_id", error.to_string())).ok();
-        let wanted = answer(wanted, &mut faults);
+        let id = question_id(&escalation_id, &mut faults);
+        let answer = answer_in(answer, what, &mut faults);
         faults.required("answered_by", &answered_by, usize::MAX, "who answers");
         faults.short("answered_by", &answered_by, MAX_BY_CHARS);
         faults.text("note", &note, MAX_TEXT_BYTES);
-        let (id, wanted) = faults.finish(id.zip(wanted)).map_err(Fault::InvalidMessage)?;
-        let answered = self.runtime.answer(id, wanted, answered_by, note).await;
+        let (id, answer) = faults.finish(id.zip(answer)).map_err(Fault::InvalidMessage)?;
+        let answered = self.runtime.answer(id, answer, answered_by, note).await;
         let view = answered.map_err(|error| answer_fault(id, error))?;
         Ok(Response::new(pb::AnswerEscalationResponse { escalation: Some(escalation_out(&view)) }))
     }
@@ -121,7 +158,9 @@ impl pb::operator_service_server::OperatorService for Operator {
         request: Request<pb::ListAgentsRequest>,
     ) -> Result<Response<pb::ListAgentsResponse>, Status> {
         let pb::ListAgentsRequest {} = request.into_inner();
-        let agents = self.runtime.agents().iter().map(agent_out).collect();
+        let records = self.runtime.agent_records().await.map_err(Fault::from)?;
+        let agents = self.runtime.agents();
+        let agents = agents.iter().map(|info| agent_out(info, records.get(&info.row.name))).collect();
         Ok(Response::new(pb::ListAgentsResponse { agents }))
     }
 
@@ -132,5 +171,14 @@ impl pb::operator_service_server::OperatorService for Operator {
         let pb::ListWorkersRequest {} = request.into_inner();
         let workers = self.runtime.workers().iter().map(worker_out).collect();
         Ok(Response::new(pb::ListWorkersResponse { workers }))
+    }
+
+    async fn list_webhooks(
+        &self,
+        request: Request<pb::ListWebhooksRequest>,
+    ) -> Result<Response<pb::ListWebhooksResponse>, Status> {
+        let pb::ListWebhooksRequest {} = request.into_inner();
+        let log_end = *self.runtime.log_end().borrow();
+        Ok(Response::new(pb::ListWebhooksResponse { webhooks: self.webhooks.wire(log_end) }))
     }
 }

@@ -25,6 +25,7 @@ use super::{
     session::Context,
     shed::Shed,
     tasks::Tasks,
+    webhooks::WebhookBoard,
     worker::{Streams, Worker},
 };
 
@@ -39,7 +40,7 @@ pub struct ServerOptions {
     pub max_concurrent_streams: u32,
     /// Calls served at once, for workers and for clients each; more are told to come back.
     pub max_calls: usize,
-    /// Tasks that may be watched at once.
+    /// Tasks that may be watched at once; and inboxes as many again.
     pub max_watches: usize,
     /// Sessions of workers without a stream.
     pub max_polled_sessions: usize,
@@ -47,6 +48,8 @@ pub struct ServerOptions {
     pub keepalive: Duration,
     /// How long workers have, after the word that the server is going away, before their streams end.
     pub drain: Duration,
+    /// How the webhooks stand: whoever sends them writes it.
+    pub webhooks: WebhookBoard,
 }
 
 impl Default for ServerOptions {
@@ -58,6 +61,7 @@ impl Default for ServerOptions {
             max_polled_sessions: 1_024,
             keepalive: Duration::from_secs(20),
             drain: Duration::from_secs(2),
+            webhooks: WebhookBoard::default(),
         }
     }
 }
@@ -97,11 +101,13 @@ pub async fn serve(
         max_polled_sessions,
         keepalive,
         drain,
+        webhooks,
     } = options;
     let stop = CancellationToken::new();
     let streams = Streams::default();
     let context = Context { runtime: runtime.clone(), stop: stop.clone(), drain_grace: Span::from(drain) };
     let tasks = Tasks::new(runtime.clone(), stop.clone(), max_watches);
+    let operator = Operator::new(runtime.clone(), stop.clone(), max_watches, webhooks);
     let worker = Worker::new(context, streams.clone(), max_polled_sessions);
     let (health, health_service) = tonic_health::server::health_reporter();
     set_health(&health, ServingStatus::Serving).await;
@@ -111,10 +117,7 @@ pub async fn serve(
         .http2_keepalive_timeout(Some(keepalive))
         .layer(Shed::new(max_calls))
         .add_service(TaskServiceServer::new(tasks).max_decoding_message_size(MAX_MESSAGE_BYTES))
-        .add_service(
-            OperatorServiceServer::new(Operator::new(runtime.clone()))
-                .max_decoding_message_size(MAX_MESSAGE_BYTES),
-        )
+        .add_service(OperatorServiceServer::new(operator).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(WorkerRoute::new(worker))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)

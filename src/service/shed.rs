@@ -39,7 +39,13 @@ impl Shed {
     /// A place for a call; `Ok(None)` for one that needs none.
     fn place(&self, path: &str) -> Result<Option<OwnedSemaphorePermit>, Fault> {
         let semaphore = match path.strip_prefix("/bailiwick.v1.") {
-            None | Some("WorkerService/Session" | "WorkerService/Poll" | "TaskService/WatchTask") => {
+            None
+            | Some(
+                "WorkerService/Session"
+                | "WorkerService/Poll"
+                | "TaskService/WatchTask"
+                | "OperatorService/WatchEscalations",
+            ) => {
                 return Ok(None);
             }
             Some(method) if method.starts_with("WorkerService/") => &self.workers,

@@ -4,7 +4,9 @@
 //! help and whether anything may have happened, and is told in the same words as a gRPC status and, on the session
 //! stream, as a `Refusal`. Never here: a bare "internal error".
 
-use std::collections::HashMap;
+mod closed;
+
+use std::{borrow::Cow, collections::HashMap};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
@@ -154,6 +156,7 @@ impl Fault {
             Self::SessionUnknown => SessionError::SessionUnknown.to_string(),
             Self::TaskNotFound(what) | Self::EscalationNotFound(what) => what.clone(),
             Self::KeyTaken(task) => SubmitError::KeyTaken { task: *task }.to_string(),
+            Self::Rejected(Rejection::EscalationClosed(closed)) => closed::message(closed),
             Self::Rejected(rejection) => rejection.to_string(),
             Self::Overloaded(full) => full.to_string(),
             Self::ShuttingDown => "the server is shutting down: try again when it is back".to_owned(),
@@ -169,12 +172,14 @@ impl Fault {
             ("retryable".to_owned(), retry_after.is_some().to_string()),
             ("free_of_side_effects".to_owned(), free_of_side_effects.to_string()),
         ]);
-        if let Self::KeyTaken(task) = self {
-            info.insert("task_id".to_owned(), task.to_string());
+        match self {
+            Self::KeyTaken(task) => drop(info.insert("task_id".to_owned(), task.to_string())),
+            Self::Rejected(Rejection::EscalationClosed(closed)) => info.extend(closed::facts(closed)),
+            _ => {} // The reason says it all.
         }
         let mut details = ErrorDetails::with_error_info(reason, DOMAIN, info);
-        if let Self::ContractRefused(faults) | Self::InvalidMessage(faults) = self {
-            details.set_bad_request(field_violations(faults));
+        if let Some(faults) = self.faults() {
+            details.set_bad_request(field_violations(&faults));
         }
         if let Some(wait) = retry_after {
             details.set_retry_info(Some(wait.as_duration()));
@@ -196,6 +201,25 @@ impl Fault {
             message: self.message(),
             retryable: retry_after.is_some(),
             retry_after: retry_after.map(duration),
+        }
+    }
+
+    /// What is wrong, field by field, where it can be said.
+    fn faults(&self) -> Option<Cow<'_, [Violation]>> {
+        match self {
+            Self::ContractRefused(faults)
+            | Self::InvalidMessage(faults)
+            | Self::Rejected(Rejection::ExtensionRefused(faults)) => Some(Cow::Borrowed(faults)),
+            Self::Rejected(Rejection::AmendmentRefused(findings)) => Some(Cow::Owned(
+                findings
+                    .iter()
+                    .map(|finding| Violation {
+                        field: "amend.result".to_owned(),
+                        description: finding.clone(),
+                    })
+                    .collect(),
+            )),
+            _ => None, // No field is to blame.
         }
     }
 
@@ -222,6 +246,8 @@ const fn rejected(rejection: &Rejection) -> Verdict {
         Rejection::EscalationUnknown => verdict(Code::NotFound, "ESCALATION_NOT_FOUND"),
         Rejection::EscalationClosed(_) => verdict(Code::FailedPrecondition, "ESCALATION_CLOSED"),
         Rejection::NothingToApprove => verdict(Code::FailedPrecondition, "NOTHING_TO_APPROVE"),
+        Rejection::AmendmentRefused(_) => verdict(Code::InvalidArgument, "AMENDMENT_REFUSED"),
+        Rejection::ExtensionRefused(_) => verdict(Code::InvalidArgument, "EXTENSION_REFUSED"),
         Rejection::TaskEnded => verdict(Code::FailedPrecondition, "TASK_ENDED"),
     }
 }

@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status, codegen::BoxStream};
 use crate::{
     engine::{intake::Violation, readiness},
     pb,
-    runtime::{Overloaded, PageAfter, Runtime, TaskFilter},
+    runtime::{Overloaded, PageAfter, Runtime, TaskFilter, acceptance},
     types::{
         contract::Contract,
         ids::TaskId,
@@ -54,21 +54,51 @@ impl Tasks {
         Self { runtime, stop, watches: Arc::new(Semaphore::new(max_watches)) }
     }
 
+    async fn points(&self, contract: &Contract) -> Vec<pb::ReadinessPoint> {
+        let facts = self.runtime.server_facts().await;
+        readiness::points(contract, &facts).into_iter().map(point_out).collect()
+    }
+
     /// Completes a contract, or names every fault in it.
     async fn intake(&self, wire: pb::Contract) -> Result<Contract, Vec<Violation>> {
         let runtime = self.runtime.clone();
         let large = wire.encoded_len() > LARGE_CONTRACT_BYTES;
         let complete = move || intake(wire, runtime.ceilings(), &|agent| runtime.is_known(agent));
-        if !large {
-            return complete();
-        }
-        tokio::task::spawn_blocking(complete).await.unwrap_or_else(|_| {
-            Err(vec![Violation {
-                field: "contract".to_owned(),
-                description: "could not be checked".to_owned(),
-            }])
-        })
+        let contract = if large { off_thread(complete).await? } else { complete()? };
+        self.tried(contract).await
     }
+
+    /// Tries what only a try can tell: the acceptance rules on a sample, the first inputs on what their agents take.
+    async fn tried(&self, contract: Contract) -> Result<Contract, Vec<Violation>> {
+        let mut faults = Faults::default();
+        let inputs = self.runtime.check_inputs(&contract).await.map_err(|_| unchecked())?;
+        for (field, fault) in inputs {
+            faults.add(field, fault);
+        }
+        if contract.acceptance.is_empty() {
+            return faults.finish(Some(contract));
+        }
+        let (contract, broken) = off_thread(move || {
+            let broken = acceptance::tried(&contract);
+            Ok((contract, broken))
+        })
+        .await?;
+        for (index, fault) in broken {
+            faults.add(format!("termination.acceptance[{index}]"), fault);
+        }
+        faults.finish(Some(contract))
+    }
+}
+
+/// Work on a contract that may take long.
+async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Vec<Violation>> + Send + 'static,
+) -> Result<T, Vec<Violation>> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(unchecked()))
+}
+
+fn unchecked() -> Vec<Violation> {
+    vec![Violation { field: "contract".to_owned(), description: "could not be checked".to_owned() }]
 }
 
 /// The id of a task. A text that is no id names no task.
@@ -138,7 +168,7 @@ impl pb::task_service_server::TaskService for Tasks {
         let response = match self.intake(contract(wire)?).await {
             Ok(contract) => pb::CheckContractResponse {
                 violations: Vec::new(),
-                points: readiness::points(&contract).into_iter().map(point_out).collect(),
+                points: self.points(&contract).await,
                 effective: Some(contract_out(&contract)),
             },
             Err(violations) => pb::CheckContractResponse {

@@ -95,7 +95,7 @@ impl Inner {
     }
 
     fn apply(&mut self, append: &Append) {
-        let Append { task, expected_seq: _, events, summary, escalations } = append;
+        let Append { task, expected_seq: _, events, summary, escalations, sums } = append;
         let first = self.log.len();
         self.log.extend(events.iter().map(|event| (*task, event.clone())));
         let added = first..self.log.len();
@@ -115,6 +115,10 @@ impl Inner {
         }
         for row in escalations {
             self.escalations.insert((row.id.task, row.id.number), row.clone());
+        }
+        for (name, more) in sums {
+            let sum = self.numbers.entry(name.clone()).or_default();
+            *sum = sum.saturating_add(*more).min(MAX_NUMBER / 2);
         }
     }
 }
@@ -155,6 +159,10 @@ impl Store for MemoryStore {
             event: event.clone(),
         };
         Ok(rest.iter().zip(after.saturating_add(1)..).take(limit).map(entry).collect())
+    }
+
+    fn log_end(&self) -> Result<u64, StoreError> {
+        Ok(self.read().log.len() as u64)
     }
 
     fn summary(&self, task: TaskId) -> Result<Option<SummaryRow>, StoreError> {
@@ -221,6 +229,13 @@ impl Store for MemoryStore {
 
     fn number(&self, name: &str) -> Result<Option<u64>, StoreError> {
         Ok(self.read().numbers.get(name).copied())
+    }
+
+    fn numbers(&self, prefix: &str) -> Result<Vec<(String, u64)>, StoreError> {
+        let inner = self.read();
+        let from = inner.numbers.range(prefix.to_owned()..);
+        let named = from.take_while(|(name, _)| name.starts_with(prefix));
+        Ok(named.map(|(name, value)| (name.clone(), *value)).collect())
     }
 
     fn set_number(&self, name: &str, value: u64) -> Result<(), StoreError> {

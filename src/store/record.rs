@@ -101,6 +101,8 @@ pub struct Append {
     pub summary: SummaryRow,
     /// Questions that changed.
     pub escalations: Vec<EscalationRow>,
+    /// Named numbers that grow with these events, and by how much.
+    pub sums: Vec<(String, u64)>,
 }
 
 /// The largest number a store can keep: positions, sequence numbers, times in microseconds.
@@ -150,8 +152,9 @@ impl Append {
         /// Ids, times and index entries that come with every row.
         const ROW: usize = 160;
         let events: usize = self.events.iter().map(|event| ROW + event.body.len()).sum();
+        let sums = self.sums.len() * ROW;
         let escalations: usize = self.escalations.iter().map(|row| ROW + row.view.len()).sum();
-        events + escalations + 2 * ROW + self.summary.view.len()
+        events + escalations + sums + 2 * ROW + self.summary.view.len()
     }
 }
 

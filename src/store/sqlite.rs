@@ -92,6 +92,10 @@ impl Store for SqliteStore {
         self.readers.with(|reader| read::log(reader, after, limit))
     }
 
+    fn log_end(&self) -> Result<u64, StoreError> {
+        self.readers.with(read::log_end)
+    }
+
     fn summary(&self, task: TaskId) -> Result<Option<SummaryRow>, StoreError> {
         self.readers.with(|reader| read::summary(reader, task))
     }
@@ -133,6 +137,10 @@ impl Store for SqliteStore {
 
     fn number(&self, name: &str) -> Result<Option<u64>, StoreError> {
         self.readers.with(|reader| read::number(reader, name))
+    }
+
+    fn numbers(&self, prefix: &str) -> Result<Vec<(String, u64)>, StoreError> {
+        self.readers.with(|reader| read::numbers(reader, prefix))
     }
 
     fn set_number(&self, name: &str, value: u64) -> Result<(), StoreError> {

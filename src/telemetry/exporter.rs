@@ -14,6 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    cursor::{Cursor, CursorError},
     follower::{Follower, Page},
     otlp,
     settings::{InvalidSetting, Sampler, TraceSettings},
@@ -62,8 +63,7 @@ pub struct TraceExporter<S = opentelemetry_otlp::SpanExporter> {
     /// Up to here the sink has everything. `None`: not read from the store yet.
     confirmed: Option<u64>,
     /// Up to here the store knows that it has.
-    saved: u64,
-    saved_at: Instant,
+    cursor: Cursor,
     /// Spans in the next message: fewer after a failure, in case the message was too large.
     chunk: usize,
 }
@@ -75,6 +75,8 @@ enum PassError {
     Sink(String),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Cursor(#[from] CursorError),
     #[error("the reader of the log failed: {0}")]
     Reader(#[from] tokio::task::JoinError),
 }
@@ -103,6 +105,7 @@ impl TraceExporter {
 impl<S: SpanSink + 'static> TraceExporter<S> {
     /// An exporter to any sink.
     pub fn with_sink(store: Arc<dyn Store>, sink: S, sampler: Sampler) -> Self {
+        let cursor = Cursor::new(Arc::clone(&store), CURSOR);
         Self {
             store,
             sink,
@@ -110,8 +113,7 @@ impl<S: SpanSink + 'static> TraceExporter<S> {
             follower: None,
             kept_tasks: MAX_KEPT_TASKS,
             confirmed: None,
-            saved: 0,
-            saved_at: Instant::now(),
+            cursor,
             chunk: CHUNK,
         }
     }
@@ -192,7 +194,7 @@ impl<S: SpanSink + 'static> TraceExporter<S> {
             }
             self.chunk = CHUNK;
             self.confirmed = Some(page.position);
-            if self.saved_at.elapsed() >= SAVE_EVERY {
+            if self.cursor.is_due(SAVE_EVERY) {
                 self.save().await?;
             }
             if page.is_last {
@@ -202,23 +204,18 @@ impl<S: SpanSink + 'static> TraceExporter<S> {
     }
 
     async fn read(&mut self) -> Result<Page, PassError> {
+        let start = match self.confirmed {
+            Some(position) => position,
+            None => *self.confirmed.insert(self.cursor.load().await?.unwrap_or(0)),
+        };
         let follower = self.follower.take();
-        let (store, sampler, confirmed) = (Arc::clone(&self.store), self.sampler, self.confirmed);
-        let kept_tasks = self.kept_tasks;
+        let (store, sampler, kept_tasks) = (Arc::clone(&self.store), self.sampler, self.kept_tasks);
         let reading = tokio::task::spawn_blocking(move || {
-            let start = match confirmed {
-                Some(position) => position,
-                None => store.number(CURSOR)?.unwrap_or(0),
-            };
             let mut follower = follower.unwrap_or_else(|| Follower::new(store, sampler, start, kept_tasks));
             let page = follower.next()?;
-            Ok::<_, StoreError>((follower, page, start))
+            Ok::<_, StoreError>((follower, page))
         });
-        let (follower, page, start) = reading.await??;
-        if self.confirmed.is_none() {
-            self.confirmed = Some(start);
-            self.saved = start;
-        }
+        let (follower, page) = reading.await??;
         self.follower = Some(follower);
         Ok(page)
     }
@@ -234,13 +231,7 @@ impl<S: SpanSink + 'static> TraceExporter<S> {
 
     /// Makes the cursor durable.
     async fn save(&mut self) -> Result<(), PassError> {
-        self.saved_at = Instant::now();
-        let Some(confirmed) = self.confirmed.filter(|confirmed| *confirmed != self.saved) else {
-            return Ok(());
-        };
-        let store = Arc::clone(&self.store);
-        tokio::task::spawn_blocking(move || store.set_number(CURSOR, confirmed)).await??;
-        self.saved = confirmed;
-        Ok(())
+        let Some(confirmed) = self.confirmed else { return Ok(()) };
+        Ok(self.cursor.save(confirmed).await?)
     }
 }

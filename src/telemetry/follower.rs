@@ -138,7 +138,11 @@ fn skip(task: TaskId, event: &StoredEvent, error: &str) {
     tracing::warn!(%task, seq = event.seq, kind = event.kind, error, "an event cannot be read: its trace has a gap");
 }
 
-fn decode(event: &StoredEvent) -> Result<Record, String> {
+/// An event out of the journal.
+///
+/// # Errors
+/// A later version wrote it, or it is not what it says; in words.
+pub(crate) fn decode(event: &StoredEvent) -> Result<Record, String> {
     if event.version > event::VERSION {
         return Err(format!("it is of version {}, later than {}", event.version, event::VERSION));
     }

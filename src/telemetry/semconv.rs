@@ -207,10 +207,14 @@ pub const ESCALATION_NUMBER: &str = "bailiwick.escalation.number";
 pub const ESCALATION_QUESTION: &str = "bailiwick.escalation.question";
 /// Why a person was asked.
 pub const ESCALATION_CAUSE: &str = "bailiwick.escalation.cause";
-/// How the question ended: APPROVED, ABORTED, EXPIRED, WITHDRAWN.
+/// How the question ended: APPROVED, AMENDED, EXTENDED, ABORTED, EXPIRED, WITHDRAWN.
 pub const ESCALATION_END: &str = "bailiwick.escalation.end";
 /// Who answered it.
 pub const ESCALATION_BY: &str = "bailiwick.escalation.by";
+/// Event of the task: a person raised caps.
+pub const EXTENSION: &str = "extension";
+/// What was added to the caps, in words.
+pub const EXTENSION_ADDED: &str = "bailiwick.extension.added";
 
 /// The agent that had control.
 pub const HAND_OFF_FROM: &str = "bailiwick.hand_off.from";

@@ -177,12 +177,13 @@ impl Projector {
             Event::PlanEnded { number, succeeded, .. } => self.end_plan(*number, *succeeded, at),
             Event::GateJudged { .. } => self.judge(&record.event, at),
             Event::Escalated(asked) => self.ask(asked, at),
-            Event::EscalationEnded { number, end, by, note } => {
+            Event::EscalationEnded { number, end, by, note, result: _ } => {
                 self.end_question(*number, *end, by, note, at)
             }
-            Event::HandedOff { .. } | Event::DirectiveRefused { .. } | Event::GuardsTripped { .. } => {
-                self.note(&record.event, at);
-            }
+            Event::HandedOff { .. }
+            | Event::DirectiveRefused { .. }
+            | Event::GuardsTripped { .. }
+            | Event::Extended(_) => self.note(&record.event, at),
             Event::Ended { outcome, ledger } => self.end_task(outcome, ledger, at),
         }
     }
@@ -213,6 +214,13 @@ impl Projector {
                 if trips.iter().any(|trip| trip.scope == TripScope::Task) {
                     self.trips.clone_from(trips);
                 }
+            }
+            Event::Extended(extended) => {
+                let attributes = Attributes::new()
+                    .number(semconv::ESCALATION_NUMBER, extended.number)
+                    .text(semconv::ESCALATION_BY, &extended.by)
+                    .text(semconv::EXTENSION_ADDED, &extended.added.to_string());
+                self.push_event(None, semconv::EXTENSION, at, attributes);
             }
             _ => {}
         }

@@ -65,6 +65,45 @@ impl Timestamp {
     }
 }
 
+impl Timestamp {
+    /// The day in UTC: "2026-11-20".
+    pub fn date(self) -> String {
+        let (year, month, day) = civil(self.0 / DAY);
+        format!("{year:04}-{month:02}-{day:02}")
+    }
+}
+
+/// A day in microseconds.
+const DAY: u64 = 86_400_000_000;
+
+impl std::fmt::Display for Timestamp {
+    /// In UTC, as RFC 3339 has it: "2026-11-20T15:04:05.123456Z".
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (second, micros) = (self.0 % DAY / 1_000_000, self.0 % 1_000_000);
+        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+        write!(f, "{}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z", self.date())
+    }
+}
+
+/// Year, month and day of a day since the epoch, in the Gregorian calendar.
+fn civil(days: u64) -> (u64, usize, u64) {
+    /// Days of 400 years, after which the calendar repeats itself.
+    const CYCLE: u64 = 146_097;
+    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let (mut year, mut left) = (1970 + days / CYCLE * 400, days % CYCLE);
+    while left >= 365 + u64::from(leap(year)) {
+        left -= 365 + u64::from(leap(year));
+        year += 1;
+    }
+    let months = [31, 28 + u64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let mut month = 0;
+    while left >= months[month] {
+        left -= months[month];
+        month += 1;
+    }
+    (year, month + 1, left + 1)
+}
+
 impl std::fmt::Display for Span {
     /// In seconds, to the millisecond: "12.5s".
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -73,5 +112,27 @@ impl std::fmt::Display for Span {
             0 => write!(f, "{}s", millis / 1_000),
             rest => write!(f, "{}.{}s", millis / 1_000, format!("{rest:03}").trim_end_matches('0')),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_reads_as_rfc_3339() {
+        for (seconds, expected) in [
+            (0, "1970-01-01T00:00:00.000000Z"),
+            (951_782_399, "2000-02-28T23:59:59.000000Z"),
+            (951_782_400, "2000-02-29T00:00:00.000000Z"),
+            (951_868_800, "2000-03-01T00:00:00.000000Z"),
+            (4_107_542_400, "2100-03-01T00:00:00.000000Z"),
+            (1_798_761_599, "2026-12-31T23:59:59.000000Z"),
+            (13_569_465_600, "2400-01-01T00:00:00.000000Z"),
+        ] {
+            assert_eq!(Timestamp(seconds * 1_000_000).to_string(), expected);
+        }
+        assert_eq!(Timestamp(1_234_567).to_string(), "1970-01-01T00:00:01.234567Z");
+        assert!(!Timestamp(u64::MAX).to_string().is_empty());
     }
 }

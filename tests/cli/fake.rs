@@ -29,6 +29,8 @@ pub struct Script {
     pub cursors: Vec<i64>,
     /// Answers that people gave.
     pub answers: Vec<pb::AnswerEscalationRequest>,
+    /// The open questions.
+    pub questions: Vec<pb::Escalation>,
     /// Filters that lists came with.
     pub lists: Vec<pb::ListTasksRequest>,
 }
@@ -40,6 +42,7 @@ impl Fake {
     pub fn in_state(state: pb::TaskState) -> Self {
         let fake = Self::default();
         fake.0.lock().unwrap().state = state as i32;
+        fake.0.lock().unwrap().questions = vec![question(1)];
         fake
     }
 
@@ -130,15 +133,25 @@ fn known(id: &str) -> Result<(), Status> {
     Err(Status::with_error_details(Code::NotFound, format!("there is no task {id}"), details))
 }
 
-fn question() -> pb::Escalation {
+/// An open question of the task.
+pub fn question(number: u32) -> pb::Escalation {
+    let used = |used, cap| Some(pb::Use { used, cap });
     pb::Escalation {
-        escalation_id: format!("{TASK}.1"),
+        escalation_id: format!("{TASK}.{number}"),
         task_id: TASK.into(),
-        question: "Is it good enough?".into(),
+        goal: "say hello".into(),
+        question: "Is it good\u{1b}[2J enough?".into(),
         cause: pb::Cause::GateRejected as i32,
+        candidate: Some(prost_types::Value {
+            kind: Some(prost_types::value::Kind::StringValue("hello".into())),
+        }),
+        confidence: Some(0.5),
+        findings: vec!["confidence 0.5 is below min_confidence 0.8".into()],
         state: pb::EscalationState::Open as i32,
         asked_at: Some(at(0)),
         expires_at: Some(at(60)),
+        story: vec!["turn 1 greeter answered SUCCESS, confidence 0.5 [1234 tokens]".into()],
+        room: Some(pb::Room { tokens: used(1_234, 10_000), hops: used(1, 12), ..Default::default() }),
         ..Default::default()
     }
 }
@@ -243,26 +256,68 @@ impl OperatorService for Fake {
         &self,
         request: Request<pb::ListEscalationsRequest>,
     ) -> Result<Response<pb::ListEscalationsResponse>, Status> {
-        let task = request.into_inner().task_id;
-        let escalations = if task.is_empty() || task == TASK { vec![question()] } else { Vec::new() };
+        let pb::ListEscalationsRequest { id_prefix, task_id, .. } = request.into_inner();
+        let fits = |asked: &pb::Escalation| {
+            asked.escalation_id.starts_with(&id_prefix) && (task_id.is_empty() || task_id == asked.task_id)
+        };
+        let escalations =
+            self.0.lock().unwrap().questions.iter().filter(|asked| fits(asked)).cloned().collect();
         Ok(Response::new(pb::ListEscalationsResponse { escalations, next_page_token: String::new() }))
+    }
+
+    async fn get_escalation(
+        &self,
+        request: Request<pb::GetEscalationRequest>,
+    ) -> Result<Response<pb::GetEscalationResponse>, Status> {
+        let pb::GetEscalationRequest { escalation_id } = request.into_inner();
+        let found =
+            self.0.lock().unwrap().questions.iter().find(|q| q.escalation_id == escalation_id).cloned();
+        match found {
+            Some(found) => Ok(Response::new(pb::GetEscalationResponse { escalation: Some(found) })),
+            None => Err(Status::not_found("there is no such question")),
+        }
+    }
+
+    type WatchEscalationsStream =
+        tokio_stream::Iter<std::vec::IntoIter<Result<pb::WatchEscalationsResponse, Status>>>;
+
+    async fn watch_escalations(
+        &self,
+        _: Request<pb::WatchEscalationsRequest>,
+    ) -> Result<Response<Self::WatchEscalationsStream>, Status> {
+        let mut script = self.0.lock().unwrap();
+        let open = script.questions.iter().cloned().map(Some).chain([None]);
+        let mut news: Vec<_> =
+            open.map(|escalation| Ok(pb::WatchEscalationsResponse { escalation })).collect();
+        if script.breaks.is_empty() {
+            // Enough: what the client cannot mend ends it.
+            news.push(Err(Status::data_loss("the fake ends here")));
+        } else {
+            script.breaks.remove(0);
+            script.questions[0].state = pb::EscalationState::Approved as i32;
+            script.questions[0].answered_by = "ada".into();
+            news.push(Err(Status::unavailable("going away")));
+        }
+        Ok(Response::new(tokio_stream::iter(news)))
     }
 
     async fn answer_escalation(
         &self,
         request: Request<pb::AnswerEscalationRequest>,
     ) -> Result<Response<pb::AnswerEscalationResponse>, Status> {
+        use pb::answer_escalation_request::What;
         let request = request.into_inner();
-        let mut answered = question();
+        let mut answered = question(1);
         if request.escalation_id != answered.escalation_id {
             return Err(Status::failed_precondition("it has been answered already"));
         }
         answered.answered_by.clone_from(&request.answered_by);
-        answered.state = if request.answer == pb::Answer::Approve as i32 {
-            pb::EscalationState::Approved as i32
-        } else {
-            pb::EscalationState::Aborted as i32
-        };
+        answered.state = match request.what {
+            Some(What::Approve(_)) => pb::EscalationState::Approved,
+            Some(What::Amend(_)) => pb::EscalationState::Amended,
+            Some(What::Extend(_)) => pb::EscalationState::Extended,
+            Some(What::Abort(_)) | None => pb::EscalationState::Aborted,
+        } as i32;
         self.0.lock().unwrap().answers.push(request);
         Ok(Response::new(pb::AnswerEscalationResponse { escalation: Some(answered) }))
     }
@@ -274,6 +329,16 @@ impl OperatorService for Fake {
         let spec = pb::AgentSpec { name: "greeter".into(), ..Default::default() };
         let agents = vec![pb::Agent { spec: Some(spec), workers: 1, ..Default::default() }];
         Ok(Response::new(pb::ListAgentsResponse { agents }))
+    }
+
+    async fn list_webhooks(
+        &self,
+        _: Request<pb::ListWebhooksRequest>,
+    ) -> Result<Response<pb::ListWebhooksResponse>, Status> {
+        let failing = pb::WebhookFailing { tries: 3, error: "status 503".into(), ..Default::default() };
+        let (name, place) = ("pager".into(), "https://pager.example".into());
+        let webhook = pb::Webhook { name, place, failing: Some(failing), ..Default::default() };
+        Ok(Response::new(pb::ListWebhooksResponse { webhooks: vec![webhook] }))
     }
 
     async fn list_workers(

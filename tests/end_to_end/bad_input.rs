@@ -52,7 +52,7 @@ async fn what_is_missing_or_unknown_is_named() {
         escalation_id: id.into(),
         answer,
         answered_by: "ada".into(),
-        note: String::new(),
+        ..Default::default()
     };
     let id = "00000000-0000-0000-0000-000000000001.1";
     let unset = operator.answer_escalation(answer(id, 0)).await;

@@ -80,7 +80,7 @@ async fn a_question_stays_open_with_its_expiry_and_can_be_approved() {
         escalation_id: asked[0].escalation_id.clone(),
         answer: Answer::Approve.into(),
         answered_by: "ada".to_owned(),
-        note: String::new(),
+        ..AnswerEscalationRequest::default()
     };
     world.operator().answer_escalation(request).await.expect("it can be answered");
     assert_eq!(state(&world.ended(&id).await), TaskState::Succeeded);

@@ -100,6 +100,9 @@ impl Store for Gated {
     fn log(&self, after: u64, limit: usize) -> Result<Vec<LogEntry>, StoreError> {
         self.memory.log(after, limit)
     }
+    fn log_end(&self) -> Result<u64, StoreError> {
+        self.memory.log_end()
+    }
     fn summary(&self, task: TaskId) -> Result<Option<SummaryRow>, StoreError> {
         self.memory.summary(task)
     }
@@ -135,6 +138,10 @@ impl Store for Gated {
     fn number(&self, name: &str) -> Result<Option<u64>, StoreError> {
         self.memory.number(name)
     }
+    fn numbers(&self, prefix: &str) -> Result<Vec<(String, u64)>, StoreError> {
+        self.memory.numbers(prefix)
+    }
+
     fn set_number(&self, name: &str, value: u64) -> Result<(), StoreError> {
         self.memory.set_number(name, value)
     }

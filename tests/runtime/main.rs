@@ -5,6 +5,7 @@ mod kit;
 
 mod failures;
 mod flow;
+mod gate;
 mod leases;
 mod limits;
 mod restart;

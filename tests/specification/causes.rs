@@ -100,6 +100,7 @@ fn drive(cause: Cause, bench: &mut Bench) {
 /// The same words, each time to the next agent.
 fn repeat(bench: &mut Bench) {
     for to in ["alpha", "beta", "gamma"] {
-        bench.turn(hand_off(to));
+        let reason = "the quarter closed with a profit of four million".to_owned();
+        bench.turn(Envelope { reason, ..hand_off(to) });
     }
 }

@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use bailiwick::{
     store::{
         Store, StoreError, fixed_shards,
-        record::{PageAfter, SummaryRow, TaskFilter},
+        record::{Append, PageAfter, SummaryRow, TaskFilter},
     },
     types::{
         ids::{EscalationId, TaskId},
@@ -79,6 +79,7 @@ pub(crate) fn appends_that_make_no_sense_are_refused_whole(store: &dyn Store) {
         assert!(matches!(refused, Err(StoreError::Corrupt(_))), "{bad:?}: {refused:?}");
     }
     assert_eq!(store.log(0, 10), Ok(Vec::new()));
+    assert_eq!(store.log_end(), Ok(0));
 }
 
 pub(crate) fn the_log_has_the_order_of_the_commits(store: &dyn Store) {
@@ -96,6 +97,7 @@ pub(crate) fn the_log_has_the_order_of_the_commits(store: &dyn Store) {
     assert_eq!(log.last().map(|entry| entry.position), Some(ends[2]));
     assert_eq!(store.log(ends[0], 1), Ok(log[3..4].to_vec()), "after a position, at most the limit");
     assert_eq!(store.log(ends[2], 10), Ok(Vec::new()));
+    assert_eq!(store.log_end(), Ok(ends[2]));
     assert_eq!(store.log(u64::MAX, 10), Ok(Vec::new()));
 }
 
@@ -321,6 +323,28 @@ pub(crate) fn agents_keep_when_they_were_first_seen(store: &dyn Store) {
     let too_late = store.upsert_agents(&[agent_row("new", 1, 1), agent_row("writer", 9, u64::MAX)]);
     assert!(matches!(too_late, Err(StoreError::Corrupt(_))), "{too_late:?}");
     assert_eq!(store.agents().expect("a read").len(), 2);
+}
+
+pub(crate) fn sums_grow_with_their_events_or_not_at_all(store: &dyn Store) {
+    let with = |n: u128, seq: u64, sums: &[(&str, u64)]| Append {
+        sums: sums.iter().map(|(name, more)| ((*name).to_owned(), *more)).collect(),
+        ..append(n, seq, 1)
+    };
+    let named = |prefix: &str| store.numbers(prefix).expect("read");
+    assert_eq!(named("tally."), []);
+    store
+        .commit(&[with(1, 0, &[("tally.a", 1), ("tally.b", 5)]), with(2, 0, &[("tally.a", 2)])])
+        .expect("commit");
+    store.set_number("tally", 9).expect("set");
+    store.set_number("tallyho", 9).expect("set");
+    let expected = [("tally.a".to_owned(), 3), ("tally.b".to_owned(), 5)];
+    assert_eq!(named("tally."), expected);
+    // A commit that conflicts adds nothing, its sound parts included.
+    let conflict = store.commit(&[with(3, 0, &[("tally.a", 7)]), with(1, 9, &[("tally.a", 7)])]);
+    assert!(matches!(conflict, Err(StoreError::Conflict { .. })), "{conflict:?}");
+    assert_eq!(named("tally."), expected);
+    store.commit(&[with(1, 1, &[("tally.a", 1)])]).expect("commit");
+    assert_eq!(store.number("tally.a"), Ok(Some(4)));
 }
 
 pub(crate) fn numbers_are_kept(store: &dyn Store) {

@@ -52,6 +52,7 @@ pub(crate) fn append(n: u128, expected_seq: u64, count: u64) -> Append {
         events: (1..=count).map(|i| event(expected_seq + i)).collect(),
         summary: summary(n, expected_seq + count),
         escalations: Vec::new(),
+        sums: Vec::new(),
     }
 }
 

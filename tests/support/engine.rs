@@ -9,11 +9,12 @@ use bailiwick::{
         command::{Agents, Assignment, Command, Effect, Env, HumanAnswer, Rejection, Reply},
         event::{AttemptEnd, Event, Record, TraceContext},
         intake,
+        tally::Tally,
         task::Task,
     },
     types::{
         contract::{BudgetDraft, Contract, ContractDraft, LimitsDraft, TerminationDraft},
-        envelope::{Answer, Confidence, Decision, Directive, Envelope, HandOff, Status},
+        envelope::{Answer, Confidence, Decision, Directive, Envelope, HandOff, Judgement, Status, Verdict},
         ids::{AgentName, Lease, TaskId, TurnNumber, WorkerId},
         limits::Ceilings,
         outcome::TaskState,
@@ -24,7 +25,7 @@ use bailiwick::{
     },
 };
 
-pub const AGENTS: [&str; 5] = ["owner", "planner", "alpha", "beta", "gamma"];
+pub const AGENTS: [&str; 6] = ["owner", "planner", "alpha", "beta", "gamma", "judge"];
 
 pub struct Known {
     pub served: bool,
@@ -119,6 +120,16 @@ pub fn delegate(steps: Vec<StepDraft>) -> Envelope {
     Envelope { result: None, directive: Some(Directive::Delegate(plan)), ..success("null", 10) }
 }
 
+/// A validator's answer: it disagrees where there are reasons.
+pub fn verdict(reasons: &[&str], tokens: u64) -> Answer {
+    Answer::Verdict(Verdict {
+        verdict: if reasons.is_empty() { Judgement::Agree } else { Judgement::Disagree },
+        confidence: Confidence::new(0.75),
+        reasons: reasons.iter().map(|reason| (*reason).to_owned()).collect(),
+        usage: Some(usage(tokens)),
+    })
+}
+
 /// One task on the bench.
 pub struct Bench {
     pub task: Task,
@@ -126,6 +137,7 @@ pub struct Bench {
     pub known: Known,
     pub records: Vec<Record>,
     pub effects: Vec<Effect>,
+    pub tallies: Vec<Tally>,
     secret: u64,
 }
 
@@ -138,7 +150,15 @@ impl Bench {
         let env = Env { now, agents: &known };
         let (task, decided) = Task::submit(id, contract, 7, TraceContext::default(), env);
         task.audit();
-        Self { task, now, known, records: decided.records, effects: decided.effects, secret: 0 }
+        Self {
+            task,
+            now,
+            known,
+            records: decided.records,
+            effects: decided.effects,
+            tallies: decided.tallies,
+            secret: 0,
+        }
     }
 
     pub fn send(&mut self, command: Command) -> Result<Reply, Rejection> {
@@ -153,6 +173,7 @@ impl Bench {
             self.records.push(record.clone());
         }
         self.effects.extend(decided.effects);
+        self.tallies.extend(decided.tallies);
         self.task.audit();
         Ok(decided.reply)
     }
@@ -193,6 +214,14 @@ impl Bench {
     pub fn answer(&mut self, lease: Lease, envelope: Envelope) -> Reply {
         let answer = Arc::new(Answer::Envelope(envelope));
         self.send(Command::Complete { lease, answer, findings: Vec::new().into() }).expect("accepted")
+    }
+
+    /// Leases the only ready turn, a validate turn, and answers it.
+    pub fn judge(&mut self, answer: Answer) -> Assignment {
+        let assignment = self.next();
+        let (lease, answer, findings) = (assignment.lease, Arc::new(answer), Vec::new().into());
+        self.send(Command::Complete { lease, answer, findings }).expect("accepted");
+        assignment
     }
 
     pub fn decide(&mut self, lease: Lease, decision: Decision) -> Reply {
@@ -249,6 +278,8 @@ impl Bench {
         assert_eq!(replayed.outstanding().ready, self.task.outstanding().ready);
         assert_eq!(replayed.outstanding().leases, self.task.outstanding().leases);
         assert_eq!(replayed.next_timer(self.now), self.task.next_timer(self.now));
+        // Everything, what the guards have seen included.
+        assert_eq!(format!("{replayed:?}"), format!("{:?}", self.task));
     }
 }
 

@@ -12,6 +12,7 @@ use bailiwick::{
     types::{
         contract::{Budget, Contract, DefaultAnswer, Escalation, Gate, Limits, OwnerFallback, Retry, Start},
         envelope::{Answer, Confidence, Directive, Envelope, Status},
+        guards::GuardTerms,
         ids::{AgentName, TaskId},
         outcome::TaskState,
         time::{Span, Timestamp},
@@ -59,6 +60,7 @@ impl Journal {
             events: stored,
             summary: self.summary(at, last),
             escalations: Vec::new(),
+            sums: Vec::new(),
         };
         self.store.commit(&[append]).expect("the store takes it");
         self.seq = last;
@@ -109,6 +111,7 @@ pub fn answer(status: Status, confidence: f64, directive: Option<Directive>) -> 
         inputs_used: Vec::new(),
         retryable: false,
         directive,
+        score: None,
     }))
 }
 
@@ -129,7 +132,15 @@ fn contract() -> Contract {
         },
         limits: limits(),
         result_schema: None,
-        gate: Gate { min_confidence: Confidence::new(0.8).expect("within bounds"), max_revisions: 2 },
+        acceptance: Vec::new(),
+        convergence: None,
+        guards: GuardTerms::default(),
+        gate: Gate {
+            min_confidence: Confidence::new(0.8).expect("within bounds"),
+            max_revisions: 2,
+            validator: None,
+            spot_check_rate: 0.0,
+        },
         escalation: Escalation {
             timeout: Span::from_secs(3_600),
             default_answer: DefaultAnswer::Partial,

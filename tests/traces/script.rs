@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bailiwick::{
     engine::{
         event::{
-            AttemptEnd, Escalated, EscalationEnd, Event, InputFrom, Outcome, PlanKind, StepEnd, StepRef,
-            Trip, TurnKind,
+            AttemptEnd, Escalated, EscalationEnd, Event, GateCheck, InputFrom, Outcome, PlanKind, StepEnd,
+            StepRef, Trip, TurnKind,
         },
         ledger::LedgerView,
     },
@@ -42,17 +42,34 @@ pub fn opened(turn: u32, name: &str, step: Option<usize>) -> Event {
         replan: false,
         fallback: false,
         notes: Vec::new(),
+        judges: None,
     }
 }
 
 fn started(task: TaskId, turn: u32, attempt: u32, worker: &str) -> Event {
     let lease = Lease { task, turn, attempt, secret: 0x5ec2e7 };
     let worker: WorkerId = worker.parse().expect("a valid worker id");
-    Event::AttemptStarted { turn, attempt, lease, worker, allowance: 1_000, hold_raised: 0 }
+    Event::AttemptStarted {
+        turn,
+        attempt,
+        lease,
+        worker,
+        allowance: 1_000,
+        hold_raised: 0,
+        from_reserve: false,
+    }
 }
 
 fn answered(turn: u32, attempt: u32, answer: Arc<Answer>, charged: (u64, u64)) -> Event {
-    Event::TurnAnswered { turn, attempt, answer, charged: usage(charged.0, charged.1), findings: Vec::new() }
+    Event::TurnAnswered {
+        turn,
+        attempt,
+        answer,
+        charged: usage(charged.0, charged.1),
+        findings: Vec::new(),
+        output_findings: Vec::new(),
+        inputs: None,
+    }
 }
 
 fn success(confidence: f64) -> Arc<Answer> {
@@ -156,10 +173,12 @@ fn concluding(task: TaskId) -> Vec<Commit> {
         turn: 5,
         passed: false,
         findings: vec!["confidence 0.4 is below 0.8".to_owned()],
+        check: GateCheck::Rules,
+        validate_turn: None,
     };
     let refused =
         Event::DirectiveRefused { turn: 6, reasons: vec!["no agent \"nobody\" is known".to_owned()] };
-    let trip = Trip { cause: Cause::Turns, evidence: "6 of 6 turns".to_owned() };
+    let trip = Trip::new(Cause::Turns, "6 of 6 turns".to_owned());
     let decide = Event::TurnOpened {
         turn: 7,
         agent: agent("boss"),
@@ -171,6 +190,7 @@ fn concluding(task: TaskId) -> Vec<Commit> {
         replan: false,
         fallback: false,
         notes: Vec::new(),
+        judges: None,
     };
     let asks = Answer::Decision { decision: Decision::Escalate("Good enough?".to_owned()), usage: None };
     let question = Escalated {
@@ -182,12 +202,15 @@ fn concluding(task: TaskId) -> Vec<Commit> {
         confidence: Confidence::new(0.4),
         findings: Vec::new(),
         expires_at: START,
+        story: Vec::new(),
+        room: None,
     };
     let approved = Event::EscalationEnded {
         number: 1,
         end: EscalationEnd::Approved,
         by: "ada".to_owned(),
         note: "fine".to_owned(),
+        result: None,
     };
     vec![
         (8_010, vec![started(task, 5, 1, "w1")]),

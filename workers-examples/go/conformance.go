@@ -24,6 +24,11 @@ type script struct {
 		} `json:"hand_off"`
 		AskHuman *string `json:"ask_human"`
 	} `json:"answer"`
+	Verdict *struct {
+		Agree      bool     `json:"agree"`
+		Confidence float64  `json:"confidence"`
+		Reasons    []string `json:"reasons"`
+	} `json:"verdict"`
 }
 
 // action has exactly one of its fields.
@@ -71,11 +76,31 @@ func conformance(a *worker.Attempt) (*worker.Answer, error) {
 	if a.GetKind() == pb.TurnKind_TURN_KIND_DECIDE {
 		return worker.EndPartial(nil, "conformance"), nil
 	}
+	if a.GetKind() == pb.TurnKind_TURN_KIND_VALIDATE {
+		return s.judge(a), nil
+	}
 	if s.Answer == nil {
 		o.Allowance = a.Allowance()
 		return worker.Success(o, 1), nil
 	}
 	return s.answer()
+}
+
+// judge agrees unless the script says otherwise; the last reasons tell what it has seen.
+func (s script) judge(a *worker.Attempt) *worker.Answer {
+	if s.Verdict == nil || s.Verdict.Agree {
+		confidence := 1.0
+		if s.Verdict != nil {
+			confidence = s.Verdict.Confidence
+		}
+		return worker.Agree(confidence)
+	}
+	reasons := append([]string{}, s.Verdict.Reasons...)
+	reasons = append(reasons, "author "+a.GetAuthor(), "result "+a.GetCandidate().GetResult().GetStringValue())
+	for _, criterion := range a.GetCriteria() {
+		reasons = append(reasons, "criterion "+criterion)
+	}
+	return worker.Disagree(s.Verdict.Confidence, reasons...)
 }
 
 func (step action) do(a *worker.Attempt, o *observed) error {

@@ -61,6 +61,7 @@ class Answer:
     hand_off: Optional[tuple] = None
     delegate: Optional[dict] = None
     ask_human: Optional[str] = None
+    score: Optional[float] = None  # how good the result is, 0 to 1; without it the confidence is taken
 
     def __post_init__(self):
         if self.status not in ("success", "partial", "failed"):
@@ -69,6 +70,8 @@ class Answer:
             raise ValueError("an answer that is %s needs a reason" % self.status)
         if self.confidence is not None and not 0 <= self.confidence <= 1:
             raise ValueError("confidence must be from 0 to 1, not %r" % (self.confidence,))
+        if self.score is not None and not 0 <= self.score <= 1:
+            raise ValueError("score must be from 0 to 1, not %r" % (self.score,))
         if sum(d is not None for d in (self.hand_off, self.delegate, self.ask_human)) > 1:
             raise ValueError("an answer carries at most one directive")
 
@@ -104,6 +107,31 @@ class Decision:
 
 
 @dataclasses.dataclass
+class Verdict:
+    """Answers a validate turn: made by `agree` or `disagree`."""
+
+    agrees: bool
+    reasons: tuple = ()
+    confidence: Optional[float] = None
+
+    def __post_init__(self):
+        if not self.agrees and not self.reasons:
+            raise ValueError("a verdict that disagrees needs reasons: its author is told them")
+        if self.confidence is not None and not 0 <= self.confidence <= 1:
+            raise ValueError("confidence must be from 0 to 1, not %r" % (self.confidence,))
+
+    @classmethod
+    def agree(cls, confidence=None):
+        """The candidate may become the outcome."""
+        return cls(True, (), confidence)
+
+    @classmethod
+    def disagree(cls, *reasons, confidence=None):
+        """The candidate may not become the outcome, and why: words that its author can act on."""
+        return cls(False, reasons, confidence)
+
+
+@dataclasses.dataclass
 class Entry:
     """One envelope of the task's history. `id` is for `Answer.inputs_used`."""
 
@@ -129,6 +157,10 @@ class Context:
         self.input = from_value(a.input)
         self.best_result = from_value(a.best_result)
         self.is_decide = a.kind == task_pb2.TURN_KIND_DECIDE
+        self.is_validate = a.kind == task_pb2.TURN_KIND_VALIDATE
+        # On a validate turn: what to judge, who wrote it, and what to judge it by.
+        self.candidate = to_entry(pb.LineageEntry(agent=a.author, envelope=a.candidate)) if self.is_validate else None
+        self.criteria = list(a.criteria)
         self.idempotency_key, self.traceparent = a.idempotency_key, a.traceparent
         self.cancelled = attempt.stopped  # a threading.Event
 
@@ -226,7 +258,7 @@ class Worker:
         self._session = None
 
     def agent(self, name, description="", version="", input_schema=None, output_schema=None):
-        """Declares the decorated function as the agent `name`: Context in, Answer (or Decision) out."""
+        """Declares the decorated function as the agent `name`: Context in, Answer (or Decision, or Verdict) out."""
         spec = {"name": name, "description": description, "version": version}
         schemas = {"input_schema": input_schema, "output_schema": output_schema}
         spec.update({k: v for k, v in schemas.items() if v is not None})
@@ -293,10 +325,17 @@ class Worker:
 
 
 def fill(complete, answer, usage):
-    """Writes an Answer or a Decision into a Complete. Raises TypeError or ValueError where that cannot be."""
+    """Writes an Answer, a Decision or a Verdict into a Complete. Raises TypeError or ValueError where that cannot be."""
     if isinstance(answer, Decision):
         complete.decision.MergeFrom(type(complete.decision)(**answer.message))
         complete.decision.usage.CopyFrom(usage)
+    elif isinstance(answer, Verdict):
+        verdict = complete.verdict
+        verdict.verdict = 1 if answer.agrees else 2
+        verdict.reasons.extend(cut(reason, 1024) for reason in answer.reasons)
+        verdict.usage.CopyFrom(usage)
+        if answer.confidence is not None:
+            verdict.confidence = answer.confidence
     elif isinstance(answer, Answer):
         envelope = complete.envelope
         envelope.status = ("success", "partial", "failed").index(answer.status) + 1
@@ -305,6 +344,8 @@ def fill(complete, answer, usage):
         envelope.inputs_used.extend(answer.inputs_used)
         if answer.confidence is not None:
             envelope.confidence = answer.confidence
+        if answer.score is not None:
+            envelope.score = answer.score
         if answer.result is not None:
             envelope.result.CopyFrom(to_value(answer.result))
         if answer.hand_off is not None:
@@ -315,7 +356,7 @@ def fill(complete, answer, usage):
         if answer.ask_human is not None:
             envelope.ask_human.question = answer.ask_human
     else:
-        raise TypeError("a handler returns an Answer or a Decision, not %s" % type(answer).__name__)
+        raise TypeError("a handler returns an Answer, a Decision or a Verdict, not %s" % type(answer).__name__)
 
 
 def child_traceparent(traceparent):

@@ -1,6 +1,6 @@
 """The agent that `bailiwick conformance` drives: its input says what to do. Not an example of real work."""
 
-from bailiwick_worker import Answer, Decision, Retryable, Worker
+from bailiwick_worker import Answer, Decision, Retryable, Verdict, Worker
 
 worker = Worker()
 
@@ -24,6 +24,14 @@ def act(ctx, kind, value, seen):
         raise ValueError("unknown action %r" % kind)
 
 
+def verdict(ctx, said):
+    if said.get("agree", True):
+        return Verdict.agree(confidence=said.get("confidence"))
+    seen = ["author " + ctx.candidate.agent, "result " + str(ctx.candidate.result)]
+    seen += ["criterion " + criterion for criterion in ctx.criteria]
+    return Verdict.disagree(*said.get("reasons", []), *seen, confidence=said.get("confidence"))
+
+
 @worker.agent("conformance", description="Does what its input says, so that a server can test the worker under it.")
 def conformance(ctx):
     script = ctx.input or {}
@@ -33,6 +41,8 @@ def conformance(ctx):
             act(ctx, kind, value, seen)
     if ctx.is_decide:
         return Decision.complete_partial(reason="conformance")
+    if ctx.is_validate:
+        return verdict(ctx, script.get("verdict", {}))
     said = script.get("answer")
     if said is None:
         return Answer(confidence=1, result={

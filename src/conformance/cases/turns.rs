@@ -281,6 +281,43 @@ pub(super) async fn decide(stage: &mut Stage) -> Verdict {
     Ok("CompletePartial with usage 2 + 3".into())
 }
 
+pub(super) async fn validate(stage: &mut Stage) -> Verdict {
+    let usage = json!({"usage": {"input_tokens": 2, "output_tokens": 3}});
+    let said = json!({"agree": false, "confidence": 0.25, "reasons": ["it is half of it"]});
+    let seen = ["it is half of it", "author writer", "result the draft", "criterion it answers the goal"];
+    let against = verdict(stage, json!({"actions": [usage], "verdict": said})).await?;
+    let is = |found: &pb::Verdict, wanted: pb::Judgement, confidence: f64| {
+        require(found.verdict() == wanted, || format!("{wanted:?} was due, not {:?}", found.verdict()))?;
+        let said = found.confidence;
+        require(said == Some(confidence), || format!("confidence {confidence} was due, not {said:?}"))
+    };
+    is(&against, pb::Judgement::Disagree, 0.25)?;
+    require(against.reasons == seen, || format!("the reasons {seen:?} were due, not {:?}", against.reasons))?;
+    used(against.usage.as_ref(), 2, 3)?;
+    let said = json!({"agree": true, "confidence": 0.75});
+    let agreed = verdict(stage, json!({"actions": [], "verdict": said})).await?;
+    is(&agreed, pb::Judgement::Agree, 0.75)?;
+    Ok("DISAGREE with the reasons, author, result and criteria seen, usage 2 + 3; then AGREE".into())
+}
+
+/// What the worker says of a candidate by this script.
+async fn verdict(stage: &mut Stage, script: Value) -> Result<pb::Verdict, Failure> {
+    let mut assignment = stage.assignment(script);
+    assignment.kind = pb::TurnKind::Validate.into();
+    assignment.author = "writer".into();
+    assignment.criteria = vec!["it answers the goal".into()];
+    assignment.candidate = Some(pb::StatusEnvelope {
+        status: pb::Status::Success.into(),
+        result: Some(from_json(json!("the draft"))),
+        ..Default::default()
+    });
+    let lease = stage.send(assignment);
+    match stage.answer(&lease).await?.1.answer {
+        Some(pb::complete::Answer::Verdict(verdict)) => Ok(verdict),
+        other => Err(Failure(format!("a validate turn wants a verdict, not {}", kind(other.as_ref())))),
+    }
+}
+
 async fn failing(stage: &mut Stage, action: &str) -> Result<pb::StatusEnvelope, Failure> {
     let usage = json!({"usage": {"input_tokens": 4, "output_tokens": 1}});
     let lease = stage.assign(json!({"actions": [usage, {action: "the roof is on fire"}]}));

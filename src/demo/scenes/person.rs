@@ -195,7 +195,7 @@ async fn answer(
         escalation_id: id.to_owned(),
         answer: answer.into(),
         answered_by: by.to_owned(),
-        note: String::new(),
+        ..pb::AnswerEscalationRequest::default()
     };
     client.ask(show.terminal(), client.operator.clone().answer_escalation(request)).await.map(|_| ())
 }

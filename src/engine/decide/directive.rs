@@ -55,7 +55,7 @@ impl Txn<'_> {
             );
             self.trip(Cause::Hops, evidence);
         }
-        if !self.may_open(&to.agent, false) {
+        if !self.may_open(&to.agent, step.is_some()) {
             return;
         }
         self.emit(Event::HandedOff { turn, from, to: to.agent.clone(), hop: hops + 1 });
@@ -106,7 +106,7 @@ impl Txn<'_> {
             );
             self.trip(Cause::NotConverged, evidence);
         }
-        if self.rounds_ended(turn) || self.has_tripped() {
+        if (!is_replan && self.rounds_ended(turn)) || self.has_tripped() {
             return;
         }
         // Fan-out admission: whole or not at all.

@@ -1,10 +1,12 @@
-//! Questions to a person: durable, capped, with a time limit and a default answer. Expiry never approves.
+//! Questions to a person: durable, capped, with a time limit and a default answer. The first answer counts; expiry never
+//! approves. What an extension does stands beside, in `extend`.
 
 use super::{Opening, Txn};
 use crate::{
     engine::{
-        command::{HumanAnswer, Rejection, Reply},
+        command::{ClosedQuestion, HumanAnswer, Rejection, Reply},
         event::{Escalated, EscalationEnd, Event, InputFrom},
+        task::QuestionEnd,
     },
     types::{
         contract::DefaultAnswer,
@@ -42,7 +44,20 @@ impl Txn<'_> {
         let number = self.task.counters.escalations + 1;
         let expires_at =
             self.env.now.plus(self.task.contract.escalation.timeout).min(self.task.lifetime_end());
-        let asked = Escalated { number, turn, question, cause, candidate, confidence, findings, expires_at };
+        let story = self.task.story();
+        let room = Some(self.task.room(self.env.now));
+        let asked = Escalated {
+            number,
+            turn,
+            question,
+            cause,
+            candidate,
+            confidence,
+            findings,
+            expires_at,
+            story,
+            room,
+        };
         self.emit(Event::Escalated(Box::new(asked)));
     }
 
@@ -55,16 +70,14 @@ impl Txn<'_> {
     ) -> Result<Reply, Rejection> {
         let question = self.task.questions.iter().find(|q| q.asked.number == number);
         let question = question.ok_or(Rejection::EscalationUnknown)?;
-        if let Some((end, ..)) = &question.end {
-            return Err(Rejection::EscalationClosed(end_word(*end)));
+        if let Some(end) = &question.end {
+            return Err(self.closed(end));
         }
         let asked = question.asked.clone();
-        if self.env.now >= asked.expires_at {
-            // The clock has settled it already; the tick that records it is on its way.
-            return Err(Rejection::EscalationClosed(end_word(EscalationEnd::Expired)));
-        }
         match answer {
             HumanAnswer::Approve => self.approve(&asked, by, note),
+            HumanAnswer::Amend { result, findings } => self.amend(&asked, result, findings, by, note),
+            HumanAnswer::Extend { by: added, ceilings } => self.extend(&asked, added, &ceilings, by, note),
             HumanAnswer::Abort => {
                 self.emit(end_event(number, EscalationEnd::Aborted, by.clone(), note.clone()));
                 let story = with_note(format!("{by} aborted"), &note);
@@ -75,13 +88,19 @@ impl Txn<'_> {
         }
     }
 
+    fn closed(&self, end: &QuestionEnd) -> Rejection {
+        let QuestionEnd { end, by, note, at, result: _, extended: _ } = end.clone();
+        let outcome = self.task.outcome.as_ref().map(|outcome| (outcome.state, outcome.cause));
+        Rejection::EscalationClosed(Box::new(ClosedQuestion { end, by, note, at, outcome }))
+    }
+
     fn approve(&mut self, asked: &Escalated, by: String, note: String) -> Result<Reply, Rejection> {
         if asked.candidate.is_none() && asked.cause.is_some() {
             return Err(Rejection::NothingToApprove);
         }
         self.emit(end_event(asked.number, EscalationEnd::Approved, by.clone(), note.clone()));
         let Some(candidate) = &asked.candidate else {
-            self.go_on(asked.turn, &by, &note);
+            self.go_on(asked.turn, with_note(format!("{by} says: go on"), &note));
             return Ok(Reply::Done);
         };
         let story = with_note(format!("{by} approved"), &note);
@@ -90,12 +109,37 @@ impl Txn<'_> {
         Ok(Reply::Done)
     }
 
-    /// An agent's own question was answered with yes: it has the next turn, with the note.
-    fn go_on(&mut self, turn: TurnNumber, by: &str, note: &str) {
+    /// A person gives the result: it ends the task, an agent's own question included. Unlike the candidate it must fit.
+    fn amend(
+        &mut self,
+        asked: &Escalated,
+        result: Payload,
+        findings: Vec<String>,
+        by: String,
+        note: String,
+    ) -> Result<Reply, Rejection> {
+        if !findings.is_empty() {
+            return Err(Rejection::AmendmentRefused(findings));
+        }
+        self.emit(Event::EscalationEnded {
+            number: asked.number,
+            end: EscalationEnd::Amended,
+            by: by.clone(),
+            note: note.clone(),
+            result: Some(result.clone()),
+        });
+        let story = with_note(format!("{by} amended the result"), &note);
+        let result = Some((result, Vec::new()));
+        self.end(TaskState::Succeeded, EndedBy::Human, Cause::Completed, result, story);
+        Ok(Reply::Done)
+    }
+
+    /// An agent's own question was answered: it has the next turn, with the note.
+    pub(super) fn go_on(&mut self, turn: TurnNumber, note: String) {
         let Some(state) = self.task.turn(turn) else { return };
         let opening = Opening {
             step: state.step,
-            notes: vec![with_note(format!("{by} says: go on"), note)],
+            notes: vec![note],
             ..Opening::new(state.agent.clone(), InputFrom::Same(turn))
         };
         self.open_work(opening);
@@ -133,19 +177,10 @@ impl Txn<'_> {
     }
 }
 
-const fn end_event(number: u32, end: EscalationEnd, by: String, note: String) -> Event {
-    Event::EscalationEnded { number, end, by, note }
+pub(super) const fn end_event(number: u32, end: EscalationEnd, by: String, note: String) -> Event {
+    Event::EscalationEnded { number, end, by, note, result: None }
 }
 
-fn with_note(story: String, note: &str) -> String {
+pub(super) fn with_note(story: String, note: &str) -> String {
     if note.is_empty() { story } else { format!("{story}: {note}") }
-}
-
-const fn end_word(end: EscalationEnd) -> &'static str {
-    match end {
-        EscalationEnd::Approved => "approved",
-        EscalationEnd::Aborted => "aborted",
-        EscalationEnd::Expired => "left to expire",
-        EscalationEnd::Withdrawn => "withdrawn, because the task had ended or moved on",
-    }
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    engine::{command::Assignment, event::Record, view::EscalationView},
-    runtime::{codec, dispatch::Ending},
+    engine::{command::Assignment, event::Record, tally::Tally, view::EscalationView},
+    runtime::{codec, dispatch::Ending, tallies},
     store::{
         StoreError,
         record::{Append, StoredEvent, SummaryRow},
     },
-    types::ids::TaskId,
+    types::ids::{EscalationId, TaskId},
 };
 
 /// What waits for a commit.
@@ -37,6 +37,7 @@ struct Touched {
     expected_seq: u64,
     events: Vec<StoredEvent>,
     escalations: BTreeMap<u32, EscalationView>,
+    sums: Vec<(String, u64)>,
 }
 
 /// A batch on its way to the disk.
@@ -44,6 +45,8 @@ pub(super) struct InFlight {
     pub(super) number: u64,
     /// Its tasks, with the number of their last event in it.
     pub(super) tasks: Vec<(TaskId, u64)>,
+    /// Questions that were asked or have ended in it.
+    pub(super) questions: Vec<EscalationId>,
     pub(super) releases: Vec<Release>,
     pub(super) regardless: Vec<Ending>,
 }
@@ -63,28 +66,37 @@ impl Batch {
     }
 
     /// Adds what a decision about a task left.
-    pub(super) fn add(&mut self, task: TaskId, records: &[Record], escalations: Vec<EscalationView>) {
+    pub(super) fn add(
+        &mut self,
+        task: TaskId,
+        records: &[Record],
+        escalations: Vec<EscalationView>,
+        tallies: &[Tally],
+    ) {
         let Some(first) = records.first() else { return };
         let touched = self.touched.entry(task).or_insert_with(|| Touched {
             expected_seq: first.seq - 1,
             events: Vec::new(),
             escalations: BTreeMap::new(),
+            sums: Vec::new(),
         });
         self.events += records.len();
         touched.events.extend(records.iter().map(codec::stored));
         touched.escalations.extend(escalations.into_iter().map(|view| (view.asked.number, view)));
+        touched.sums.extend(tallies.iter().flat_map(tallies::sums));
     }
 
     /// The appends for the store, and what waits for them. `summary` gives a task's row as it stands now.
     pub(super) fn close(self, summary: impl Fn(TaskId) -> Option<SummaryRow>) -> (Vec<Append>, InFlight) {
         let Self { number, touched, events: _, releases, regardless } = self;
         let mut appends = Vec::with_capacity(touched.len());
-        for (task, Touched { expected_seq, events, escalations }) in touched {
+        for (task, Touched { expected_seq, events, escalations, sums }) in touched {
             let Some(summary) = summary(task) else { continue };
             let escalations = escalations.values().map(codec::escalation_row).collect();
-            appends.push(Append { task, expected_seq, events, summary, escalations });
+            appends.push(Append { task, expected_seq, events, summary, escalations, sums });
         }
+        let questions = appends.iter().flat_map(|append| &append.escalations).map(|row| row.id).collect();
         let tasks = appends.iter().map(|append| (append.task, append.summary.seq)).collect();
-        (appends, InFlight { number, tasks, releases, regardless })
+        (appends, InFlight { number, tasks, questions, releases, regardless })
     }
 }

@@ -49,7 +49,7 @@ impl Shard {
     }
 
     fn durable(&mut self, batch: InFlight, end: u64) {
-        let InFlight { number, tasks, releases, regardless: _ } = batch;
+        let InFlight { number, tasks, questions, releases, regardless: _ } = batch;
         for release in releases {
             self.release(release, None);
         }
@@ -59,6 +59,7 @@ impl Shard {
                 self.residents.ended(task, number);
             }
         }
+        self.shared.questions.tell(&questions);
         self.shared.log_end.send_if_modified(|known| {
             let grew = end > *known;
             *known = end.max(*known);
@@ -68,7 +69,7 @@ impl Shard {
 
     /// Nothing of this batch ever happened. Its tasks are dropped once all that builds on them has failed too.
     fn void(&mut self, batch: InFlight, error: &StoreError) {
-        let InFlight { number: _, tasks, releases, regardless } = batch;
+        let InFlight { number: _, tasks, questions: _, releases, regardless } = batch;
         tracing::error!(%error, tasks = tasks.len(), "a commit failed: its tasks are rebuilt from the journal");
         for release in releases {
             self.release(release, Some(error));

@@ -4,7 +4,7 @@ use super::{Answered, Asked, Outcome, Request, Shard, Submission, batch::Release
 use crate::{
     engine::{
         answer_checks::AnswerChecks,
-        command::{Command, Effect, Env, Findings, Reply},
+        command::{Command, Effect, Env, Findings, HumanAnswer, Reply},
         event::AttemptEnd,
         task::{Decided, Task},
     },
@@ -146,6 +146,14 @@ impl Shard {
         command: Command,
         checked: Option<AnswerChecks>,
     ) -> Result<Command, Box<AnswerChecks>> {
+        if let Command::AnswerEscalation { number, answer: HumanAnswer::Amend { .. }, .. } = &command {
+            let wanted =
+                self.residents.get(id).and_then(|resident| resident.task.checks_for_amendment(*number));
+            return match wanted {
+                Some(wanted) if checked.as_ref() != Some(&wanted) => Err(Box::new(wanted)),
+                Some(_) | None => Ok(command),
+            };
+        }
         let Command::Complete { lease, answer, findings } = command else { return Ok(command) };
         let wanted = self.residents.get(id).and_then(|resident| resident.task.checks_for(&lease));
         match wanted {
@@ -230,9 +238,9 @@ impl Shard {
         arrived: Option<Timestamp>,
         now: Timestamp,
     ) -> Reply {
-        let Decided { reply, records, effects, escalations } = decided;
+        let Decided { reply, records, effects, escalations, tallies } = decided;
         if !records.is_empty() {
-            self.batch.add(id, &records, escalations);
+            self.batch.add(id, &records, escalations, &tallies);
             let number = self.batch.number;
             if let Some(resident) = self.residents.get_mut(id) {
                 resident.batch = number;

@@ -269,6 +269,8 @@ pub(crate) const fn escalation_state(end: Option<EscalationEnd>) -> pb::Escalati
         Some(EscalationEnd::Aborted) => pb::EscalationState::Aborted,
         Some(EscalationEnd::Expired) => pb::EscalationState::Expired,
         Some(EscalationEnd::Withdrawn) => pb::EscalationState::Withdrawn,
+        Some(EscalationEnd::Amended) => pb::EscalationState::Amended,
+        Some(EscalationEnd::Extended) => pb::EscalationState::Extended,
     }
 }
 
@@ -280,6 +282,8 @@ pub(crate) fn escalation_state_in(number: i32) -> Option<&'static str> {
         pb::EscalationState::Aborted => "ABORTED",
         pb::EscalationState::Expired => "EXPIRED",
         pb::EscalationState::Withdrawn => "WITHDRAWN",
+        pb::EscalationState::Amended => "AMENDED",
+        pb::EscalationState::Extended => "EXTENDED",
     })
 }
 

@@ -28,7 +28,8 @@ use super::{
     contract::contract_out,
     enums, int32, int64,
     plan::plan_out,
-    task::{asked_out, ledger_out, outcome_out, trip_out},
+    question::{asked_out, extended_out},
+    task::{ledger_out, outcome_out, trip_out},
     time::wire,
     value::value,
     verdict::inputs_out,
@@ -158,10 +159,12 @@ impl Reader {
             Event::GuardsTripped { trips } =>
                 Wire::GuardsTripped(pb::GuardsTripped { trips: trips.iter().map(trip_out).collect() }),
             Event::Escalated(asked) => self.asked(asked, at),
-            Event::EscalationEnded { number, end, by, note } =>
+            Event::EscalationEnded { number, end, by, note, result } =>
                 Wire::EscalationEnded(pb::EscalationEnded {
                     escalation_id: EscalationId { task: self.task, number: *number }.to_string(),
-                    state: enums::escalation_state(Some(*end)) as i32, answered_by: by.clone(), note: note.clone() }),
+                    state: enums::escalation_state(Some(*end)) as i32, answered_by: by.clone(), note: note.clone(),
+                    result: result.as_ref().map(value) }),
+            Event::Extended(extended) => Wire::Extended(extended_out(self.task, extended)),
             Event::Ended { outcome, ledger } =>
                 Wire::Ended(pb::Ended { outcome: Some(outcome_out(outcome)), ledger: Some(ledger_out(ledger)) }),
             Event::LateUsage { turn, attempt, usage } =>

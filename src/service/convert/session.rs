@@ -11,7 +11,7 @@ use crate::{
         intake::Violation,
     },
     pb,
-    runtime::{AgentInfo, Down, Grant, Opened, Registration, WorkerInfo},
+    runtime::{AgentInfo, AgentRecord, Down, Grant, Opened, Registration, WorkerInfo},
     types::{
         ids::{AgentName, Lease},
         limits::fixed::{
@@ -29,7 +29,7 @@ use super::{
     contract::convergence_out,
     enums,
     faults::Faults,
-    int32, int64, length, schema,
+    int32, int64, length, record, schema,
     task::trip_out,
     time::{duration, wire},
     value::{structure, value},
@@ -265,7 +265,7 @@ pub(crate) fn grant_out(lease: &Lease, grant: Grant, message_id: i64) -> pb::Bud
 }
 
 /// An agent, as operators see it.
-pub(crate) fn agent_out(info: &AgentInfo) -> pb::Agent {
+pub(crate) fn agent_out(info: &AgentInfo, record: Option<&AgentRecord>) -> pb::Agent {
     let AgentInfo { row, workers, waiting, leased } = info;
     // A spec that cannot be read is shown as one that says nothing: the name is what counts.
     let spec: Spec = serde_json::from_str(&row.spec).unwrap_or_default();
@@ -276,8 +276,8 @@ pub(crate) fn agent_out(info: &AgentInfo) -> pb::Agent {
         leased: int32(*leased),
         first_seen_at: Some(wire(row.first_seen)),
         last_seen_at: Some(wire(row.last_seen)),
-        validator: None,
-        calibration: Vec::new(),
+        validator: record.and_then(record::validator_out),
+        calibration: record.map(record::calibration_out).unwrap_or_default(),
     }
 }
 

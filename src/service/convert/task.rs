@@ -2,20 +2,13 @@
 
 use crate::{
     engine::{
-        event::{Escalated, Outcome, Pattern, Trip},
+        event::{Outcome, Pattern, Trip},
         ledger::LedgerView,
         readiness::Point,
-        view::{BestView, Counters, EscalationView, SummaryView, TaskView, Tripped, TurnView},
+        view::{BestView, Counters, SummaryView, TaskView, Tripped, TurnView},
     },
     pb,
-    types::{
-        contract::DefaultAnswer,
-        envelope::Confidence,
-        ids::{EscalationId, TaskId},
-        outcome::EndedBy,
-        time::Timestamp,
-        trace_ids,
-    },
+    types::{outcome::EndedBy, trace_ids},
 };
 
 use super::{
@@ -214,46 +207,6 @@ fn turn_out(view: &TurnView) -> pb::Turn {
         verdict,
         judges: int32(judges.unwrap_or_default()),
         inputs: inputs.as_ref().map(inputs_out),
-    }
-}
-
-/// A question, as it stands.
-pub fn escalation_out(view: &EscalationView) -> pb::Escalation {
-    let EscalationView { task, goal, asked, asked_at, default_answer, end, by, note, ended_at } = view;
-    pb::Escalation {
-        state: enums::escalation_state(*end) as i32,
-        answered_by: by.clone(),
-        note: note.clone(),
-        answered_at: ended_at.map(wire),
-        ..asked_out(*task, goal, asked, *asked_at, *default_answer)
-    }
-}
-
-/// A question, as it was asked: open.
-pub(crate) fn asked_out(
-    task: TaskId,
-    goal: &str,
-    asked: &Escalated,
-    asked_at: Timestamp,
-    default_answer: DefaultAnswer,
-) -> pb::Escalation {
-    let Escalated { number, turn: _, question, cause, candidate, confidence, findings, expires_at } = asked;
-    pb::Escalation {
-        escalation_id: EscalationId { task, number: *number }.to_string(),
-        task_id: task.to_string(),
-        goal: goal.to_owned(),
-        question: question.clone(),
-        cause: enums::maybe_cause(*cause),
-        candidate: candidate.as_ref().map(value),
-        confidence: confidence.map(Confidence::get),
-        findings: findings.clone(),
-        asked_at: Some(wire(asked_at)),
-        expires_at: Some(wire(*expires_at)),
-        default_answer: enums::default_answer(default_answer) as i32,
-        state: enums::escalation_state(None) as i32,
-        answered_by: String::new(),
-        note: String::new(),
-        answered_at: None,
     }
 }
 

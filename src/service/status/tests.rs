@@ -6,6 +6,13 @@ use tonic::Code;
 use uuid::Uuid;
 
 use super::*;
+use crate::{
+    engine::{command::ClosedQuestion, event::EscalationEnd},
+    types::{
+        outcome::{Cause, TaskState},
+        time::Timestamp,
+    },
+};
 
 /// One of each. The match makes a new fault break the build here, so that it is added below.
 fn every_fault() -> Vec<Fault> {
@@ -17,8 +24,10 @@ fn every_fault() -> Vec<Fault> {
         Rejection::AlreadyAnswered,
         Rejection::NotADecideTurn,
         Rejection::TurnNotReady,
-        Rejection::EscalationClosed("APPROVED"),
+        Rejection::EscalationClosed(Box::new(closed(EscalationEnd::Approved, "ada"))),
         Rejection::NothingToApprove,
+        Rejection::AmendmentRefused(vec!["/n: is no number".into()]),
+        Rejection::ExtensionRefused(faults.clone()),
         Rejection::TaskEnded,
     ];
     let stores = [
@@ -48,6 +57,33 @@ fn every_fault() -> Vec<Fault> {
     all
 }
 
+fn closed(end: EscalationEnd, by: &str) -> ClosedQuestion {
+    let (note, at) = (String::new(), Timestamp(1_700_000_000_000_000));
+    let outcome = Some((TaskState::Partial, Cause::EscalationExpired));
+    ClosedQuestion { end, by: by.into(), note, at, outcome }
+}
+
+#[test]
+fn a_late_answer_is_told_who_was_first_when_and_how_or_what_the_default_answer_did() {
+    let told = |end, by| {
+        let status = Fault::Rejected(Rejection::EscalationClosed(Box::new(closed(end, by)))).to_status();
+        let info = status.get_details_error_info().expect("ErrorInfo is always there");
+        let get = |key: &str| info.metadata.get(key).cloned();
+        (status.message().to_owned(), get("state"), get("answered_by"), get("answered_at"), get("task_state"))
+    };
+    let at = Some("2023-11-14T22:13:20Z".to_owned());
+    let partial = Some("PARTIAL".to_owned());
+    let (message, state, by, when, task) = told(EscalationEnd::Extended, "ada");
+    assert_eq!(message, "the question is no longer open: ada extended the task (2023-11-14T22:13:20Z)");
+    assert_eq!(
+        (state, by, when, task),
+        (Some("EXTENDED".into()), Some("ada".into()), at.clone(), partial.clone())
+    );
+    let (message, state, by, when, task) = told(EscalationEnd::Expired, "");
+    assert!(message.contains("nobody answered in time") && message.contains("ended PARTIAL"), "{message}");
+    assert_eq!((state, by, when, task), (Some("EXPIRED".into()), None, at, partial));
+}
+
 #[test]
 fn every_fault_has_a_reason_of_its_own_and_the_details_its_code_promises() {
     let mut reasons = BTreeMap::new();
@@ -66,7 +102,8 @@ fn every_fault_has_a_reason_of_its_own_and_the_details_its_code_promises() {
             Code::ResourceExhausted => assert_eq!(retryable, info.reason == "OVERLOADED"),
             code => assert!(!retryable, "{code:?}: waiting does not help"),
         }
-        let violations = matches!(fault, Fault::ContractRefused(_) | Fault::InvalidMessage(_));
+        let violations = status.code() == Code::InvalidArgument
+            && !matches!(fault, Fault::Undecodable(_) | Fault::MessageId(_));
         assert_eq!(details.bad_request().is_some(), violations);
         assert!(!status.message().is_empty());
     }

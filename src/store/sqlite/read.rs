@@ -96,6 +96,15 @@ pub(super) fn log(reader: &Connection, after: u64, rows: usize) -> Result<Vec<Lo
     statement.query_and_then(params![to_column(after), limit(rows)], to_entry)?.collect()
 }
 
+pub(super) fn log_end(reader: &Connection) -> Result<u64, StoreError> {
+    let mut statement = reader.prepare_cached("SELECT coalesce(max(position), 0) FROM events")?;
+    statement
+        .query_and_then([], |row| Columns::of(row).number())?
+        .next()
+        .transpose()
+        .map(Option::unwrap_or_default)
+}
+
 pub(super) fn summary(reader: &Connection, task: TaskId) -> Result<Option<SummaryRow>, StoreError> {
     let sql = format!("SELECT {SUMMARY_COLUMNS} FROM tasks t WHERE t.task_id = ?1");
     let mut statement = reader.prepare_cached(&sql)?;
@@ -127,6 +136,18 @@ pub(super) fn agents(reader: &Connection) -> Result<Vec<AgentRow>, StoreError> {
     let mut statement =
         reader.prepare_cached("SELECT name, first_seen, last_seen, spec FROM agents ORDER BY name")?;
     statement.query_and_then([], to_agent)?.collect()
+}
+
+/// The named numbers whose names begin so, by name.
+pub(super) fn numbers(reader: &Connection, prefix: &str) -> Result<Vec<(String, u64)>, StoreError> {
+    let mut statement = reader
+        .prepare_cached("SELECT name, value FROM numbers WHERE substr(name, 1, ?2) = ?1 ORDER BY name")?;
+    let length = prefix.chars().count() as u64;
+    let named = |row: &Row<'_>| {
+        let mut columns = Columns::of(row);
+        Ok((columns.string()?, columns.number()?))
+    };
+    statement.query_and_then(params![prefix, to_column(length)], named)?.collect()
 }
 
 pub(super) fn number(reader: &Connection, name: &str) -> Result<Option<u64>, StoreError> {

@@ -26,7 +26,14 @@ fn append(n: u128, expected_seq: u64, body_bytes: usize) -> Append {
         seq: expected_seq + 1,
         view: "{}".to_owned(),
     };
-    Append { task, expected_seq, events: vec![event], summary, escalations: Vec::<EscalationRow>::new() }
+    Append {
+        task,
+        expected_seq,
+        events: vec![event],
+        summary,
+        escalations: Vec::<EscalationRow>::new(),
+        sums: Vec::new(),
+    }
 }
 
 fn in_new_folder() -> (tempfile::TempDir, SqliteStore) {

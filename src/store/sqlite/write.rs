@@ -1,6 +1,6 @@
 //! The one transaction of a commit. Never keeps a part of it: any error rolls all of it back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{CachedStatement, Connection, Transaction, TransactionBehavior, params};
 
@@ -21,6 +21,7 @@ pub(super) fn commit(writer: &mut Connection, appends: &[Append]) -> Result<u64,
     for append in appends {
         statements.append(append)?;
     }
+    statements.add(appends)?;
     drop(statements);
     let last = "SELECT coalesce(max(position), 0) FROM events";
     let end: i64 = transaction.prepare_cached(last)?.query_row([], |row| row.get(0))?;
@@ -36,6 +37,7 @@ struct Statements<'c> {
     touch_task: CachedStatement<'c>,
     add_event: CachedStatement<'c>,
     put_escalation: CachedStatement<'c>,
+    add_number: CachedStatement<'c>,
     terms: TermStatements<'c>,
 }
 
@@ -133,12 +135,16 @@ impl<'c> Statements<'c> {
                  ON CONFLICT (task_id, number) DO UPDATE SET open = excluded.open, state = excluded.state, \
                  asked_at = excluded.asked_at, view = excluded.view",
             )?,
+            add_number: prepare(
+                "INSERT INTO numbers (name, value) VALUES (?1, ?2) \
+                 ON CONFLICT (name) DO UPDATE SET value = min(value + excluded.value, ?3)",
+            )?,
             terms: TermStatements::prepare(transaction)?,
         })
     }
 
     fn append(&mut self, append: &Append) -> Result<(), StoreError> {
-        let Append { task, expected_seq, events, summary, escalations } = append;
+        let Append { task, expected_seq, events, summary, escalations, sums: _ } = append;
         let text = TaskText::new(*task);
         let id = text.as_str();
         let known = self.known(id)?;
@@ -151,6 +157,21 @@ impl<'c> Statements<'c> {
         }
         self.summary(id, known.map(|known| known.face), summary)?;
         escalations.iter().try_for_each(|row| self.escalation(id, row))
+    }
+
+    /// Adds what the appends add to named numbers: each once, however many tasks it comes from.
+    fn add(&mut self, appends: &[Append]) -> Result<(), StoreError> {
+        let mut sums = BTreeMap::<&str, u64>::new();
+        for (name, more) in appends.iter().flat_map(|append| &append.sums) {
+            let sum = sums.entry(name).or_default();
+            *sum = sum.saturating_add(*more);
+        }
+        // Half of the greatest number: two such still add up to one that can be kept.
+        let most = number(MAX_NUMBER / 2);
+        for (name, more) in sums {
+            self.add_number.execute(params![name, number(more.min(MAX_NUMBER / 2)), most])?;
+        }
+        Ok(())
     }
 
     fn known(&mut self, id: &str) -> Result<Option<Known>, StoreError> {

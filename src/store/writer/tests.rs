@@ -34,7 +34,7 @@ fn append(n: u128, expected_seq: u64) -> Append {
         seq: expected_seq + 1,
         view: "{}".to_owned(),
     };
-    Append { task, expected_seq, events: vec![event], summary, escalations: Vec::new() }
+    Append { task, expected_seq, events: vec![event], summary, escalations: Vec::new(), sums: Vec::new() }
 }
 
 /// A writer whose thread is held in a callback until `gate` is passed, so that a test decides what arrives together.

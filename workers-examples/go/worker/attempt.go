@@ -193,10 +193,12 @@ func randomHex(bytes int) string {
 	return hex.EncodeToString(buffer)
 }
 
-// Answer is what a handler gives back: an envelope on a work turn, a decision on a decide turn. Usage is filled in.
+// Answer is what a handler gives back: an envelope on a work turn, a decision on a decide turn, a verdict on a validate
+// turn. Usage is filled in.
 type Answer struct {
 	Envelope *pb.StatusEnvelope
 	Decision *pb.Decision
+	Verdict  *pb.Verdict
 	err      error
 }
 
@@ -221,6 +223,21 @@ func EndPartial(result any, reason string) *Answer {
 		end.Result, err = toValue(result)
 	}
 	return &Answer{Decision: &pb.Decision{Decision: &pb.Decision_CompletePartial{CompletePartial: end}}, err: err}
+}
+
+// Agree says, on a validate turn, that the candidate may become the outcome; confidence is 0 to 1.
+func Agree(confidence float64) *Answer {
+	return &Answer{Verdict: &pb.Verdict{Verdict: pb.Judgement_JUDGEMENT_AGREE, Confidence: &confidence}}
+}
+
+// Disagree says, on a validate turn, that it may not, and why: words that its author can act on.
+func Disagree(confidence float64, reasons ...string) *Answer {
+	clipped := make([]string, len(reasons))
+	for i, reason := range reasons {
+		clipped[i] = clip(reason, maxVerdictReason)
+	}
+	return &Answer{Verdict: &pb.Verdict{
+		Verdict: pb.Judgement_JUDGEMENT_DISAGREE, Confidence: &confidence, Reasons: clipped}}
 }
 
 func envelope(status pb.Status, result any, confidence *float64, reason string) *Answer {
@@ -264,6 +281,10 @@ func (a *Attempt) complete(answer *Answer, err error, limit int64) *pb.Complete 
 	if err == nil && answer.Decision != nil {
 		answer.Decision.Usage = usage
 		return &pb.Complete{Lease: a.GetLease(), Answer: &pb.Complete_Decision{Decision: answer.Decision}}
+	}
+	if err == nil && answer.Verdict != nil {
+		answer.Verdict.Usage = usage
+		return &pb.Complete{Lease: a.GetLease(), Answer: &pb.Complete_Verdict{Verdict: answer.Verdict}}
 	}
 	if err == nil {
 		answer.Envelope.Usage = usage

@@ -164,6 +164,9 @@ func usageOf(answer *pb.Complete) *pb.Usage {
 	if decision := answer.GetDecision(); decision != nil {
 		return decision.GetUsage()
 	}
+	if verdict := answer.GetVerdict(); verdict != nil {
+		return verdict.GetUsage()
+	}
 	return answer.GetEnvelope().GetUsage()
 }
 

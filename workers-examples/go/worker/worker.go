@@ -24,20 +24,21 @@ import (
 )
 
 const (
-	backoffLeast    = 100 * time.Millisecond
-	backoffMost     = 5 * time.Second
-	callTimeout     = 10 * time.Second
-	lapseCheck      = 100 * time.Millisecond
-	lastWords       = 5 * time.Second // after the grace: for acknowledgements
-	maxMessage      = 4 << 20         // bytes
-	maxResult       = 1 << 20         // bytes
-	headroom        = 1 << 10         // bytes of a message beside the envelope
-	maxReason       = 4 << 10         // bytes
-	maxStep         = 16 << 10        // bytes
-	maxErrorRunes   = 1000
-	maxBudgetReason = 1 << 10 // bytes
-	maxReports      = 1000    // usage reports kept while there is no server
-	maxQueue        = 1024    // messages; progress is dropped beyond it
+	backoffLeast     = 100 * time.Millisecond
+	backoffMost      = 5 * time.Second
+	callTimeout      = 10 * time.Second
+	lapseCheck       = 100 * time.Millisecond
+	lastWords        = 5 * time.Second // after the grace: for acknowledgements
+	maxMessage       = 4 << 20         // bytes
+	maxResult        = 1 << 20         // bytes
+	headroom         = 1 << 10         // bytes of a message beside the envelope
+	maxReason        = 4 << 10         // bytes
+	maxVerdictReason = 1 << 10         // bytes
+	maxStep          = 16 << 10        // bytes
+	maxErrorRunes    = 1000
+	maxBudgetReason  = 1 << 10 // bytes
+	maxReports       = 1000    // usage reports kept while there is no server
+	maxQueue         = 1024    // messages; progress is dropped beyond it
 )
 
 var (

@@ -82,6 +82,13 @@ impl Answer {
         self
     }
 
+    /// How good the result is, 0 to 1, in a measure that means the same over the whole task: what convergence is judged by.
+    /// Without it the confidence is taken. Nothing on a decision.
+    #[must_use]
+    pub fn score(self, score: f64) -> Self {
+        self.edit(|envelope| envelope.score = Some(score))
+    }
+
     /// Why, in a sentence. Nothing on a decision.
     #[must_use]
     pub fn reason(self, reason: impl Into<String>) -> Self {

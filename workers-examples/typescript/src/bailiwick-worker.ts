@@ -10,7 +10,9 @@ import { hostname } from "node:os";
 import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import { Value } from "../gen/google/protobuf/struct.js";
 import { AgentSpec } from "../gen/bailiwick/v1/agent.js";
-import { Decision as DecisionMessage, Status, StatusEnvelope, Usage } from "../gen/bailiwick/v1/envelope.js";
+import {
+  Decision as DecisionMessage, Judgement, Status, StatusEnvelope, Usage, Verdict as VerdictMessage,
+} from "../gen/bailiwick/v1/envelope.js";
 import { WorkStepKind } from "../gen/bailiwick/v1/event.js";
 import { Plan } from "../gen/bailiwick/v1/plan.js";
 import { TurnKind } from "../gen/bailiwick/v1/task.js";
@@ -57,10 +59,17 @@ export type Decision =
   | { decision: "replan"; plan: PlanDraft; reason?: string }
   | { decision: "replan"; agent: string; input?: unknown; reason?: string };
 
+/** Answers a validate turn. Reasons are required with "disagree": the author of the candidate is told them. */
+export interface Verdict {
+  verdict: "agree" | "disagree";
+  confidence?: number;
+  reasons?: string[];
+}
+
 /** What a step inside a turn is. */
 export type StepKind = "MESSAGE" | "TOOL_CALL" | "TOOL_RESULT";
 
-export type Handler = (ctx: Context) => Promise<Answer | Decision>;
+export type Handler = (ctx: Context) => Promise<Answer | Decision | Verdict>;
 
 /** What a handler knows and can do under its lease. Every method throws `Stopped` once the lease is gone. */
 export class Context {
@@ -76,6 +85,10 @@ export class Context {
 
   get isDecide(): boolean {
     return this.assignment.kind === TurnKind.TURN_KIND_DECIDE;
+  }
+  /** Whether it is a validate turn, which wants a `Verdict` on `assignment.candidate` by `assignment.criteria`. */
+  get isValidate(): boolean {
+    return this.assignment.kind === TurnKind.TURN_KIND_VALIDATE;
   }
   /** Aborts when the lease is gone: hand it to fetch and the like. */
   get signal(): AbortSignal {
@@ -246,13 +259,15 @@ export class Worker {
 }
 
 /** An answer for the wire. Throws where it does not fit together. */
-export function toComplete(lease: string, said: Answer | Decision, usage: Usage): Complete {
-  if (typeof said !== "object" || said === null) throw new TypeError("a handler returns an Answer or a Decision");
+export function toComplete(lease: string, said: Answer | Decision | Verdict, usage: Usage): Complete {
+  if (typeof said !== "object" || said === null) {
+    throw new TypeError("a handler returns an Answer, a Decision or a Verdict");
+  }
   if ("decision" in said) return { lease, answer: { $case: "decision", value: toDecision(said, usage) } };
+  if ("verdict" in said) return { lease, answer: { $case: "verdict", value: toVerdict(said, usage) } };
   const how = said.status ?? "success";
   if (how !== "success" && !said.reason) throw new Error(`an answer that is ${how} needs a reason`);
-  const sure = said.confidence ?? 0;
-  if (!(sure >= 0 && sure <= 1)) throw new Error(`confidence must be from 0 to 1, not ${sure}`);
+  checkConfidence(said.confidence);
   if ([said.handOff, said.delegate, said.askHuman].filter((d) => d !== undefined).length > 1) {
     throw new Error("an answer carries at most one directive");
   }
@@ -267,6 +282,19 @@ export function toComplete(lease: string, said: Answer | Decision, usage: Usage)
   if (said.delegate) envelope.directive = { $case: "delegate", value: { plan: Plan.fromPartial(said.delegate) } };
   if (said.askHuman !== undefined) envelope.directive = { $case: "askHuman", value: { question: said.askHuman } };
   return { lease, answer: { $case: "envelope", value: envelope } };
+}
+
+function checkConfidence(sure: number = 0): void {
+  if (!(sure >= 0 && sure <= 1)) throw new Error(`confidence must be from 0 to 1, not ${sure}`);
+}
+
+function toVerdict(said: Verdict, usage: Usage): VerdictMessage {
+  const reasons = (said.reasons ?? []).map((reason) => cut(reason, 1024));
+  const agrees = said.verdict === "agree";
+  if (!agrees && reasons.length === 0) throw new Error("a verdict that disagrees needs reasons");
+  checkConfidence(said.confidence);
+  const verdict = agrees ? Judgement.JUDGEMENT_AGREE : Judgement.JUDGEMENT_DISAGREE;
+  return { verdict, confidence: said.confidence, reasons, usage: { ...usage } };
 }
 
 function toDecision(said: Decision, usage: Usage): DecisionMessage {

@@ -1,6 +1,6 @@
 // The agent that `bailiwick conformance` drives: its input says what to do. Not an example of real work.
 
-import { Answer, Context, Retryable, Worker } from "./bailiwick-worker.js";
+import { Answer, Context, Retryable, Verdict, Worker } from "./bailiwick-worker.js";
 
 interface Seen {
   granted: number[];
@@ -29,6 +29,14 @@ async function act(ctx: Context, action: Action, seen: Seen): Promise<void> {
   else throw new Error(`unknown action ${JSON.stringify(action)}`);
 }
 
+function verdict(ctx: Context): Verdict {
+  const { agree = true, confidence, reasons = [] } = ctx.input?.verdict ?? {};
+  if (agree) return { verdict: "agree", confidence };
+  const { author, candidate, criteria } = ctx.assignment;
+  const seen = [`author ${author}`, `result ${candidate?.result}`, ...criteria.map((c) => `criterion ${c}`)];
+  return { verdict: "disagree", confidence, reasons: [...reasons, ...seen] };
+}
+
 const worker = new Worker();
 
 worker.agent(
@@ -37,6 +45,7 @@ worker.agent(
     const seen: Seen = { granted: [], lineage: ctx.assignment.lineage.map((entry) => entry.id) };
     for (const action of ctx.input?.actions ?? []) await act(ctx, action, seen);
     if (ctx.isDecide) return { decision: "completePartial", reason: "conformance" };
+    if (ctx.isValidate) return verdict(ctx);
     const said = ctx.input?.answer;
     if (said) {
       const { status = "success", result, confidence, reason, inputs_used, hand_off, ask_human } = said;

@@ -146,6 +146,7 @@ fn answers_survive_the_way_in_and_out() {
     use pb::{complete::Answer as Wire, decision::Decision as Decided, status_envelope::Directive as Wanted};
     let json = |json| Some(value(&Payload::from_json(&json)));
     let full = pb::StatusEnvelope {
+        score: Some(0.5),
         status: pb::Status::Failed as i32,
         result: json(json!({"a": [1, 2.5, "x", null, true]})),
         confidence: Some(0.25),
@@ -154,7 +155,6 @@ fn answers_survive_the_way_in_and_out() {
         inputs_used: vec!["turn-1".into()],
         retryable: true,
         directive: None,
-        score: None,
     };
     round_trip(Wire::Envelope(full.clone()));
     let hand_off = pb::HandOff { agent: "writer".into(), input: json(json!("go")) };
@@ -206,4 +206,31 @@ fn steps_are_bounded() {
     check(vec![step(1, &"t".repeat(129), String::new())], &["progress.steps[0].tool"]);
     check(vec![step(1, "", "x".repeat(MAX_WORK_STEP_BYTES + 1))], &["progress.steps[0].content"]);
     check(vec![step(1, "", String::new()); MAX_WORK_STEPS + 1], &["progress.steps"]);
+}
+
+#[test]
+fn verdicts_are_held_to_their_bounds_and_survive_the_way() {
+    let verdict = |wire: pb::Verdict| answer(Some(pb::complete::Answer::Verdict(wire)));
+    let fields = |wire| -> Vec<String> {
+        verdict(wire).err().unwrap_or_default().into_iter().map(|v| v.field).collect()
+    };
+    let agree = || pb::Verdict { verdict: pb::Judgement::Agree as i32, ..Default::default() };
+    let disagree = |reasons: &[&str]| pb::Verdict {
+        verdict: pb::Judgement::Disagree as i32,
+        reasons: reasons.iter().map(|reason| (*reason).to_owned()).collect(),
+        ..Default::default()
+    };
+    assert_eq!(fields(pb::Verdict::default()), ["verdict.verdict"]);
+    assert_eq!(fields(disagree(&[])), ["verdict.reasons"]);
+    assert_eq!(fields(disagree(&[" "])), ["verdict.reasons[0]"]);
+    assert_eq!(fields(disagree(&["x"; 21])), ["verdict.reasons"]);
+    for wrong in [1.7, -0.1, f64::NAN, f64::INFINITY] {
+        assert_eq!(fields(pb::Verdict { confidence: Some(wrong), ..agree() }), ["verdict.confidence"]);
+    }
+    round_trip(pb::complete::Answer::Verdict(pb::Verdict {
+        confidence: Some(0.5),
+        usage: Some(usage(10, 5, 3, 2)),
+        ..disagree(&["the goal asks for two", "and this is one"])
+    }));
+    round_trip(pb::complete::Answer::Verdict(agree()));
 }

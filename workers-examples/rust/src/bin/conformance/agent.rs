@@ -69,13 +69,17 @@ fn scripted(script: &Value) -> Answer {
     }
 }
 
-/// What the script says of the candidate; without a word it agrees. The reasons tell what it has seen.
+/// What the script says of the candidate; without a word it agrees. Its last reasons tell what it has seen.
 fn verdict(ctx: &Context, script: &Value) -> Answer {
-    let candidate = ctx.candidate().and_then(|envelope| envelope.result.clone());
-    let seen = json!({"candidate": candidate.as_ref().map(to_json), "author": ctx.author(), "criteria": ctx.criteria()});
-    let reasons = script["reasons"].as_array().into_iter().flatten().map(text).chain([seen.to_string()]);
     let answer = match script["agree"].as_bool() {
-        Some(false) => Answer::disagree(reasons),
+        Some(false) => {
+            let result = ctx.candidate().and_then(|envelope| envelope.result.as_ref()).map(to_json);
+            let seen =
+                [format!("author {}", ctx.author()), format!("result {}", text(&result.unwrap_or_default()))];
+            let criteria = ctx.criteria().iter().map(|criterion| format!("criterion {criterion}"));
+            let said = script["reasons"].as_array().into_iter().flatten().map(text);
+            Answer::disagree(said.chain(seen).chain(criteria))
+        }
         Some(true) | None => Answer::agree(),
     };
     match script["confidence"].as_f64() {

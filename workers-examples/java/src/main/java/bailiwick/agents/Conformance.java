@@ -34,6 +34,9 @@ final class Conformance {
         if (attempt.assignment.getKind() == TurnKind.TURN_KIND_DECIDE) {
             return Answer.endPartial(null, "conformance");
         }
+        if (attempt.assignment.getKind() == TurnKind.TURN_KIND_VALIDATE) {
+            return agent.judge(Json.object(script.get("verdict")));
+        }
         return script.get("answer") == null ? agent.observed() : answer(Json.object(script.get("answer")));
     }
 
@@ -50,6 +53,20 @@ final class Conformance {
             case "fail_retryable" -> throw new RetryableException(Json.text(value));
             default -> throw new IllegalArgumentException("unknown action " + action);
         }
+    }
+
+    /** Agrees unless the script says otherwise; the last reasons tell what it has seen. */
+    private Answer judge(Map<String, Object> wanted) {
+        double confidence = wanted.get("confidence") instanceof Number said ? said.doubleValue() : 1;
+        if (!Boolean.FALSE.equals(wanted.get("agree"))) {
+            return Answer.agree(confidence);
+        }
+        List<String> reasons = new ArrayList<>();
+        Json.list(wanted.get("reasons")).forEach(reason -> reasons.add(Json.text(reason)));
+        reasons.add("author " + attempt.assignment.getAuthor());
+        reasons.add("result " + attempt.assignment.getCandidate().getResult().getStringValue());
+        attempt.assignment.getCriteriaList().forEach(criterion -> reasons.add("criterion " + criterion));
+        return Answer.disagree(confidence, reasons);
     }
 
     /** The answer where the script names none: what this attempt was given and saw. */

@@ -5,45 +5,68 @@ import bailiwick.v1.Envelope.CompletePartial;
 import bailiwick.v1.Envelope.Decision;
 import bailiwick.v1.Envelope.Delegate;
 import bailiwick.v1.Envelope.HandOff;
+import bailiwick.v1.Envelope.Judgement;
 import bailiwick.v1.Envelope.Status;
 import bailiwick.v1.Envelope.StatusEnvelope;
 import bailiwick.v1.Envelope.Usage;
+import bailiwick.v1.Envelope.Verdict;
 import bailiwick.v1.PlanOuterClass.Plan;
 import bailiwick.v1.WorkerServiceOuterClass.Complete;
 
-/** What a handler gives back: an envelope on a work turn, a decision on a decide turn. Usage is filled in by the worker. */
+/**
+ * What a handler gives back: an envelope on a work turn, a decision on a decide turn, a verdict on a validate turn. Usage
+ * is filled in by the worker.
+ */
 public final class Answer {
     static final int MAX_REASON_BYTES = 4 << 10;
     static final int MAX_RESULT_BYTES = 1 << 20;
     private static final int MAX_ERROR_CHARS = 1000;
+    private static final int MAX_VERDICT_REASON_BYTES = 1 << 10;
 
-    /** The answer to a work turn, for fields that have no method here; null on a decision. */
+    /** The answer to a work turn, for fields that have no method here; null on a decision or a verdict. */
     public final StatusEnvelope.Builder envelope;
     private final Decision.Builder decision;
+    private final Verdict.Builder verdict;
 
-    private Answer(StatusEnvelope.Builder envelope, Decision.Builder decision) {
+    private Answer(StatusEnvelope.Builder envelope, Decision.Builder decision, Verdict.Builder verdict) {
         this.envelope = envelope;
         this.decision = decision;
+        this.verdict = verdict;
     }
 
     /** The goal of the turn is met. The result is what {@link Json} takes, the confidence 0 to 1. */
     public static Answer success(Object result, double confidence) {
-        return new Answer(envelope(Status.STATUS_SUCCESS, result, "").setConfidence(confidence), null);
+        return new Answer(envelope(Status.STATUS_SUCCESS, result, "").setConfidence(confidence), null, null);
     }
 
     /** Something useful, not all that was asked; the reason says what is missing. */
     public static Answer partial(Object result, double confidence, String reason) {
-        return new Answer(envelope(Status.STATUS_PARTIAL, result, reason).setConfidence(confidence), null);
+        return new Answer(envelope(Status.STATUS_PARTIAL, result, reason).setConfidence(confidence), null, null);
     }
 
     /** Nothing useful, and why. */
     public static Answer failed(String reason) {
-        return new Answer(envelope(Status.STATUS_FAILED, null, reason), null);
+        return new Answer(envelope(Status.STATUS_FAILED, null, reason), null, null);
     }
 
     /** On a decide turn: what the owner decides. */
     public static Answer decide(Decision.Builder decision) {
-        return new Answer(null, decision);
+        return new Answer(null, decision, null);
+    }
+
+    /** On a validate turn: the candidate may become the outcome. The confidence is 0 to 1. */
+    public static Answer agree(double confidence) {
+        Verdict.Builder verdict = Verdict.newBuilder().setVerdict(Judgement.JUDGEMENT_AGREE);
+        return new Answer(null, null, verdict.setConfidence(confidence));
+    }
+
+    /** On a validate turn: it may not, and why: words that its author can act on. At least one. */
+    public static Answer disagree(double confidence, Iterable<String> reasons) {
+        Verdict.Builder verdict = Verdict.newBuilder().setVerdict(Judgement.JUDGEMENT_DISAGREE);
+        for (String reason : reasons) {
+            verdict.addReasons(Json.clip(reason, MAX_VERDICT_REASON_BYTES));
+        }
+        return new Answer(null, null, verdict.setConfidence(confidence));
     }
 
     /** On a decide turn: end the task; a null result means the best one so far. */
@@ -88,6 +111,9 @@ public final class Answer {
         Complete.Builder complete = Complete.newBuilder().setLease(lease);
         if (decision != null) {
             return complete.setDecision(decision.setUsage(usage)).build();
+        }
+        if (verdict != null) {
+            return complete.setVerdict(verdict.setUsage(usage)).build();
         }
         Complete whole = complete.setEnvelope(envelope.setUsage(usage)).build();
         int size = whole.getSerializedSize();

@@ -152,7 +152,11 @@ final class Inbox {
         if (answer == null) {
             return;
         }
-        Usage usage = answer.hasDecision() ? answer.getDecision().getUsage() : answer.getEnvelope().getUsage();
+        Usage usage = switch (answer.getAnswerCase()) {
+            case DECISION -> answer.getDecision().getUsage();
+            case VERDICT -> answer.getVerdict().getUsage();
+            default -> answer.getEnvelope().getUsage();
+        };
         switch (refusal.getReason()) {
             case "LEASE_UNKNOWN" -> { }
             case "LEASE_NOT_LIVE", "ALREADY_ANSWERED" -> worker.keepReport(lease, usage); // what it cost is not lost
