@@ -79,7 +79,7 @@ mod tests {
     fn terms_are_written_as_a_contract_has_them() {
         let guards = GuardTerms {
             repetition: RepetitionTerms { similarity_permille: 900, ..RepetitionTerms::default() },
-            finished: FinishedTerms { restated: None, ..FinishedTerms::default() },
+            finished: FinishedTerms { restated: None, idle: Some(8), ..FinishedTerms::default() },
             drafts: DraftTerms { on: false, ..DraftTerms::default() },
             max_steps: Some(40),
             ..GuardTerms::default()
