@@ -7,6 +7,7 @@ pub mod abort;
 pub mod agents;
 pub mod amend;
 pub mod approve;
+pub mod backtest;
 pub mod cancel;
 pub mod check;
 pub mod client;
@@ -107,6 +108,9 @@ enum Command {
     Crew(demo::CrewArgs),
     /// Drive a worker, in any language, through the cases of the protocol.
     Conformance(conformance::ConformanceArgs),
+    /// Judge recorded runs by the guards of live tasks: what a contract would have stopped, saved and harmed.
+    #[command(after_help = exit::help())]
+    Backtest(backtest::BacktestArgs),
     /// Print completions for a shell.
     Completions(completions::CompletionsArgs),
 }
@@ -133,6 +137,7 @@ impl Command {
             Self::Agents(args) => args.remote.json,
             Self::Demo(args) => args.json,
             Self::Conformance(args) => args.json,
+            Self::Backtest(args) => args.json,
         }
     }
 
@@ -158,6 +163,7 @@ impl Command {
             Self::Demo(args) => run::demo(args, terminal).await,
             Self::Crew(args) => run::crew(args).await,
             Self::Conformance(args) => run::conformance(args, terminal).await,
+            Self::Backtest(args) => backtest::run(args, terminal),
             Self::Completions(args) => completions::run(args, terminal),
         }
     }

@@ -23,6 +23,8 @@ pub enum Exit {
     Conflict = 6,
     /// Nobody answered a drill in time.
     Unanswered = 7,
+    /// It was done, but for what could not be read; that was named.
+    Incomplete = 8,
     /// The task ended PARTIAL.
     Partial = 10,
     /// The task ended FAILED.
@@ -43,6 +45,7 @@ const MEANINGS: &[(Exit, &str)] = &[
     (Exit::Unavailable, "no server there, or it is full, late or shutting down: try again"),
     (Exit::Conflict, "contradicts what is there: already answered, or the idempotency key is taken"),
     (Exit::Unanswered, "`drill`: nobody answered in time"),
+    (Exit::Incomplete, "`backtest`: some lines could not be read; they are named, and the rest is judged"),
     (Exit::Partial, "`submit --watch`, `watch`: the task ended PARTIAL"),
     (Exit::Failed, "`submit --watch`, `watch`: the task ended FAILED"),
     (Exit::Cancelled, "`submit --watch`, `watch`: the task ended CANCELLED"),
@@ -129,7 +132,7 @@ mod tests {
     #[test]
     fn help_says_every_code_once() {
         let codes: Vec<u8> = MEANINGS.iter().map(|(exit, _)| exit.code()).collect();
-        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13]);
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13]);
         assert!(help().contains("\n  13  "));
     }
 }

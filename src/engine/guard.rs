@@ -153,6 +153,10 @@ impl Guards {
             self.call(o);
             return;
         }
+        if o.kind == Observed::Message && o.content.trim().is_empty() {
+            self.silence(terms, o);
+            return;
+        }
         let reading = self.read(terms, o);
         self.steps = self.steps.saturating_add(u32::from(o.kind != Observed::Input));
         self.levels = Levels { steps: self.steps, ..Levels::default() };
@@ -162,6 +166,13 @@ impl Guards {
         self.stand(terms, o, &reading);
         self.spread(o, &reading);
         self.rest(terms, o, &reading);
+        self.count(terms, o);
+    }
+
+    /// A step without content: it counts, but it is not the same as any other.
+    fn silence(&mut self, terms: &GuardTerms, o: &Observation<'_>) {
+        self.steps = self.steps.saturating_add(1);
+        self.levels = Levels { steps: self.steps, ..Levels::default() };
         self.count(terms, o);
     }
 

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use checks::Checks;
 pub use child::{Terms, complete_any_child, complete_child};
+pub use guards::guard_terms;
 pub use plan::plan;
 
 use crate::types::{

@@ -1,6 +1,6 @@
 //! The terms of the guards, completed. Never here: the defaults themselves (`types::guards`).
 
-use super::checks::Checks;
+use super::{Violation, checks::Checks};
 use crate::types::{
     contract::GuardsDraft,
     guards::{
@@ -8,6 +8,18 @@ use crate::types::{
         RepetitionTerms,
     },
 };
+
+/// The terms of the guards alone, completed, or every fault in them: what a backtest takes out of a contract, or of a part
+/// of one.
+///
+/// # Errors
+/// Every violation, sorted by field.
+pub fn guard_terms(draft: &GuardsDraft) -> Result<GuardTerms, Vec<Violation>> {
+    let mut checks = Checks::new(&|_| true);
+    let terms = complete(draft, &mut checks);
+    let violations = checks.into_violations();
+    if violations.is_empty() { Ok(terms) } else { Err(violations) }
+}
 
 pub(super) fn complete(draft: &GuardsDraft, checks: &mut Checks<'_>) -> GuardTerms {
     let default = GuardTerms::default();

@@ -21,6 +21,7 @@ use crate::{
             BudgetDraft, Contract, ContractDraft, ConvergenceDraft, EscalationDraft, GateDraft, LimitsDraft,
             RetryDraft, TerminationDraft,
         },
+        guards::GuardTerms,
         ids::AgentName,
         limits::{Ceilings, fixed},
         payload::Payload,
@@ -62,6 +63,14 @@ pub fn child_intake(
     let completed = intake::complete_any_child(&draft, ceilings, is_known);
     let completed = completed.map_err(|others| faults.merge(others)).ok();
     faults.finish(completed.map(|contract| (draft, contract)))
+}
+
+/// The terms of the guards alone, completed, or every fault in them.
+///
+/// # Errors
+/// Every violation, sorted by field.
+pub fn guard_terms(wire: pb::Guards) -> Result<GuardTerms, Vec<Violation>> {
+    intake::guard_terms(&guards::draft(wire))
 }
 
 /// A wire contract as a draft. Faults that the draft cannot carry go to `faults`.
