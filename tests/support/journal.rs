@@ -152,7 +152,6 @@ fn contract() -> Contract {
         labels: BTreeMap::from([("team".to_owned(), "search".to_owned())]),
         priority: 3,
         idempotency_key: None,
-        guards: Default::default(),
     }
 }
 
