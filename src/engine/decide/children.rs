@@ -174,7 +174,9 @@ impl Task {
             time: if until > now { until.since(now) } else { Span::ZERO },
             hops: limits.max_hops - self.hops_taken(),
             turns: limits.max_turns - self.turns_taken(),
-            escalations: self.contract.escalation.max_escalations.saturating_sub(self.escalations_taken()),
+            // A child cannot use up the question that a spot check needs either.
+            escalations: (self.contract.escalation.max_escalations)
+                .saturating_sub(self.escalations_taken() + self.kept_questions()),
             max_replans: limits.max_replans,
             max_rounds: limits.max_rounds,
             max_attempts: limits.max_attempts,

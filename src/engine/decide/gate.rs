@@ -187,7 +187,7 @@ impl Txn<'_> {
     }
 
     fn may_spot_check(&self) -> bool {
-        self.task.counters.escalations < self.task.contract.escalation.max_escalations
+        self.task.escalations_taken() < self.task.contract.escalation.max_escalations
             && self.env.now < self.task.lifetime_end()
     }
 }

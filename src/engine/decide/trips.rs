@@ -82,11 +82,14 @@ impl Txn<'_> {
         true
     }
 
-    /// Guards tripped inside one step of the running plan: only that step stops. It goes to a fallback or fails, and the plan
-    /// goes by its rules.
+    /// Guards tripped inside one step of the running plan: only that step stops. It fails, whatever fallbacks it has: another
+    /// agent would hide the trip from whoever is accountable. The plan goes by its rules.
     pub(super) fn trip_step(&mut self, turn: TurnNumber, trips: Vec<Trip>) {
+        let step = self.task.turn(turn).and_then(|t| t.step);
         let (_, evidence) = self.stop_turn(turn, trips, TripScope::Step);
-        self.step_agent_failed(turn, &evidence);
+        if let Some(step) = step {
+            self.step_failed(step.step, evidence);
+        }
     }
 
     /// The validator loops: the work is not to blame, and a person judges it, or the owner decides.
