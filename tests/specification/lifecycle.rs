@@ -1,7 +1,7 @@
 //! One test for each arrow of the picture of a task's life.
 //!
 //! ```text
-//! submit -> QUEUED -> RUNNING <-> AWAITING_HUMAN
+//! submit -> QUEUED -> RUNNING <-> AWAITING_HUMAN -> OWNER_DECIDES (a person extended)
 //!                       |  ^
 //!                       v  |
 //!                  OWNER_DECIDES -> RUNNING | AWAITING_HUMAN | end
