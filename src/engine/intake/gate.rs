@@ -1,5 +1,5 @@
-//! The terms of the end: what tells a finished result, and the gate's confidence, validator, revisions, spot checks, and the bounds of acceptance rules. Never here: what a
-//! rule says; whether it can run is tried off the shards.
+//! The terms of the end: what tells a finished result, and the gate's confidence, validator, revisions and spot checks.
+//! Never here: what an acceptance rule says; whether it can run is tried off the shards.
 
 use super::Checks;
 use crate::types::{
