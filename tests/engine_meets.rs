@@ -179,6 +179,25 @@ fn a_fallback_that_cannot_be_funded_shortens_no_wait() {
     assert_eq!(step_ends(&bench), [("a".to_owned(), StepEnd::Failed)]);
 }
 
+#[test]
+fn a_step_that_gives_the_same_refused_answer_again_and_again_is_stopped_before_revisions_are_used_up() {
+    let mut draft = draft();
+    draft.gate.max_revisions = Some(10);
+    let mut bench = Bench::new(&draft);
+    bench.turn(delegate(vec![step("a", "alpha", &[])]));
+    for _ in 0..3 {
+        let lease = bench.next().lease;
+        let answer = Arc::new(Answer::Envelope(success(r#"{"rows":"these are no rows at all"}"#, 10)));
+        let findings = Findings { output: vec!["rows is no array".to_owned()], ..Findings::default() };
+        bench.send(Command::Complete { lease, answer, findings }).expect("accepted");
+    }
+    assert_eq!(step_ends(&bench), [("a".to_owned(), StepEnd::Failed)]);
+    assert_eq!(bench.task.summary().counters.revisions, 2);
+    assert_eq!(bench.task.view().tripped[0].trips[0].cause, Cause::Repetition);
+    assert_eq!(bench.next().agent, name("planner"));
+    bench.check_replay();
+}
+
 // Validators, drafts and the best result.
 
 #[test]

@@ -435,7 +435,7 @@ fn run_out(bench: &mut Bench) {
 }
 
 fn drafts() -> impl Strategy<Value = ContractDraft> {
-    (any::<bool>(), 1_000..200_000_i64, 0..3_i32, 0..3_i32, 1..12_i32, 0..3_i32, any::<bool>()).prop_map(
+    (any::<bool>(), 1_000..200_000_i64, 0..3_i32, 0..6_i32, 1..12_i32, 0..3_i32, any::<bool>()).prop_map(
         |(is_static, tokens, hops, revisions, turns, escalations, judged)| {
             let mut draft = draft();
             if is_static {
