@@ -221,9 +221,16 @@ fn a_draft_that_the_validator_refused_is_not_put_to_it_again() {
         bench.task.view().tripped.last().expect("told").trips.iter().map(|t| t.cause).collect();
     assert_eq!(causes, [Cause::Converged, Cause::GateRejected]);
     replan(&mut bench, "planner");
-    bench.turn(round(4, 0.5));
-    bench.turn(success(r#"{"hint":4}"#, 10));
-    bench.turn(round(5, 0.6));
+    // Drafts that do not fit the schema rank no higher, so the refused one is still the best.
+    for version in 4..6 {
+        let (lease, answer) = (bench.next().lease, Arc::new(Answer::Envelope(round(version, 0.5))));
+        let findings = vec!["is no object".to_owned()].into();
+        bench.send(Command::Complete { lease, answer, findings }).expect("accepted");
+        if version == 4 {
+            bench.turn(success(r#"{"hint":4}"#, 10));
+        }
+    }
+    assert_eq!(bench.state(), TaskState::OwnerDecides);
     let judged: Vec<_> = bench.task.view().turns.iter().filter_map(|turn| turn.judges).collect();
     let mut once = judged.clone();
     once.dedup();
@@ -409,4 +416,23 @@ fn figures_beyond_all_counting_are_refused_field_by_field_for_a_child_too() {
         let refused = bench.human(1, extend(most.clone()));
         assert!(matches!(refused, Err(Rejection::ExtensionRefused(_))), "{refused:?}");
     }
+}
+
+#[test]
+fn what_is_heard_late_and_goes_beyond_the_grant_stops_what_works_now() {
+    let mut bench = Bench::new(&draft());
+    let lost = bench.next().lease;
+    bench.lose(lost);
+    bench.pass(Span::from_secs(60));
+    let lease = bench.next().lease;
+    let late = |tokens| Command::Usage { lease: lost, usage: usage(tokens), priced: true };
+    bench.send(late(60_000)).expect("usage is never refused");
+    assert_eq!(bench.leases(), [lease], "the free grant covers it");
+    bench.send(late(70_000)).expect("usage is never refused");
+    let decide = bench.next();
+    assert_eq!((decide.kind, decide.trips[0].cause), (TurnKind::Decide, Cause::Budget));
+    assert_eq!(bench.task.summary().ledger.overrun, 2_500);
+    bench.send(late(80_000)).expect("usage is never refused");
+    assert_eq!(bench.leases(), [decide.lease], "the owner is not to blame");
+    bench.check_replay();
 }
