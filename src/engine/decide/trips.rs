@@ -82,12 +82,11 @@ impl Txn<'_> {
         true
     }
 
-    /// Guards tripped inside one step of the running plan: only that step stops. It fails, whatever fallbacks it has: another
-    /// agent would hide the trip from whoever is accountable. The plan goes by its rules.
+    /// Guards tripped inside one step of the running plan: only that step stops. It fails, and the plan goes by its rules. No
+    /// fallback hides it: whoever is accountable must hear of it.
     pub(super) fn trip_step(&mut self, turn: TurnNumber, trips: Vec<Trip>) {
-        let step = self.task.turn(turn).and_then(|t| t.step);
         let (_, evidence) = self.stop_turn(turn, trips, TripScope::Step);
-        if let Some(step) = step {
+        if let Some(step) = self.task.turn(turn).and_then(|t| t.step) {
             self.step_failed(step.step, evidence);
         }
     }
