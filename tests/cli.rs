@@ -10,7 +10,7 @@ mod fake;
 mod person;
 
 use std::{
-    io::Write,
+    io::{BufRead, BufReader, Write},
     net::SocketAddr,
     process::{Command, Stdio},
 };
@@ -318,4 +318,18 @@ fn help_shows_every_setting_with_its_default_and_names() {
     }
     finish(bailiwick(&["--help"]), "").exits(0).says("Exit codes:").says("DEAD_LETTERED");
     finish(bailiwick(&["completions", "bash"]), "").exits(0).says("bailiwick");
+}
+
+#[test]
+fn a_server_that_is_told_to_stop_says_so_at_once() {
+    let mut child = bailiwick(&["serve", "--in-memory", "--listen", "127.0.0.1:0"]).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    assert!(line.starts_with("bailiwick listens on "), "{line}");
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("stopping: "), "{said}");
 }

@@ -99,6 +99,7 @@ impl Fake {
             summary: Some(summary),
             turns: vec![turn],
             outcome: ended.then_some(outcome),
+            deadline: Some(at(60)),
             ..Default::default()
         }
     }

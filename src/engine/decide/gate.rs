@@ -156,7 +156,8 @@ impl Txn<'_> {
         let verdict = match state.answer().map(std::convert::AsRef::as_ref) {
             Some(Answer::Verdict(verdict)) => verdict.clone(),
             Some(Answer::Envelope(Envelope { reason, .. })) => {
-                let reason = format!("{validator} answered with an envelope instead of a verdict: {reason}");
+                let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+                let reason = format!("{validator} answered with an envelope instead of a verdict{why}");
                 return self.unjudged(judged, Cause::Role, reason);
             }
             Some(Answer::Decision { .. }) | None => return,
