@@ -60,8 +60,8 @@ const HOW_IT_IS_SCORED: &str = "## How it is scored\n\n\
     characters of everything before the step and of the step itself. A stop is *harmful* when the run was a success and the stop\n\
     comes before the step after which nothing could change its graded result, or when that step is not known. *Savable* are all\n\
     tokens of failures, and those of successes after that step. Tokens of a harmful stop count as saved of all, never of the\n\
-    savable. A *runaway* went round in circles, or on and on after it was done: a guard against that trips under the default\n\
-    terms. Steps count from 0; where a column says \"at step\", it gives the median and the middle half.\n\n";
+    savable. A *runaway* went six times round the same circle, twice what trips, or said twelve messages in a row that add\n\
+    nothing; a run that says its result again and then ends is none. Steps count from 0; where a column says \"at step\", it gives the median and the middle half.\n\n";
 
 fn sets(out: &mut String, report: &Report) {
     out.push_str("## With the defaults, by set and outcome\n\n");
