@@ -52,7 +52,7 @@ pub fn complete(
     let guards = guards::complete(&draft.guards, &mut checks);
     let allowed_hand_offs = hand_offs(draft, &mut checks);
     texts(draft, &mut checks);
-    termination(draft, &mut checks);
+    gate::termination(draft, &mut checks);
     let convergence = convergence(draft, &mut checks);
     gate::check(&gate, draft, &escalation, start.as_ref(), owner.as_ref(), &mut checks);
     if let (Some(Start::Plan(plan)), Some(budget)) = (&start, &budget) {
@@ -369,29 +369,6 @@ fn times(
         max_children: 0,
         max_depth: 0,
     })
-}
-
-fn termination(draft: &ContractDraft, checks: &mut Checks<'_>) {
-    let Some(termination) = &draft.termination else {
-        checks.fault(
-            "termination",
-            "is missing: write result_schema, the JSON Schema that tells a finished result",
-        );
-        return;
-    };
-    gate::rules(&termination.acceptance, checks);
-    match &termination.result_schema {
-        Some(schema) => {
-            checks.payload("termination.result_schema", schema, fixed::MAX_SCHEMA_BYTES);
-        }
-        None if termination.acceptance.is_empty() && termination.convergence.is_none() => {
-            checks.fault(
-                "termination.result_schema",
-                "is missing: write the JSON Schema that tells a finished result, acceptance rules or convergence",
-            );
-        }
-        None => {}
-    }
 }
 
 fn convergence(draft: &ContractDraft, checks: &mut Checks<'_>) -> Option<Convergence> {

@@ -1,5 +1,5 @@
-//! The gate's terms: confidence, validator, revisions, spot checks, and the bounds of acceptance rules. Never here: what a
-//! rule says; whether it can run is tried off the shards.
+//! The terms of the end: what tells a finished result, and the gate's confidence, validator, revisions and spot checks.
+//! Never here: what an acceptance rule says; whether it can run is tried off the shards.
 
 use super::Checks;
 use crate::types::{
@@ -68,8 +68,32 @@ pub(super) fn check(
     }
 }
 
+/// When the work is done: at least one criterion, each within its bounds.
+pub(super) fn termination(draft: &ContractDraft, checks: &mut Checks<'_>) {
+    let Some(termination) = &draft.termination else {
+        checks.fault(
+            "termination",
+            "is missing: write result_schema, the JSON Schema that tells a finished result",
+        );
+        return;
+    };
+    rules(&termination.acceptance, checks);
+    match &termination.result_schema {
+        Some(schema) => {
+            checks.payload("termination.result_schema", schema, fixed::MAX_SCHEMA_BYTES);
+        }
+        None if termination.acceptance.is_empty() && termination.convergence.is_none() => {
+            checks.fault(
+                "termination.result_schema",
+                "is missing: write the JSON Schema that tells a finished result, acceptance rules or convergence",
+            );
+        }
+        None => {}
+    }
+}
+
 /// The bounds of acceptance rules.
-pub(super) fn rules(rules: &[String], checks: &mut Checks<'_>) {
+fn rules(rules: &[String], checks: &mut Checks<'_>) {
     if rules.len() > fixed::MAX_RULES {
         let most = fixed::MAX_RULES;
         checks.fault("termination.acceptance", format!("has {} rules: write at most {most}", rules.len()));
