@@ -153,11 +153,16 @@ async fn check_shows_violations_points_and_the_effective_contract() {
         .await
         .exits(0)
         .says("would be accepted")
-        .says("4 weak     explicit owner: name one");
+        .says("readiness: 1 weak\n   4 weak     explicit owner: name one\n")
+        .says("failure modes: 1 enforced, 2 absent\n 1.3 enforced step repetition: 3 times in a row\n")
+        .says(" 2.2 absent   fail to ask for clarification: set max_escalations\n")
+        .says("no verification: add [2Jrules\n");
     let ran = ask_with(addr, &["check", "-", "--effective"], good).await.exits(0);
     assert_eq!(ran.out, "goal: g\nowner: me\npriority: 3\n");
     let ran = ask_with(addr, &["check", "-", "--json"], good).await.exits(0);
     assert_eq!(ran.json()[0]["points"][0]["readiness"], "READINESS_WEAK");
+    let mode = &ran.json()[0]["modes"][1];
+    assert_eq!((&mode["code"], &mode["readiness"]), (&"2.2".into(), &"READINESS_ABSENT".into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
