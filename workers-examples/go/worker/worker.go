@@ -27,6 +27,9 @@ const (
 	backoffLeast     = 100 * time.Millisecond
 	backoffMost      = 5 * time.Second
 	callTimeout      = 10 * time.Second
+	registerTimeout  = 5 * time.Second
+	lookLeast        = 50 * time.Millisecond // between two looks at a task; doubles
+	lookMost         = 2 * time.Second
 	lapseCheck       = 100 * time.Millisecond
 	lastWords        = 5 * time.Second // after the grace: for acknowledgements
 	maxMessage       = 4 << 20         // bytes

@@ -76,7 +76,7 @@ export class Session {
     });
   }
 
-  /** A unary call under the attempt's trace, repeated while the server is out of reach. Rejects once it is stopped. */
+  /** A unary call (of WorkerService, where no path is given) under the attempt's trace, repeated while the server is out of reach. Rejects once it is stopped. */
   async call<Q, R>(attempt: Attempt, method: string, request: Q, encode: (q: Q) => Buffer, decode: (b: Buffer) => R) {
     for (let failures = 0; ; failures++) {
       try {
@@ -106,7 +106,7 @@ export class Session {
         if (error) reject(error);
         else resolve(response as R);
       };
-      const path = SERVICE + method;
+      const path = method.startsWith("/") ? method : SERVICE + method;
       const call = client.makeUnaryRequest(path, encode, decode, request, metadata, { deadline }, done);
       const cancel = (): void => call.cancel();
       signal.addEventListener("abort", cancel);

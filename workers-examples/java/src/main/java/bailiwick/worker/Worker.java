@@ -29,6 +29,7 @@ public final class Worker {
     static final long BACKOFF_LEAST = 100; // ms, as all times here
     static final long BACKOFF_MOST = 5_000;
     static final long CALL_TIMEOUT = 10_000;
+    static final long REGISTER_TIMEOUT = 5_000;
     private static final long LAPSE_CHECK = 100;
     private static final long LAST_WORDS = 5_000; // after the grace, for acknowledgements
     private static final int MAX_REPORTS = 1000;
