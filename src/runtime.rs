@@ -19,6 +19,7 @@ mod handle;
 mod intake;
 mod keeper;
 mod options;
+mod pattern;
 mod prices;
 mod questions;
 mod registry;

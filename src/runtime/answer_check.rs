@@ -105,10 +105,15 @@ impl AnswerCheck {
         if checks.contract.acceptance.is_empty() || !(is_candidate || envelope.result.is_some()) {
             return Ok(Vec::new());
         }
-        // One rule too costly must not keep the server from everything else that blocks.
-        let _turn = self.rule_turns.acquire().await;
+        // One rule too costly must not keep the server from everything else that blocks. The turn is the work's, not that of
+        // whoever waits for it: they may go away, and it still runs.
+        let turn = Arc::clone(&self.rule_turns).acquire_owned().await;
         let (rules, checks, envelope) = (Arc::clone(&self.rules), checks.clone(), envelope.clone());
-        blocking(move || rules.findings(&checks.contract.acceptance, &Subject::of(&checks, &envelope))).await
+        blocking(move || {
+            let _turn = turn;
+            rules.findings(&checks.contract.acceptance, &Subject::of(&checks, &envelope))
+        })
+        .await
     }
 
     async fn against_output(

@@ -25,6 +25,9 @@ const MAX_BEHIND: usize = 1_024;
 const PAGE: usize = 16;
 /// Rows that one page of a filtered list looks at.
 const MAX_SCANNED: usize = 4_096;
+/// Rows read at once, and bytes of questions after which a page ends: each may hold a result of a megabyte.
+const MAX_ROWS: usize = 64;
+const MAX_PAGE_BYTES: usize = 4 << 20;
 /// How long a reader that was too slow waits before it begins anew.
 const SLOW_RETRY: Span = Span::from_secs(1);
 
@@ -73,19 +76,22 @@ pub(super) fn page(
     mut after: Option<QuestionPlace>,
     limit: usize,
 ) -> Result<EscalationPage, StoreError> {
-    let (mut questions, mut scanned) = (Vec::new(), 0);
+    let (mut questions, mut scanned, mut bytes) = (Vec::new(), 0, 0);
     loop {
-        let want = (limit - questions.len()).clamp(1, MAX_SCANNED);
+        let want = (limit - questions.len()).clamp(1, MAX_ROWS);
         let rows = store.escalations(&filter.states, filter.task, after, want)?;
         for row in &rows {
             after = Some((row.asked_at, row.id));
-            questions.extend(Some(codec::escalation(row)?).filter(|view| filter.fits(view)));
+            if let Some(view) = Some(codec::escalation(row)?).filter(|view| filter.fits(view)) {
+                questions.push(view);
+                bytes += row.view.len();
+            }
         }
         scanned += rows.len();
         if rows.len() < want || questions.len() >= limit {
             return Ok(EscalationPage { questions, scanned_to: None });
         }
-        if scanned >= MAX_SCANNED {
+        if scanned >= MAX_SCANNED || bytes >= MAX_PAGE_BYTES {
             return Ok(EscalationPage { questions, scanned_to: after });
         }
     }

@@ -41,17 +41,22 @@ const MAX_FILTER_LABELS: usize = 8;
 /// Contracts larger than this are checked off the threads that serve calls.
 const LARGE_CONTRACT_BYTES: usize = MAX_PAYLOAD_BYTES / 32;
 
+/// Contracts whose rules are tried at once: a rule may take its time, and there are other things that block.
+const TRIALS: usize = 4;
+
 /// The service.
 pub(crate) struct Tasks {
     runtime: Runtime,
     stop: CancellationToken,
     watches: Arc<Semaphore>,
+    trials: Arc<Semaphore>,
 }
 
 impl Tasks {
     /// The service. `max_watches` bounds the streams of `WatchTask`.
     pub(crate) fn new(runtime: Runtime, stop: CancellationToken, max_watches: usize) -> Self {
-        Self { runtime, stop, watches: Arc::new(Semaphore::new(max_watches)) }
+        let (watches, trials) = (Arc::new(Semaphore::new(max_watches)), Arc::new(Semaphore::new(TRIALS)));
+        Self { runtime, stop, watches, trials }
     }
 
     /// What `CheckContract` says of a contract that would be accepted.
@@ -84,7 +89,10 @@ impl Tasks {
         if contract.acceptance.is_empty() {
             return faults.finish(Some(contract));
         }
+        let turn = Arc::clone(&self.trials).acquire_owned().await;
         let (contract, broken) = off_thread(move || {
+            // Held by the work: whoever asked may have gone, and it still runs.
+            let _turn = turn;
             let broken = acceptance::tried(&contract);
             Ok((contract, broken))
         })

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bailiwick::pb::{
-    GetTaskRequest, Task, TaskState, WatchTaskRequest, task_event::Event,
+    GetTaskRequest, Task, TaskState, TurnKind, WatchTaskRequest, task_event::Event,
     task_service_client::TaskServiceClient,
 };
 use tokio::task::JoinSet;
@@ -11,6 +11,7 @@ use tonic::transport::Channel;
 
 use crate::{
     load::{Submitted, client, submit},
+    person::Answered,
     worker::Entry,
 };
 
@@ -29,6 +30,15 @@ pub(crate) struct Found {
     pub(crate) refused: usize,
     /// Usage that was heard of after the outcome.
     pub(crate) late: usize,
+    /// Turns of validators.
+    pub(crate) judged: usize,
+    /// Questions that people answered.
+    pub(crate) answered: usize,
+    /// Steps that were streamed and acknowledged.
+    pub(crate) streamed: usize,
+    /// Children, and of them those that their parents stopped.
+    pub(crate) children: usize,
+    pub(crate) stopped: usize,
 }
 
 /// Waits until every task has ended.
@@ -52,6 +62,7 @@ pub(crate) async fn audit(
     uri: &str,
     submitted: &Arc<Vec<Submitted>>,
     entries: Arc<BTreeMap<String, Entry>>,
+    answered: &Arc<Answered>,
 ) -> Found {
     let mut by_task: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
     for entry in entries.values() {
@@ -61,11 +72,11 @@ pub(crate) async fn audit(
     let mut lanes = JoinSet::new();
     for lane in 0..LANES {
         let (submitted, by_task, mut client) = (submitted.clone(), by_task.clone(), client(uri));
+        let answered = answered.clone();
         lanes.spawn(async move {
             let mut found = Found::default();
             for one in submitted.iter().skip(lane).step_by(LANES) {
-                let mine = by_task.get(&one.task).map(Vec::as_slice).unwrap_or_default();
-                audit_one(&mut client, one, mine, &mut found).await;
+                audit_one(&mut client, one, &by_task, &answered, &mut found).await;
             }
             found
         });
@@ -75,6 +86,11 @@ pub(crate) async fn audit(
         vanished: a.vanished + b.vanished,
         refused: a.refused + b.refused,
         late: a.late + b.late,
+        judged: a.judged + b.judged,
+        answered: a.answered + b.answered,
+        streamed: a.streamed + b.streamed,
+        children: a.children + b.children,
+        stopped: a.stopped + b.stopped,
     };
     lanes.join_all().await.into_iter().fold(Found::default(), add)
 }
@@ -82,14 +98,36 @@ pub(crate) async fn audit(
 async fn audit_one(
     client: &mut TaskServiceClient<Channel>,
     one: &Submitted,
-    mine: &[Entry],
+    by_task: &BTreeMap<String, Vec<Entry>>,
+    answered: &Answered,
     found: &mut Found,
 ) {
     let (task, existing) = submit(client, &one.key).await;
     assert!(existing && task == one.task, "the key {} still names its task", one.key);
-    let request = GetTaskRequest { task_id: one.task.clone() };
-    let task = client.get_task(request).await.expect("it is there").into_inner().task.expect("a task");
-    let journal = journal(client, &one.task).await;
+    let (task, journal) = audit_task(client, &one.task, by_task, found).await;
+    let summary = task.summary.as_ref().expect("a task has a line");
+    assert_eq!(summary.state(), TaskState::Succeeded, "{:?}", task.outcome);
+    check_questions(&journal, answered, found);
+    for child in &task.children {
+        let (child, _) = audit_task(client, &child.task_id, by_task, found).await;
+        let state = child.summary.as_ref().expect("a task has a line").state();
+        assert!(matches!(state, TaskState::Succeeded | TaskState::Cancelled), "{:?}", child.outcome);
+        found.children += 1;
+        found.stopped += usize::from(state == TaskState::Cancelled);
+    }
+}
+
+/// What holds of every task. Waits until it has heard of its children.
+async fn audit_task(
+    client: &mut TaskServiceClient<Channel>,
+    id: &str,
+    by_task: &BTreeMap<String, Vec<Entry>>,
+    found: &mut Found,
+) -> (Task, Vec<Event>) {
+    let mine = by_task.get(id).map(Vec::as_slice).unwrap_or_default();
+    let settled = tokio::time::timeout(PATIENCE, settled(client, id)).await;
+    let (task, below) = settled.unwrap_or_else(|_| panic!("{id} does not hear of its children"));
+    let journal = journal(client, id).await;
     let accepted = mine.iter().filter(|entry| entry.accepted == Some(true)).count();
     let answered = journal.iter().filter(|event| matches!(event, Event::TurnAnswered(_))).count();
     let ends = journal.iter().filter(|event| matches!(event, Event::Ended(_))).count();
@@ -104,31 +142,92 @@ async fn audit_one(
         .collect();
     for entry in mine {
         assert!(attempts.contains_key(&entry.place), "no attempt without a journal entry");
+        check_entry(entry, &task, &journal);
     }
     let is_heard = |place: &(i32, i32)| mine.iter().any(|entry| entry.heard && entry.place == *place);
     let vanished: Vec<i64> = attempts.iter().filter(|(at, _)| !is_heard(at)).map(|(_, held)| *held).collect();
-    check_ledger(&task, mine, vanished.iter().sum());
+    check_ledger(&task, mine, vanished.iter().sum(), below);
     found.attempts += attempts.len();
     found.vanished += vanished.len();
     found.refused += mine.iter().filter(|entry| entry.heard && entry.accepted == Some(false)).count();
+    found.streamed += mine.iter().filter(|entry| entry.streamed).count();
+    let is_verdict =
+        |event: &&Event| matches!(event, Event::TurnOpened(it) if it.kind() == TurnKind::Validate);
+    found.judged += journal.iter().filter(is_verdict).count();
     found.late += journal
         .iter()
         .skip_while(|event| !matches!(event, Event::Ended(_)))
         .filter(|event| matches!(event, Event::LateUsage(_)))
         .count();
+    (task, journal)
 }
 
-/// `vanished`: the allowances of the attempts that nobody has said anything of, in tokens.
-fn check_ledger(task: &Task, mine: &[Entry], vanished: i64) {
+/// A task that has heard all that its children used, and how much that is, in tokens.
+async fn settled(client: &mut TaskServiceClient<Channel>, id: &str) -> (Task, i64) {
+    loop {
+        let request = GetTaskRequest { task_id: id.to_owned() };
+        let task = client.get_task(request).await.expect("it is there").into_inner().task.expect("a task");
+        let (mut below, mut open) = (0, false);
+        for child in &task.children {
+            let request = GetTaskRequest { task_id: child.task_id.clone() };
+            let child = client.get_task(request).await.expect("every child was made").into_inner().task;
+            let summary = child.and_then(|child| child.summary).expect("a task has a line");
+            let ledger = summary.ledger.expect("a task has a ledger");
+            below += ledger.spent_tokens + ledger.overrun_tokens;
+            open |= matches!(summary.state(), TaskState::Queued | TaskState::Running);
+        }
+        let known =
+            task.summary.as_ref().and_then(|it| it.ledger.as_ref()).map_or(0, |it| it.children_tokens);
+        if !open && known == below && task.children.iter().all(|child| !child.open) {
+            return (task, below);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+/// What was acknowledged under a lease is there.
+fn check_entry(entry: &Entry, task: &Task, journal: &[Event]) {
+    let is_step =
+        |event: &Event| matches!(event, Event::Progressed(it) if (it.turn, it.attempt) == entry.place);
+    assert!(!entry.streamed || journal.iter().any(is_step), "a step that was acknowledged is in the journal");
+    if let Some(child) = &entry.child {
+        assert!(
+            task.children.iter().any(|known| known.task_id == *child),
+            "its parent knows the child {child}"
+        );
+    }
+}
+
+/// Every question was answered once, by who was told so.
+fn check_questions(journal: &[Event], answered: &Answered, found: &mut Found) {
+    let asked = journal.iter().filter(|event| matches!(event, Event::Escalated(_))).count();
+    let mut ended = BTreeMap::new();
+    for event in journal {
+        if let Event::EscalationEnded(it) = event {
+            let before = ended.insert(it.escalation_id.clone(), it.answered_by.clone());
+            assert_eq!(before, None, "a question ends once");
+        }
+    }
+    assert_eq!(asked, ended.len(), "every question has ended");
+    for (question, by) in ended {
+        assert!(!by.is_empty(), "a person answered {question}");
+        // Whoever answered last may not have been told: a kill came between.
+        assert!(answered.by(&question).is_none_or(|told| told == by), "{by} answered {question}");
+        found.answered += 1;
+    }
+}
+
+/// `vanished`: the allowances of the attempts that nobody has said anything of; `below`: what its children used; in tokens.
+fn check_ledger(task: &Task, mine: &[Entry], vanished: i64, below: i64) {
     let summary = task.summary.as_ref().expect("a task has a line");
-    assert_eq!(summary.state(), TaskState::Succeeded, "{:?}", task.outcome);
     let ledger = summary.ledger.as_ref().expect("a task has a ledger");
     let used: i64 = mine.iter().filter(|entry| entry.heard).map(|entry| entry.tokens).sum();
     let id = &summary.task_id;
-    assert_eq!(ledger.spent_tokens, used, "spent is what was used, to the token: {id}");
+    assert_eq!(ledger.spent_tokens, used + below, "spent is what was used, to the token: {id}");
     assert_eq!(ledger.overrun_tokens, 0);
     assert_eq!(ledger.unheard_tokens, vanished, "what vanished stays charged in full: {id}");
-    assert_eq!(ledger.reserved_tokens, ledger.unheard_tokens, "only what vanished stays reserved: {id}");
+    let own = ledger.reserved_tokens - ledger.children_reserved_tokens;
+    assert_eq!(own, ledger.unheard_tokens, "only what vanished stays reserved: {id}");
 }
 
 /// The whole journal of a task, to its end, numbered without gaps.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bailiwick::pb::{
-    Budget, Contract, Limits, RetryPolicy, SubmitTaskRequest, Termination, contract,
+    Budget, Contract, Gate, Limits, RetryPolicy, SubmitTaskRequest, Termination, contract,
     task_service_client::TaskServiceClient,
 };
 use tonic::{Code, transport::Channel};
@@ -90,16 +90,60 @@ pub(crate) async fn submit(client: &mut TaskServiceClient<Channel>, key: &str) -
     }
 }
 
+/// What a task does beside its hand-off; told by its goal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Plain,
+    Judged,
+    Asks,
+    HasChild,
+}
+
+impl Kind {
+    const ALL: [(Self, &str); 4] = [
+        (Self::Plain, "survive"),
+        (Self::Judged, "survive a judge"),
+        (Self::Asks, "survive, and ask first"),
+        (Self::HasChild, "survive, and have a child"),
+    ];
+
+    pub(crate) fn of_goal(goal: &str) -> Self {
+        Self::ALL.into_iter().find(|(_, known)| *known == goal).map_or(Self::Plain, |(kind, _)| kind)
+    }
+}
+
 fn contract(key: &str) -> Contract {
+    let number = key.rsplit('-').next().and_then(|number| number.parse::<usize>().ok()).unwrap_or(0);
+    let (kind, goal) = Kind::ALL[number % Kind::ALL.len()];
+    let validator = if kind == Kind::Judged { "judge" } else { "" };
+    Contract {
+        goal: goal.to_owned(),
+        gate: Some(Gate { validator: validator.to_owned(), ..Gate::default() }),
+        start: Some(contract::Start::FirstAgent("relay".to_owned())),
+        budget: Some(Budget { max_tokens: 100_000, max_tokens_per_turn: 1_000, ..Budget::default() }),
+        ..terms(key)
+    }
+}
+
+/// The contract of a child, the same whenever it is submitted.
+pub(crate) fn child() -> Contract {
+    let limits = Limits { max_attempts: 20, ..Limits::default() };
+    Contract {
+        goal: "survive below".to_owned(),
+        start: Some(contract::Start::FirstAgent("finish".to_owned())),
+        budget: Some(Budget { max_tokens: 20_000, max_tokens_per_turn: 1_000, ..Budget::default() }),
+        limits: Some(limits),
+        ..terms("child")
+    }
+}
+
+fn terms(key: &str) -> Contract {
     let text = |text: &str| prost_types::Value {
         kind: Some(prost_types::value::Kind::StringValue(text.to_owned())),
     };
     let schema = [("type".to_owned(), text("number"))].into_iter().collect();
     Contract {
-        goal: "survive".to_owned(),
-        start: Some(contract::Start::FirstAgent("relay".to_owned())),
         owner: "relay".to_owned(),
-        budget: Some(Budget { max_tokens: 100_000, max_tokens_per_turn: 1_000, ..Budget::default() }),
         limits: Some(Limits {
             deadline: Some(prost_types::Duration { seconds: 600, nanos: 0 }),
             max_attempts: 20,

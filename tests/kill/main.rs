@@ -2,15 +2,18 @@
 //!
 //! - nothing acknowledged is lost: every submitted key still names its task, every acknowledged answer is in the journal;
 //! - nothing is charged twice: what is spent is what the workers used, to the token; what vanished stays reserved;
+//! - every question to people is answered once, by who was told so; parents have heard what their children used;
 //! - open tasks go on after each restart, and a worker that comes back in time keeps its lease.
 //!
 //! How: one server process on one port and one database, restarted after each kill; clients that submit under idempotency
 //! keys until they are acknowledged; workers that answer until they are acknowledged and keep their own books; one more
-//! that dies with its leases again and again, and is heard of late or never.
+//! that dies with its leases again and again, and is heard of late or never. Workers stream steps and have children; of the
+//! tasks some have a validator, and some ask people, of whom two answer at once.
 
 mod audit;
 mod forgetful;
 mod load;
+mod person;
 #[allow(clippy::duplicate_mod)]
 #[path = "../support/server.rs"]
 mod server;
@@ -51,6 +54,9 @@ async fn nothing_is_lost_and_nothing_is_charged_twice_when_the_server_is_killed(
     let books = Arc::new(worker::Books::default());
     let crew: Vec<_> = (0..3).map(|n| tokio::spawn(worker::run(uri.clone(), n, books.clone()))).collect();
     books.wait_until_registered(3).await;
+    let answered = Arc::new(person::Answered::default());
+    let people: Vec<_> =
+        (0..2).map(|n| tokio::spawn(person::answer_all(uri.clone(), n, answered.clone()))).collect();
     let load = load::Load::start(&uri, 6);
     let forgetful = forgetful::Forgetful::start(&uri, books.clone());
 
@@ -68,22 +74,35 @@ async fn nothing_is_lost_and_nothing_is_charged_twice_when_the_server_is_killed(
     audit::wait_until_ended(&uri, &submitted).await;
     books.finish().await;
     let silenced = silent.speak(&books).await;
+    for helper in people {
+        assert!(!helper.is_finished(), "a person saw an answer that there is not");
+        helper.abort();
+    }
+    let found = audit::audit(&uri, &submitted, Arc::new(books.entries()), &answered).await;
     for worker in crew {
         worker.abort();
     }
-    let found = audit::audit(&uri, &submitted, Arc::new(books.entries())).await;
     println!(
-        "{KILLS} kills, {} tasks, {} attempts ({} vanished, {} answers refused, {} usages after the end), {} leases kept over a restart",
+        "{KILLS} kills, {} tasks, {} attempts ({} vanished, {} answers refused, {} usages after the end), {} leases kept over a \
+         restart, {} verdicts, {} questions ({} acknowledged), {} steps, {} children ({} stopped)",
         submitted.len(),
         found.attempts,
         found.vanished,
         found.refused,
         found.late,
-        books.claimed()
+        books.claimed(),
+        found.judged,
+        found.answered,
+        answered.len(),
+        found.streamed,
+        found.children,
+        found.stopped,
     );
     assert!(submitted.len() > 100, "there was load: {} tasks", submitted.len());
     assert!(silenced > 0 && found.late > 0, "usage came after the end of its task");
     assert!(found.vanished > 0 && found.refused > 0, "attempts vanished and answers came too late");
     assert!(books.claimed() > 0, "workers that came back in time kept leases");
+    assert!(found.judged > 0 && found.answered > 0, "there were verdicts and questions");
+    assert!(found.streamed > 0 && found.children > 0, "there were steps and children");
     server.stop().await;
 }

@@ -7,13 +7,17 @@ use std::{
 };
 
 use bailiwick::pb::{
-    AgentSpec, Assignment, Complete, CompleteTurnRequest, Credit, HandOff, Heartbeat, Register,
-    SessionRequest, Status, StatusEnvelope, Usage, complete, session_request, session_response,
-    status_envelope::Directive, worker_service_client::WorkerServiceClient,
+    AgentSpec, AskHuman, Assignment, Complete, CompleteTurnRequest, Credit, HandOff, Heartbeat, Judgement,
+    Progress, Register, ReportProgressRequest, SessionRequest, Status, StatusEnvelope, SubmitTaskRequest,
+    TurnKind, Usage, Verdict, WorkStep, complete, session_request, session_response,
+    status_envelope::Directive, task_service_client::TaskServiceClient,
+    worker_service_client::WorkerServiceClient,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Code, transport::Channel};
+
+use crate::load::{Kind, child};
 
 /// What a worker takes at once.
 const CONCURRENCY: i32 = 16;
@@ -29,6 +33,10 @@ pub(crate) struct Entry {
     pub(crate) heard: bool,
     /// Whether the answer was accepted; `None` while it is under way.
     pub(crate) accepted: Option<bool>,
+    /// Whether a step that was streamed under it was acknowledged.
+    pub(crate) streamed: bool,
+    /// The child that was acknowledged under it.
+    pub(crate) child: Option<String>,
 }
 
 /// The books of all workers.
@@ -52,6 +60,8 @@ impl Books {
             tokens: tokens_of(assignment),
             heard: false,
             accepted,
+            streamed: false,
+            child: None,
         };
         let before = self.leases.lock().expect("no worker panics").insert(assignment.lease.clone(), entry);
         assert!(before.is_none(), "no lease is assigned twice");
@@ -62,6 +72,10 @@ impl Books {
         if let Some(entry) = self.leases.lock().expect("no worker panics").get_mut(lease) {
             (entry.heard, entry.accepted) = (true, Some(accepted));
         }
+    }
+
+    fn note(&self, lease: &str, change: impl FnOnce(&mut Entry)) {
+        self.leases.lock().expect("no worker panics").get_mut(lease).map(change);
     }
 
     pub(crate) fn claimed(&self) -> u32 {
@@ -85,12 +99,12 @@ impl Books {
 /// Serves for ever, over every restart.
 pub(crate) async fn run(uri: String, number: usize, books: Arc<Books>) {
     let endpoint = tonic::transport::Endpoint::from_shared(uri).expect("a URI");
-    let client = WorkerServiceClient::new(endpoint.connect_lazy());
+    let channel = endpoint.connect_lazy();
     let held = Arc::new(Mutex::new(BTreeSet::new()));
     // One for all sessions: what was begun in an earlier one makes room in this one.
     let mut done = mpsc::unbounded_channel();
     loop {
-        if let Err(status) = session(client.clone(), number, &books, &held, &mut done).await {
+        if let Err(status) = session(channel.clone(), number, &books, &held, &mut done).await {
             assert_ne!(status.code(), Code::InvalidArgument, "{status:?}");
         }
         tokio::time::sleep(Duration::from_millis(30)).await;
@@ -100,7 +114,7 @@ pub(crate) async fn run(uri: String, number: usize, books: Arc<Books>) {
 type Held = Arc<Mutex<BTreeSet<String>>>;
 
 async fn session(
-    mut client: WorkerServiceClient<Channel>,
+    channel: Channel,
     number: usize,
     books: &Arc<Books>,
     held: &Held,
@@ -115,7 +129,8 @@ async fn session(
     // What ended between the sessions is counted as free below.
     while finished.try_recv().is_ok() {}
     let holds: Vec<_> = held.lock().expect("no worker panics").iter().cloned().collect();
-    let agents = ["relay", "finish"].map(|name| AgentSpec { name: name.to_owned(), ..AgentSpec::default() });
+    let agents =
+        ["relay", "finish", "judge"].map(|name| AgentSpec { name: name.to_owned(), ..AgentSpec::default() });
     say(session_request::Message::Register(Register {
         worker_id: format!("killer-{number}"),
         agents: agents.to_vec(),
@@ -127,6 +142,7 @@ async fn session(
     if free > 0 {
         say(session_request::Message::Credit(Credit { slots: free, agent: String::new() }));
     }
+    let mut client = WorkerServiceClient::new(channel.clone());
     let mut down = client.session(UnboundedReceiverStream::new(requests)).await?.into_inner();
     let mut beat = tokio::time::interval(Duration::from_millis(400));
     loop {
@@ -139,7 +155,7 @@ async fn session(
                         u32::try_from(registered.live_leases.len()).unwrap_or(0);
                 }
                 Some(session_response::Message::Assignment(assignment)) => {
-                    begin(client.clone(), assignment, books, held, done.clone());
+                    begin(channel.clone(), assignment, books, held, done.clone());
                 }
                 Some(session_response::Message::Refusal(refusal)) => {
                     panic!("refused: {} {}", refusal.reason, refusal.message)
@@ -155,7 +171,7 @@ async fn session(
 }
 
 fn begin(
-    client: WorkerServiceClient<Channel>,
+    channel: Channel,
     assignment: Assignment,
     books: &Arc<Books>,
     held: &Held,
@@ -169,7 +185,13 @@ fn begin(
         // Most turns are short; some outlive a restart.
         let millis = if assignment.task_id.ends_with('0') { 900 } else { 15 };
         tokio::time::sleep(Duration::from_millis(millis)).await;
-        let accepted = answer(client, &assignment, tokens_of(&assignment)).await;
+        if assignment.kind() == TurnKind::Work {
+            stream(channel.clone(), &assignment, &books).await;
+        }
+        if Kind::of_goal(&assignment.goal) == Kind::HasChild && assignment.agent == "relay" {
+            have_child(channel.clone(), &assignment, &books).await;
+        }
+        let accepted = answer(WorkerServiceClient::new(channel), &assignment, tokens_of(&assignment)).await;
         books.heard(&lease, accepted);
         held.lock().expect("no worker panics").remove(&lease);
         let _ = done.send(());
@@ -181,6 +203,52 @@ pub(crate) fn tokens_of(assignment: &Assignment) -> i64 {
     i64::from(assignment.turn) * 100 + i64::from(assignment.attempt)
 }
 
+/// Streams a step until it is acknowledged, or refused because the lease is over.
+async fn stream(channel: Channel, assignment: &Assignment, books: &Books) {
+    let mut client = WorkerServiceClient::new(channel);
+    let mut step = 0_u64;
+    loop {
+        step += 1;
+        // No two alike: a step that is sent once more is not to look like an agent that repeats itself.
+        let content = format!("{:x}", fnv(&format!("{}{step}", assignment.lease)));
+        let steps = vec![WorkStep { content, ..WorkStep::default() }];
+        let progress = Progress { lease: assignment.lease.clone(), steps, partial_result: None };
+        match client.report_progress(ReportProgressRequest { progress: Some(progress) }).await {
+            Ok(_) => return books.note(&assignment.lease, |entry| entry.streamed = true),
+            Err(status) if status.code() == Code::FailedPrecondition => return,
+            Err(status) => {
+                assert_ne!(status.code(), Code::InvalidArgument, "{status:?}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+}
+
+/// The 64-bit FNV-1a hash.
+fn fnv(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Submits a child until it is acknowledged, or refused because the lease is over.
+async fn have_child(channel: Channel, assignment: &Assignment, books: &Books) {
+    let mut client = TaskServiceClient::new(channel);
+    loop {
+        let parent_lease = assignment.lease.clone();
+        match client.submit_task(SubmitTaskRequest { contract: Some(child()), parent_lease }).await {
+            Ok(response) => {
+                let id = response.into_inner().task_id;
+                return books.note(&assignment.lease, |entry| entry.child = Some(id));
+            }
+            Err(status) if status.code() == Code::FailedPrecondition => return,
+            Err(status) => {
+                assert_ne!(status.code(), Code::InvalidArgument, "{status:?}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+}
+
 /// Answers until the answer is acknowledged (true) or refused for good (false).
 pub(crate) async fn answer(
     mut client: WorkerServiceClient<Channel>,
@@ -190,7 +258,10 @@ pub(crate) async fn answer(
     loop {
         let complete = Complete {
             lease: assignment.lease.clone(),
-            answer: Some(complete::Answer::Envelope(envelope(assignment, tokens))),
+            answer: Some(match assignment.kind() {
+                TurnKind::Validate => complete::Answer::Verdict(verdict(tokens)),
+                _ => complete::Answer::Envelope(envelope(assignment, tokens)),
+            }),
         };
         let mut request = tonic::Request::new(CompleteTurnRequest { complete: Some(complete) });
         request.set_timeout(Duration::from_secs(5));
@@ -206,15 +277,26 @@ pub(crate) async fn answer(
     }
 }
 
+fn verdict(tokens: i64) -> Verdict {
+    let usage = Some(Usage { input_tokens: tokens, ..Usage::default() });
+    Verdict { verdict: Judgement::Agree.into(), usage, ..Verdict::default() }
+}
+
 fn envelope(assignment: &Assignment, tokens: i64) -> StatusEnvelope {
-    let hand_off = Directive::HandOff(HandOff { agent: "finish".to_owned(), input: None });
-    let is_relay = assignment.agent == "relay";
+    let asks = Kind::of_goal(&assignment.goal) == Kind::Asks && assignment.turn == 1;
+    let directive = if asks {
+        Some(Directive::AskHuman(AskHuman { question: "Shall it survive?".to_owned() }))
+    } else {
+        let hand_off = Directive::HandOff(HandOff { agent: "finish".to_owned(), input: None });
+        (assignment.agent == "relay").then_some(hand_off)
+    };
+    let number = prost_types::value::Kind::NumberValue(f64::from(assignment.turn));
     StatusEnvelope {
         status: Status::Success.into(),
-        result: Some(prost_types::Value { kind: Some(prost_types::value::Kind::NumberValue(1.0)) }),
+        result: Some(prost_types::Value { kind: Some(number) }),
         confidence: Some(1.0),
         usage: Some(Usage { input_tokens: tokens, ..Usage::default() }),
-        directive: is_relay.then_some(hand_off),
+        directive,
         ..StatusEnvelope::default()
     }
 }

@@ -58,6 +58,10 @@ impl Txn<'_> {
             return false;
         }
         self.judged(turn, findings.clone(), GateCheck::OutputSchema, None);
+        let is_revisable = self.task.counters.revisions < self.task.contract.gate.max_revisions;
+        if is_revisable && self.ask_guards(turn) {
+            return true;
+        }
         if !self.revise(turn, &findings) {
             let reason = format!(
                 "{agent} answered what does not fit its own output_schema, and revisions are used up: {}",
@@ -188,7 +192,7 @@ impl Txn<'_> {
     }
 
     fn may_spot_check(&self) -> bool {
-        self.task.counters.escalations < self.task.contract.escalation.max_escalations
+        self.task.escalations_taken() < self.task.contract.escalation.max_escalations
             && self.env.now < self.task.lifetime_end()
     }
 }

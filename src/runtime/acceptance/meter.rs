@@ -16,12 +16,18 @@ use cel::{
     },
 };
 
+use crate::runtime::pattern;
+
 /// Bytes that concatenation and `map` may make, in all.
 const MAX_BYTES: usize = 16 << 20;
 /// Looks at the clock. No rule can write the name: `@` is no character of the language.
 const TICK: &str = "@tick";
 /// Weighs its argument, looks at the clock, and gives it back.
 const WEIGH: &str = "@weigh";
+/// `matches`, with a bound on what a pattern may cost on its text.
+const MATCHES: &str = "@matches";
+/// The name under which a rule calls it.
+pub(super) const PLAIN_MATCHES: &str = "matches";
 
 thread_local! {
     static METER: Cell<Meter> = const { Cell::new(Meter { until: None, bytes: 0, spent: false }) };
@@ -57,6 +63,17 @@ pub(super) fn declare(env: &mut Env) -> Result<(), cel::DeclarationError> {
         // What is no plain value (a type) has no size to speak of.
         charge(Value::try_from(&*arg).map_or(0, |value| bytes(&value)))?;
         Ok(arg)
+    })?;
+    env.add_overload(MATCHES, "matches", vec![DYN_TYPE, DYN_TYPE], |args| {
+        charge(0)?;
+        let values: Vec<Value> = args.iter().filter_map(|arg| Value::try_from(&**arg).ok()).collect();
+        let [Value::String(text), Value::String(pattern)] = values.as_slice() else {
+            let types = values.iter().map(|value| value.type_of().to_string()).collect();
+            return Err(ExecutionError::no_such_overload(PLAIN_MATCHES, types));
+        };
+        let matched = pattern::matches(pattern, text)
+            .map_err(|fault| ExecutionError::function_error(PLAIN_MATCHES, fault))?;
+        Ok(CowVal::owned(cel::common::types::CelBool::from(matched)))
     })
 }
 
@@ -104,6 +121,10 @@ pub(super) fn install(expr: &mut IdedExpr) {
             let is_sum = inner.func_name == operators::ADD;
             inner.target.iter_mut().for_each(|target| install(target));
             inner.args.iter_mut().for_each(install);
+            if inner.func_name == PLAIN_MATCHES {
+                MATCHES.clone_into(&mut inner.func_name);
+                inner.args.splice(..0, inner.target.take().map(|target| *target));
+            }
             let of_accu = inner.args.first().is_some_and(|arg| is_accu(&arg.expr));
             if is_sum && !of_accu {
                 let sum = std::mem::take(expr);

@@ -11,7 +11,7 @@ use std::{
 
 use cel::{
     Context, Env, ExecutionError, Value,
-    common::ast::{EntryExpr, Expr, IdedExpr, SourceInfo},
+    common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue, SourceInfo},
     parser::Parser,
 };
 
@@ -19,6 +19,7 @@ use super::{
     meter,
     values::{NAMES, Subject},
 };
+use crate::runtime::pattern;
 
 /// Brackets inside each other, at most; and the depth of a parsed rule.
 const MAX_NESTING: usize = 24;
@@ -226,6 +227,7 @@ impl<'a> Lint<'a> {
             Expr::Ident(name) => self.name(expr.id, name),
             Expr::Call(call) => {
                 self.function(expr.id, &call.func_name)?;
+                self.pattern(expr.id, call)?;
                 call.target.iter().try_for_each(|target| self.expr(target))?;
                 call.args.iter().try_for_each(|arg| self.expr(arg))
             }
@@ -276,6 +278,14 @@ impl<'a> Lint<'a> {
         }
         let names = NAMES.join(", ");
         Err(Fault::Syntax(format!("{}: {name} is not a name here: write one of {names}", self.at(id))))
+    }
+
+    /// A pattern that stands in the rule itself is one.
+    fn pattern(&self, id: u64, call: &CallExpr) -> Result<(), Fault> {
+        let written = call.args.last().map(|arg| &arg.expr);
+        let Some(Expr::Literal(LiteralValue::String(text))) = written else { return Ok(()) };
+        let fault = (call.func_name == meter::PLAIN_MATCHES).then(|| pattern::fault(text.inner())).flatten();
+        fault.map_or(Ok(()), |fault| Err(Fault::Syntax(format!("{}: is no pattern: {fault}", self.at(id)))))
     }
 
     fn function(&self, id: u64, name: &str) -> Result<(), Fault> {

@@ -38,6 +38,12 @@ impl Maker<'_> {
         Value::Null
     }
 
+    /// A value that stands in the schema, unless it is too much: references may name it again and again.
+    fn copy(&mut self, value: &Value) -> Value {
+        self.nodes = self.nodes.saturating_add(size(value));
+        if self.nodes > MAX_NODES { self.hole() } else { value.clone() }
+    }
+
     fn value(&mut self, schema: &Value, depth: usize) -> Value {
         self.nodes += 1;
         let Some(fields) = schema.as_object() else { return self.hole() };
@@ -45,15 +51,17 @@ impl Maker<'_> {
             return self.hole();
         }
         if let Some(value) = fields.get("const") {
-            return value.clone();
+            return self.copy(value);
         }
         if let Some(values) = fields.get("enum").and_then(Value::as_array) {
-            return values.iter().find(|value| !value.is_null()).cloned().unwrap_or_default();
+            let first = values.iter().find(|value| !value.is_null());
+            return first.map_or(Value::Null, |value| self.copy(value));
         }
         if let Some(reference) = fields.get("$ref").and_then(Value::as_str) {
-            let target = reference.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer)).cloned();
+            let root = self.root;
+            let target = reference.strip_prefix('#').and_then(|pointer| root.pointer(pointer));
             return match target {
-                Some(target) => self.value(&target, depth + 1),
+                Some(target) => self.value(target, depth + 1),
                 None => self.hole(),
             };
         }
@@ -72,24 +80,23 @@ impl Maker<'_> {
     fn one_of(&mut self, ways: &[Value], depth: usize) -> Value {
         let is_null = |way: &&Value| way.get("type").and_then(Value::as_str) == Some("null");
         let mut ways = ways.iter().filter(|way| !is_null(way));
-        let first = ways.next().cloned();
+        let first = ways.next();
         if ways.next().is_some() {
             self.is_whole = false;
         }
-        first.map_or(Value::Null, |way| self.value(&way, depth + 1))
+        first.map_or(Value::Null, |way| self.value(way, depth + 1))
     }
 
     /// The parts of an object, put together; of anything else, the first part.
     fn all_of(&mut self, fields: &Map<String, Value>, parts: &[Value], depth: usize) -> Value {
-        let mut own = fields.clone();
-        own.remove("allOf");
-        let own = kind_of(&own).map(|_| Value::Object(own.clone()));
-        let made: Vec<Value> = own.iter().chain(parts).map(|part| self.value(part, depth + 1)).collect();
+        let mut made: Vec<Value> =
+            kind_of(fields).map(|_| self.typed(fields, depth + 1)).into_iter().collect();
+        made.extend(parts.iter().map(|part| self.value(part, depth + 1)));
         let mut whole = Map::new();
-        for part in &made {
+        for part in made {
             match part {
-                Value::Object(fields) => whole.extend(fields.clone()),
-                other => return other.clone(),
+                Value::Object(fields) => whole.extend(fields),
+                other => return other,
             }
         }
         Value::Object(whole)
@@ -118,11 +125,19 @@ impl Maker<'_> {
         let mut made = Map::new();
         let properties = fields.get("properties").and_then(Value::as_object);
         for (name, schema) in properties.into_iter().flatten() {
+            if self.nodes > MAX_NODES {
+                self.is_whole = false;
+                break;
+            }
             made.insert(name.clone(), self.value(schema, depth + 1));
         }
         for name in fields.get("required").and_then(Value::as_array).into_iter().flatten() {
             if let Some(name) = name.as_str().filter(|name| !made.contains_key(*name)) {
+                self.nodes += 1;
                 let hole = self.hole();
+                if self.nodes > MAX_NODES {
+                    break;
+                }
                 made.insert(name.to_owned(), hole);
             }
         }
@@ -149,6 +164,17 @@ impl Maker<'_> {
             None => {}
         }
         Value::Array(made)
+    }
+}
+
+/// Parts of a value, and a part more for each of the longest texts that a sample has.
+fn size(value: &Value) -> usize {
+    let long = |text: &str| 1 + text.len() / usize::try_from(MAX_CHARS).unwrap_or(1);
+    match value {
+        Value::String(text) => long(text),
+        Value::Array(items) => 1 + items.iter().map(size).sum::<usize>(),
+        Value::Object(fields) => 1 + fields.iter().map(|(key, value)| long(key) + size(value)).sum::<usize>(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 1,
     }
 }
 

@@ -100,11 +100,20 @@ fn what_cannot_work_is_named_with_its_place_and_what_to_write() {
         (&format!("1{} == 1", "+1".repeat(480)), "levels deep"),
         (&format!("result{} == 1", ".a".repeat(480)), "levels deep"),
         ("'unclosed", "line 1"),
+        ("result.summary.matches('(a')", "is no pattern"),
+        ("result.summary.matches('(a{1000}){1000}')", "the pattern is too large"),
+        ("result.score.matches('a')", "cannot run on a result made from result_schema"),
         ("\u{0}\u{1}\u{feff}", "line 1"),
     ] {
         let found = fault(Some(&schema), rule);
         assert!(found.contains(part), "{rule}: {found:?} does not say {part:?}");
     }
+}
+
+#[test]
+fn nesting_that_a_raw_string_hides_is_refused_by_the_parser() {
+    let hidden = format!(r"r'\' == {}1{}", "(".repeat(300), ")".repeat(300));
+    assert_ne!(fault(None, &hidden), "");
 }
 
 #[test]
@@ -142,6 +151,9 @@ fn samples_have_the_shape_of_their_schema() {
     let wide = json!({"$ref": "#/$defs/n", "$defs": {"n": {"properties": {
         "a": {"$ref": "#/$defs/n"}, "b": {"$ref": "#/$defs/n"}, "c": {"$ref": "#/$defs/n"}}}}});
     assert!(!sample::of(Some(&wide)).is_whole);
+    let large = json!({"prefixItems": vec![json!({"$ref": "#/$defs/n"}); 900], "$defs": {"n": {"const": "x".repeat(40_000)}}});
+    let made = sample::of(Some(&large));
+    assert!(!made.is_whole && made.value.to_string().len() < 200_000);
 }
 
 fn over(result: &Value) -> Subject {
@@ -189,6 +201,14 @@ fn loops_and_growth_run_into_their_limits_whatever_hides_them() {
         let rule = Rule::compile(rule).unwrap_or_else(|fault| panic!("{rule}: {fault}"));
         assert_eq!(rule.holds(&subject, wall), Err(Fault::TooCostly), "{rule:?}");
     }
+    // Longer than the rule may take in all, were it begun.
+    let long = over(&json!({"text": "ab".repeat(1 << 19)}));
+    let refused = Rule::compile("result.text.matches('a(?:[ab]{300}){30}[0-9]')").expect("a rule");
+    let fault =
+        refused.holds(&long, Duration::from_secs(3_600)).expect_err("too large a pattern for the text");
+    assert!(fault.to_string().contains("too large for a text of 1048576 bytes"), "{fault}");
+    let many = Rule::compile(&format!("[{}].size() == 0", vec!["result"; 100].join(", "))).expect("a rule");
+    assert_eq!(many.holds(&long, Duration::from_secs(60)), Ok(false));
     // What is within its limits is not touched by them.
     let cheap =
         Rule::compile("result.n.filter(a, a < 3.0).map(a, a + 1.0) == [1.0, 2.0, 3.0]").expect("a rule");

@@ -2,6 +2,7 @@ package bailiwick.worker;
 
 import bailiwick.v1.AgentOuterClass.AgentSpec;
 import bailiwick.v1.Envelope.Usage;
+import bailiwick.v1.TaskOuterClass.TurnKind;
 import bailiwick.v1.WorkerServiceOuterClass.Assignment;
 import bailiwick.v1.WorkerServiceOuterClass.Complete;
 import java.net.InetAddress;
@@ -139,11 +140,13 @@ public final class Worker {
         }
     }
 
-    /** Stops what the grace did not suffice for. Its leases are live: the failure is still said, for a retry. */
+    /** Stops what the grace did not suffice for. Its leases are live: the failure is still said, for a retry; but never of
+     * a decide turn, where it would mean that the owner did not decide. */
     private void abandonAll() {
         synchronized (lock) {
             for (Attempt attempt : running.values()) {
                 attempt.outOfTime = true;
+                attempt.revoked |= attempt.assignment.getKind() == TurnKind.TURN_KIND_DECIDE;
                 attempt.stop();
             }
         }
