@@ -103,7 +103,9 @@ pub(super) const ALL: &[Case] = &[
         Box::pin(leases::cancel(s))
     }),
     case("repetition", "stops streaming when a guard cancels it", |s| Box::pin(leases::repetition(s))),
-    case("child", "submits a task under its lease and waits for its outcome", |s| Box::pin(children::child(s))),
+    case("child", "submits a task under its lease and waits for its outcome", |s| {
+        Box::pin(children::child(s))
+    }),
     case("child-refused", "lets the handler go on when its child is refused", |s| {
         Box::pin(children::child_refused(s))
     }),

@@ -6,7 +6,9 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{
-    conformance::stage::{Event, Failure, HEARTBEAT, LEASE_TIME, PATIENCE, RETURN, Stage, Verdict, kind, require},
+    conformance::stage::{
+        Event, Failure, HEARTBEAT, LEASE_TIME, PATIENCE, RETURN, Stage, Verdict, kind, require,
+    },
     pb::{Cause, complete::Answer},
 };
 

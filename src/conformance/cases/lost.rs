@@ -102,7 +102,9 @@ pub(super) async fn crossing(stage: &mut Stage) -> Verdict {
         }
         Some(other) => {
             let what = kind(other.as_ref());
-            Err(Failure(format!("a decide turn that crosses Drain is decided or left alone; this was {what}")))
+            Err(Failure(format!(
+                "a decide turn that crosses Drain is decided or left alone; this was {what}"
+            )))
         }
     }
 }

@@ -79,7 +79,8 @@ pub(super) async fn step(stage: &mut Stage) -> Verdict {
     let seen = result(&stage.envelope(&lease).await?);
     same("step_id", &seen["step_id"], &json!("draft"))?;
     let next = json!({"agent": "editor", "input": {"text": "t"}});
-    let script = json!({"actions": [], "answer": {"status": "success", "result": {"text": "t"}, "hand_off": next}});
+    let script =
+        json!({"actions": [], "answer": {"status": "success", "result": {"text": "t"}, "hand_off": next}});
     let mut assignment = stage.assignment(script);
     assignment.step_id = "draft".into();
     let lease = stage.send(assignment);
@@ -109,5 +110,6 @@ pub(super) async fn revision(stage: &mut Stage) -> Verdict {
     let seen = result(&stage.envelope(&lease).await?);
     same("notes", &seen["notes"], &json!([note, "answer again"]))?;
     same("lineage", &seen["lineage"], &json!([format!("turn-{turn}")]))?;
-    Ok("the revision turn is another turn of the task: the handler sees why, and its own refused answer".into())
+    Ok("the revision turn is another turn of the task: the handler sees why, and its own refused answer"
+        .into())
 }
