@@ -268,12 +268,18 @@ pub enum Ended {
 }
 
 /// Runs until SIGTERM or SIGINT, or until a part fails; then takes everything down. A second signal cuts that short.
-pub async fn run_until_signal(mut running: Running) -> Result<Ended, AppError> {
+///
+/// `stopping` is called once, when the shutdown begins, with what it may take.
+pub async fn run_until_signal(
+    mut running: Running,
+    stopping: impl FnOnce(Duration),
+) -> Result<Ended, AppError> {
     let mut signals = Signals::new().map_err(AppError::Signals)?;
     let failed = tokio::select! {
         () = signals.next() => None,
         what = running.failed() => Some(what),
     };
+    stopping(running.grace);
     tokio::select! {
         report = running.shutdown() => Ok(match failed {
             None => Ended::Asked(report),

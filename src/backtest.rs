@@ -18,3 +18,6 @@ pub mod terms;
 pub mod text;
 pub mod trace;
 pub mod words;
+
+#[cfg(test)]
+mod strangers;

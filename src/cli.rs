@@ -69,7 +69,7 @@ enum Command {
     /// Submit a contract; prints the task's id.
     #[command(after_help = exit::help())]
     Submit(submit::SubmitArgs),
-    /// Say what a submission would say, and show the ten-point readiness list.
+    /// Say what a submission would say, and show the ten-point readiness list and the fourteen failure modes.
     #[command(after_help = exit::help())]
     Check(check::CheckArgs),
     /// Follow a task's events until it ends.

@@ -9,6 +9,7 @@ mod report;
 mod server;
 mod stage;
 mod table;
+mod tasks;
 
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ mod fake;
 mod person;
 
 use std::{
-    io::Write,
+    io::{BufRead, BufReader, Write},
     net::SocketAddr,
     process::{Command, Stdio},
 };
@@ -153,11 +153,16 @@ async fn check_shows_violations_points_and_the_effective_contract() {
         .await
         .exits(0)
         .says("would be accepted")
-        .says("4 weak     explicit owner: name one");
+        .says("readiness: 1 weak\n   4 weak     explicit owner: name one\n")
+        .says("failure modes: 1 enforced, 2 absent\n 1.3 enforced step repetition: 3 times in a row\n")
+        .says(" 2.2 absent   fail to ask for clarification: set max_escalations\n")
+        .says("no verification: add [2Jrules\n");
     let ran = ask_with(addr, &["check", "-", "--effective"], good).await.exits(0);
     assert_eq!(ran.out, "goal: g\nowner: me\npriority: 3\n");
     let ran = ask_with(addr, &["check", "-", "--json"], good).await.exits(0);
     assert_eq!(ran.json()[0]["points"][0]["readiness"], "READINESS_WEAK");
+    let mode = &ran.json()[0]["modes"][1];
+    assert_eq!((&mode["code"], &mode["readiness"]), (&"2.2".into(), &"READINESS_ABSENT".into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -313,4 +318,18 @@ fn help_shows_every_setting_with_its_default_and_names() {
     }
     finish(bailiwick(&["--help"]), "").exits(0).says("Exit codes:").says("DEAD_LETTERED");
     finish(bailiwick(&["completions", "bash"]), "").exits(0).says("bailiwick");
+}
+
+#[test]
+fn a_server_that_is_told_to_stop_says_so_at_once() {
+    let mut child = bailiwick(&["serve", "--in-memory", "--listen", "127.0.0.1:0"]).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    assert!(line.starts_with("bailiwick listens on "), "{line}");
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("stopping: "), "{said}");
 }

@@ -72,7 +72,7 @@ async fn a_contract_can_be_checked_without_submitting() {
         async move { tasks.check_contract(request).await.expect("it answers").into_inner() }
     };
     let good = check(contract("solver")).await;
-    assert_eq!((good.violations.len(), good.points.len()), (0, 10));
+    assert_eq!((good.violations.len(), good.points.len(), good.modes.len()), (0, 10, 14));
     let effective = good.effective.expect("every default is shown");
     assert_eq!(effective.limits.and_then(|limits| limits.max_hops), Some(12));
     let bad = check(pb::Contract { goal: String::new(), ..contract("solver") }).await;

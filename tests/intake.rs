@@ -145,6 +145,18 @@ fn check_plan(steps: Vec<StepDraft>, field: &str, says: &str) {
 }
 
 #[test]
+fn a_plan_with_a_cycle_still_names_the_agents_that_nobody_serves() {
+    let mut bad = draft();
+    bad.first_agent = None;
+    let mut lost = step("c", "ghost", &[]);
+    lost.fallback_agents = vec!["phantom".to_owned()];
+    let steps = vec![step("a", "alpha", &["b"]), step("b", "beta", &["a"]), lost];
+    bad.plan = Some(bailiwick::types::plan::PlanDraft { result_step: "c".to_owned(), ..plan(steps) });
+    let fields: Vec<_> = faults(&bad).into_iter().map(|(field, _)| field).collect();
+    assert_eq!(fields, ["plan.steps", "plan.steps[2].agent", "plan.steps[2].fallback_agents[0]"]);
+}
+
+#[test]
 fn a_plan_is_checked_whole() {
     check_plan(Vec::new(), "plan.steps", "write 1 to 1000");
     check_plan(vec![step("a", "alpha", &["b"]), step("b", "beta", &["a"])], "plan.steps", "in a cycle: a, b");

@@ -78,6 +78,8 @@ pub struct Calibration {
     pub groups: BTreeMap<(String, String), Fitted>,
     /// By set.
     pub sets: BTreeMap<String, Whole>,
+    /// Guards (no cap on steps) fitted to the first set, on every run of the second: what a stranger may expect.
+    pub across: BTreeMap<(String, String), Score>,
 }
 
 /// Fits terms so that at most `max_harm` (0 to 1) of the successes should be harmed: to each set, and to a group within it
@@ -88,8 +90,9 @@ pub fn calibrate(summaries: &[Summary], max_harm: f64) -> Calibration {
         by_set.entry(&summary.dataset).or_default().push(summary);
     }
     let mut calibration = Calibration::default();
-    for (set, runs) in by_set {
-        let fits = fit::set(&runs, max_harm);
+    for (set, runs) in &by_set {
+        let (set, runs) = (*set, runs.as_slice());
+        let fits = fit::set(runs, max_harm);
         let group_of = |run: &Summary| fits.get_key_value(run.group.as_str()).map_or("", |(group, _)| *group);
         let terms_of = |run: &Summary| fits[group_of(run)].terms;
         let score =
@@ -112,7 +115,21 @@ pub fn calibrate(summaries: &[Summary], max_harm: f64) -> Calibration {
             calibration.groups.insert((set.to_owned(), (*group).to_owned()), fitted);
         }
     }
+    calibration.across = across(&by_set, max_harm);
     calibration
+}
+
+/// Every set whose successes are enough to show harm, under what was fitted to each other such set.
+fn across(by_set: &BTreeMap<&str, Vec<&Summary>>, max_harm: f64) -> BTreeMap<(String, String), Score> {
+    let large: BTreeMap<_, _> = by_set.iter().filter(|(_, runs)| fit::shows_harm(runs)).collect();
+    let mut across = BTreeMap::new();
+    for (from, fitted) in &large {
+        let terms = fit::guards(fitted, max_harm);
+        for (to, runs) in large.iter().filter(|(to, _)| *to != from) {
+            across.insert(((**from).to_owned(), (**to).to_owned()), summary::score(runs.iter(), |_| terms));
+        }
+    }
+    across
 }
 
 #[cfg(test)]

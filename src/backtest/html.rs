@@ -128,7 +128,7 @@ fn sets(out: &mut String, report: &Report) {
 /// Runs that ran away, apart from those that only came to a wrong answer: no guard can see the latter.
 fn runaways(out: &mut String, report: &Report) {
     out.push_str(
-        "<h3>Runaways apart</h3>\n<p>A runaway went round in circles, or on and on after it was done. Whatever else failed \
+        "<h3>Runaways apart</h3>\n<p>A runaway went six times round the same circle, or said twelve messages in a row that add nothing. Whatever else failed \
          came to a wrong answer in good order, which is for the gate to find, not for a guard.</p>\n",
     );
     let mut rows = Vec::new();

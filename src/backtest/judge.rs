@@ -7,7 +7,9 @@ use super::{
     calibrate::{self, Fitted, Score, Summary, Whole},
     fault::Fault,
     replay::{BacktestTerms, replay},
-    report::{Alone, CalibratedSet, Calibration, Fit, Half, MOST_FAULTS, Report, SCHEMA, Skipped, Terms},
+    report::{
+        Across, Alone, CalibratedSet, Calibration, Fit, Half, MOST_FAULTS, Report, SCHEMA, Skipped, Terms,
+    },
     run::{self, Got, Progress},
     sum::{Judged, Sets},
     terms,
@@ -137,7 +139,7 @@ fn each_alone() -> Vec<(&'static str, BacktestTerms)> {
 }
 
 fn calibrated(summaries: &[Summary], max_harm: f64, salt: u64) -> Calibration {
-    let calibrate::Calibration { groups, sets } = calibrate::calibrate(summaries, max_harm);
+    let calibrate::Calibration { groups, sets, across } = calibrate::calibrate(summaries, max_harm);
     let mut fits: BTreeMap<String, Vec<Fit>> = BTreeMap::new();
     for ((set, topology), Fitted { terms, caps, is_own: _, train, held_out }) in groups {
         let fragment = terms::fragment(&terms) + &terms::caps(caps);
@@ -154,7 +156,9 @@ fn calibrated(summaries: &[Summary], max_harm: f64, salt: u64) -> Calibration {
             held_out: half(&held_out),
         })
         .collect();
-    Calibration { max_harm, salt, sets }
+    let across =
+        across.into_iter().map(|((from, to), score)| Across { from, to, judged: half(&score) }).collect();
+    Calibration { max_harm, salt, sets, across }
 }
 
 fn half(score: &Score) -> Half {

@@ -32,7 +32,9 @@ pub fn page(report: &Report) -> String {
     runaways(&mut out, report);
     alone(&mut out, report);
     calibrated(&mut out, report);
+    across(&mut out, report);
     skipped(&mut out, report);
+    about::tuned(&mut out);
     about::sources(&mut out, report);
     remake(&mut out, report);
     out
@@ -60,8 +62,8 @@ const HOW_IT_IS_SCORED: &str = "## How it is scored\n\n\
     characters of everything before the step and of the step itself. A stop is *harmful* when the run was a success and the stop\n\
     comes before the step after which nothing could change its graded result, or when that step is not known. *Savable* are all\n\
     tokens of failures, and those of successes after that step. Tokens of a harmful stop count as saved of all, never of the\n\
-    savable. A *runaway* went round in circles, or on and on after it was done: a guard against that trips under the default\n\
-    terms. Steps count from 0; where a column says \"at step\", it gives the median and the middle half.\n\n";
+    savable. A *runaway* went six times round the same circle, twice what trips, or said twelve messages in a row that add\n\
+    nothing; a run that says its result again and then ends is none. Steps count from 0; where a column says \"at step\", it gives the median and the middle half.\n\n";
 
 fn sets(out: &mut String, report: &Report) {
     out.push_str("## With the defaults, by set and outcome\n\n");
@@ -223,6 +225,31 @@ fn calibrated(out: &mut String, report: &Report) {
             let _ = writeln!(out, "`{}`\n\n```yaml\n{}```\n", name, fit.fragment);
         }
     }
+}
+
+fn across(out: &mut String, report: &Report) {
+    let rows: Vec<_> = report.calibration.iter().flat_map(|calibration| &calibration.across).map(|one| {
+        let judged = &one.judged;
+        vec![
+            one.from.clone(),
+            one.to.clone(),
+            words::count(judged.runs),
+            words::count(judged.stopped),
+            words::within(judged.saved_of_savable, judged.saved_interval),
+            words::within(judged.harm_rate, judged.harm_interval),
+        ]
+    });
+    let rows: Vec<_> = rows.collect();
+    if rows.is_empty() {
+        return;
+    }
+    out.push_str(
+        "### Fitted to one system, tried on another\n\n\
+         Terms fitted to all runs of one set, judged on all runs of another system that the fit has not seen. The cap on steps\n\
+         is left out: it is a crew's own. Compare the rows with the defaults above.\n\n",
+    );
+    let header = ["fitted to", "judged on", "runs", "stopped", "saved of the savable", "harmful stops"];
+    table(out, &header, 2, &rows);
 }
 
 fn skipped(out: &mut String, report: &Report) {

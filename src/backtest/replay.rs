@@ -73,8 +73,8 @@ pub struct Replayed {
     pub saved_of_savable: u64,
     /// Whether the stop comes before the outcome of a successful run was fixed.
     pub harmful: bool,
-    /// Whether the run went round in circles (equal content three times), or on after it was done (twelve messages that add
-    /// nothing), be it stopped or not.
+    /// Whether the run ran away: six times round the same circle (twice what trips), or twelve messages in a row that add
+    /// nothing; be it stopped or not. A run that says its result again and then ends is none.
     pub runaway: bool,
 }
 
@@ -100,10 +100,10 @@ pub fn replay(trace: &Trace, terms: &BacktestTerms) -> Replayed {
     bill.replayed(trace, stop, after, runaway)
 }
 
-/// Whether a run goes round in circles, or on after it was done, by the default measure whatever the terms.
+/// Whether a run goes on in circles, or on and on after it was done, by the default measure whatever the terms.
 fn is_runaway(levels: Levels) -> bool {
     let default = GuardTerms::default();
-    levels.repetition >= default.repetition.times
+    levels.repetition.max(levels.near_repetition) >= 2 * default.repetition.times
         || default.finished.idle.is_some_and(|most| levels.idle >= most)
 }
 

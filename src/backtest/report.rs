@@ -164,6 +164,19 @@ pub struct Calibration {
     pub salt: u64,
     /// Set by set, by name.
     pub sets: Vec<CalibratedSet>,
+    /// Guards fitted to all of one set, on all of another, where both have successes enough.
+    pub across: Vec<Across>,
+}
+
+/// Guards fitted to one set, on another.
+#[derive(Debug, Clone, Serialize)]
+pub struct Across {
+    /// The set that was fitted to.
+    pub from: String,
+    /// The set that was judged.
+    pub to: String,
+    /// What came of it.
+    pub judged: Half,
 }
 
 /// What was fitted to one set.

@@ -18,7 +18,7 @@ pub struct Judged {
     pub tokens: u64,
     /// Those that could have been saved without harm.
     pub savable: u64,
-    /// Whether it went round in circles, or on and on after it was done.
+    /// Whether it ran away: in circles, or on and on after it was done.
     pub runaway: bool,
     /// Where it would have been stopped.
     pub stop: Option<Stopped>,

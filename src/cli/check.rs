@@ -58,8 +58,16 @@ fn print(terminal: &Terminal, file: &str, answer: &pb::CheckContractResponse) ->
         terminal.line(format!("{file}: {}, {count}", look.paint(Tone::Bad, "would be refused")))?;
         terminal.lines(contract::violations(look, &answer.violations))?;
     }
+    let heading = |title: &str, judged: Vec<i32>| {
+        terminal.line(format!("{}: {}", look.paint(Tone::Strong, title), contract::tally(judged)))
+    };
     if !answer.points.is_empty() {
-        terminal.line(look.paint(Tone::Strong, "readiness"))?;
+        heading("readiness", answer.points.iter().map(|point| point.readiness).collect())?;
+        terminal.lines(contract::points(look, &answer.points))?;
     }
-    terminal.lines(contract::points(look, &answer.points))
+    if !answer.modes.is_empty() {
+        heading("failure modes", answer.modes.iter().map(|mode| mode.readiness).collect())?;
+        terminal.lines(contract::modes(look, &answer.modes))?;
+    }
+    Ok(())
 }

@@ -9,10 +9,16 @@ use tonic::{
 };
 
 use super::{exit::Exit, failure::Failure, terminal::Terminal};
-use crate::pb::{operator_service_client::OperatorServiceClient, task_service_client::TaskServiceClient};
+use crate::{
+    console::text::clean,
+    pb::{operator_service_client::OperatorServiceClient, task_service_client::TaskServiceClient},
+};
 
 /// A task of thousands of turns is far larger than the 4 MiB that tonic accepts by itself.
 const LARGEST_ANSWER: usize = 256 * 1024 * 1024;
+
+/// Where the server is if nothing says otherwise.
+const DEFAULT_ADDR: &str = "127.0.0.1:7400";
 
 /// What every command that talks to a server can be told.
 #[derive(Args, Clone, Debug)]
@@ -22,7 +28,7 @@ pub struct Remote {
         long,
         env = "BAILIWICK_ADDR",
         hide_env_values = true,
-        default_value = "127.0.0.1:7400",
+        default_value = DEFAULT_ADDR,
         value_name = "HOST:PORT"
     )]
     pub addr: String,
@@ -32,6 +38,24 @@ pub struct Remote {
     /// Write JSON: the protobuf JSON mapping, one object a line; errors too, on stderr.
     #[arg(long)]
     pub json: bool,
+}
+
+impl Remote {
+    /// What a command that is printed for pasting needs after it, to find this server from this shell again.
+    #[must_use]
+    pub fn flag(&self) -> String {
+        flag(&self.addr, std::env::var("BAILIWICK_ADDR").ok().as_deref())
+    }
+
+    /// The same for a command that is pasted into another shell, or another's.
+    #[must_use]
+    pub fn flag_elsewhere(&self) -> String {
+        flag(&self.addr, None)
+    }
+}
+
+fn flag(addr: &str, known: Option<&str>) -> String {
+    if addr == known.unwrap_or(DEFAULT_ADDR) { String::new() } else { format!(" --addr {}", clean(addr)) }
 }
 
 /// A server that answers.
@@ -127,6 +151,14 @@ fn unreachable(uri: &str, error: &tonic::transport::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_printed_command_names_the_server_only_where_the_shell_would_find_another() {
+        assert_eq!(flag(DEFAULT_ADDR, None), "");
+        assert_eq!(flag("a:1", None), " --addr a:1");
+        assert_eq!(flag("a:1", Some("a:1")), "");
+        assert_eq!(flag(DEFAULT_ADDR, Some("a:1")), " --addr 127.0.0.1:7400");
+    }
 
     #[test]
     fn addresses() {

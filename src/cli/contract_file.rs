@@ -336,7 +336,7 @@ mod tests {
             "c.yaml",
             "gate:\n  colour: red\n",
             &[
-                "c.yaml:2:3: gate.colour: there is no such field. The fields here are min_confidence, validator, max_revisions",
+                "c.yaml:2:3: gate.colour: there is no such field. The fields here are min_confidence, validator, max_revisions, spot_check_rate",
             ],
         );
     }
@@ -362,7 +362,7 @@ mod tests {
                 "c.yaml:10:1: labels: a group of fields does not fit. Write a group of names and values, like {key: value}; \
                  text that looks like a number goes in quotes",
                 "c.yaml:11:1: gate: \"none\" is not a group of fields. The fields here are min_confidence, validator, \
-                 max_revisions",
+                 max_revisions, spot_check_rate",
             ],
         );
     }

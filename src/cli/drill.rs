@@ -190,7 +190,7 @@ impl Drill<'_> {
         if self.remote.json {
             return terminal.line(json::line("Escalation", question)?);
         }
-        let (id, addr) = (&question.escalation_id, self.addr());
+        let (id, addr) = (&question.escalation_id, self.remote.flag_elsewhere());
         terminal.line(format!("asked: {id}"))?;
         terminal.line(format!("  {}", clean(&question.question)))?;
         terminal.line("to answer, in another terminal or wherever it has arrived:")?;
@@ -203,13 +203,6 @@ impl Drill<'_> {
         terminal.line(format!("waiting {wait} for somebody to answer; Ctrl-C calls it off"))?;
         terminal.progress("waiting for somebody to answer");
         Ok(())
-    }
-
-    fn addr(&self) -> String {
-        match self.remote.addr.as_str() {
-            "127.0.0.1:7400" => String::new(),
-            addr => format!(" --addr {addr}"),
-        }
     }
 
     /// What has become of the question at the webhooks that hear of questions, a line each.
@@ -257,7 +250,10 @@ impl Drill<'_> {
         let listed =
             self.client.ask(terminal, self.client.operator.clone().list_escalations(request)).await?;
         let Some(question) = listed.escalations.first() else {
-            let what = format!("the drill {id} ended before anybody was asked: see bailiwick get {id}");
+            let what = format!(
+                "the drill {id} ended before anybody was asked: see bailiwick get {id}{}",
+                self.remote.flag()
+            );
             return Err(Failure::new(Exit::Error, what));
         };
         let answered = !question.answered_by.is_empty();
@@ -271,10 +267,13 @@ impl Drill<'_> {
                 between(question.asked_at.as_ref(), question.answered_at.as_ref()),
                 date(question.answered_at.as_ref()),
             ))?;
-            terminal.note("`bailiwick check` shows this drill for 90 days");
+            terminal.note("point 8 of `bailiwick check FILE` shows this drill for 90 days");
         } else {
             terminal.line(format!("nobody answered within {}", humantime::format_duration(self.wait)))?;
-            terminal.note("find out who should have, and whether a webhook tells them: bailiwick webhooks");
+            let flag = self.remote.flag();
+            terminal.note(format!(
+                "find out who should have, and whether a webhook tells them: bailiwick webhooks{flag}"
+            ));
         }
         Ok(if answered { Exit::Ok } else { Exit::Unanswered })
     }

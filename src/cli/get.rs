@@ -37,7 +37,7 @@ pub async fn run(args: GetArgs, terminal: &Terminal) -> Result<Exit, Failure> {
         terminal.lines(task::full(terminal.look(), &found))?;
         if found.summary.as_ref().is_some_and(|summary| summary.state() == pb::TaskState::AwaitingHuman) {
             let id = found.summary.map(|summary| summary.task_id).unwrap_or_default();
-            terminal.note(format!("it waits for a person, and its clock stands still: bailiwick show {id}"));
+            terminal.note(format!("it waits for a person: bailiwick show {id}{}", remote.flag()));
         }
     }
     Ok(Exit::Ok)

@@ -50,7 +50,8 @@ pub async fn run(args: InboxArgs, terminal: &mut Terminal) -> Result<Exit, Failu
     let labels = BTreeMap::from_iter(label);
     if watch {
         let request = pb::WatchEscalationsRequest { causes: cause, labels };
-        return Inbox { request, json: remote.json, open: BTreeSet::new() }.follow(&client, terminal).await;
+        let (json, flag) = (remote.json, remote.flag());
+        return Inbox { request, json, flag, open: BTreeSet::new() }.follow(&client, terminal).await;
     }
     let request = pb::ListEscalationsRequest {
         task_id: task,
@@ -65,7 +66,7 @@ pub async fn run(args: InboxArgs, terminal: &mut Terminal) -> Result<Exit, Failu
     } else if found.is_empty() {
         terminal.note(if all { "nothing has been asked" } else { "nobody waits for an answer" });
     } else {
-        terminal.lines(shown::list(terminal.look(), &found, &now()))?;
+        terminal.lines(shown::list(terminal.look(), &found, &now(), &remote.flag()))?;
     }
     Ok(Exit::Ok)
 }
@@ -78,6 +79,8 @@ fn cause_or_none(text: &str) -> Result<i32, String> {
 struct Inbox {
     request: pb::WatchEscalationsRequest,
     json: bool,
+    /// What a printed command needs after it.
+    flag: String,
     /// Open questions that have been shown: after a broken connection they come again.
     open: BTreeSet<String>,
 }
@@ -136,7 +139,7 @@ impl Inbox {
         if self.json {
             return terminal.line(json::line("Escalation", &question)?);
         }
-        terminal.lines(shown::list(terminal.look(), std::slice::from_ref(&question), &now()))
+        terminal.lines(shown::list(terminal.look(), std::slice::from_ref(&question), &now(), &self.flag))
     }
 }
 

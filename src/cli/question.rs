@@ -78,7 +78,11 @@ pub async fn answer(args: AnswerArgs, what: What, terminal: &Terminal) -> Result
             words::small(&words::escalation(question.state)),
             clean(&question.answered_by)
         ))?;
-        terminal.note(format!("see what comes of it: bailiwick watch {}", clean(&question.task_id)));
+        terminal.note(format!(
+            "see what comes of it: bailiwick watch {}{}",
+            clean(&question.task_id),
+            remote.flag()
+        ));
     }
     Ok(Exit::Ok)
 }

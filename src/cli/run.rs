@@ -1,6 +1,8 @@
 //! The three commands that are more than a client: where the command line meets the server, the demo and the conformance
 //! run. Only arguments are translated here.
 
+use std::time::Duration;
+
 use super::{
     Exit, Failure, compose,
     conformance::ConformanceArgs,
@@ -24,7 +26,9 @@ pub async fn serve(settings: Settings, terminal: &Terminal) -> Result<(), Failur
     logging::init(log_format, &log).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     let running = app::serve(options).await.map_err(|error| not_started(&error))?;
     terminal.line(format!("bailiwick listens on http://{}", running.local_addr()))?;
-    let ended = app::run_until_signal(running).await.map_err(|error| not_started(&error))?;
+    let ended = app::run_until_signal(running, |grace| say_stopping(terminal, grace))
+        .await
+        .map_err(|error| not_started(&error))?;
     match ended {
         Ended::Asked(report) if report.clean => Ok(()),
         Ended::Asked(report) => Err(Failure::new(
@@ -34,6 +38,13 @@ pub async fn serve(settings: Settings, terminal: &Terminal) -> Result<(), Failur
         Ended::Failed(what, _) => Err(Failure::new(Exit::Error, format!("stopped, because {what}"))),
         Ended::Forced => Err(Failure::new(Exit::Error, "stopped at once; the next start recovers")),
     }
+}
+
+fn say_stopping(terminal: &Terminal, grace: Duration) {
+    let grace = humantime::format_duration(grace);
+    terminal.note(format!(
+        "stopping: commits and connections are brought to an end, within {grace}; again: at once"
+    ));
 }
 
 fn not_started(error: &AppError) -> Failure {

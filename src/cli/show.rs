@@ -37,6 +37,6 @@ pub async fn run(args: ShowArgs, terminal: &Terminal) -> Result<Exit, Failure> {
         terminal.line(json::line("Escalation", &found)?)?;
         return Ok(Exit::Ok);
     }
-    terminal.lines(question::full(terminal.look(), &found, &now()))?;
+    terminal.lines(question::full(terminal.look(), &found, &now(), &remote.flag()))?;
     Ok(Exit::Ok)
 }

@@ -54,7 +54,7 @@ pub async fn run(args: SubmitArgs, terminal: &mut Terminal) -> Result<Exit, Fail
         return watch::follow(&client, terminal, &answer.task_id, 0, &remote).await;
     }
     if !remote.json {
-        terminal.note(format!("follow it with: bailiwick watch {}", answer.task_id));
+        terminal.note(format!("follow it with: bailiwick watch {}{}", answer.task_id, remote.flag()));
     }
     Ok(Exit::Ok)
 }

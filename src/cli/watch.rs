@@ -58,8 +58,13 @@ pub async fn follow(
     after: i64,
     remote: &Remote,
 ) -> Result<Exit, Failure> {
-    let mut watcher =
-        Watcher { id, json: remote.json, cursor: after, story: Story::default(), outage: Outage::default() };
+    let mut watcher = Watcher {
+        id,
+        json: remote.json,
+        cursor: after,
+        story: Story::beside(remote.flag()),
+        outage: Outage::default(),
+    };
     terminal.progress(&format!("watching {id}"));
     loop {
         let broken = watcher.stream(client, terminal).await?;
@@ -74,7 +79,8 @@ pub async fn follow(
         let Some(wait) = watcher.outage.lost(Instant::now()) else {
             terminal.progress_done();
             let status = broken.unwrap_or_else(|| Status::unavailable("the server keeps ending the watch"));
-            let hint = format!("go on with: bailiwick watch {id} --after {}", watcher.cursor);
+            let hint =
+                format!("go on with: bailiwick watch {id} --after {}{}", watcher.cursor, remote.flag());
             return Err(Failure::of_status(&status).hint(hint));
         };
         tokio::time::sleep(wait).await;

@@ -1,9 +1,12 @@
 //! The cases, in the order they are played: what they are called, what they ask of a worker, and who plays them.
 //! docs/conformance.md says the same for people, and a test holds the two together.
 
+mod children;
 mod delivery;
 mod leases;
+mod lost;
 mod session;
+mod terms;
 mod turns;
 
 use std::{future::Future, pin::Pin};
@@ -42,7 +45,7 @@ const fn fresh(name: &'static str, what: &'static str, play: Play) -> Case {
     Case { info: CaseInfo { name, what }, fresh: true, play }
 }
 
-/// See [`list`]. The one that ends the process comes last.
+/// See [`list`]. Those that end the process come last.
 pub(super) const ALL: &[Case] = &[
     fresh("register", "registers first, validly, and says nothing more before Registered", |s| {
         Box::pin(session::register(s))
@@ -59,6 +62,10 @@ pub(super) const ALL: &[Case] = &[
     case("answer", "answers with status, result, confidence, inputs_used and usage", |s| {
         Box::pin(turns::answer(s))
     }),
+    case("score", "passes a score on, and none where none was said", |s| Box::pin(terms::score(s))),
+    case("revision", "shows the handler why its answer came back", |s| Box::pin(terms::revision(s))),
+    case("step", "shows the handler its step, and hands off from it", |s| Box::pin(terms::step(s))),
+    case("termination", "shows the handler what will count as done", |s| Box::pin(terms::termination(s))),
     case("partial-and-failed", "answers PARTIAL and FAILED with their reasons", |s| {
         Box::pin(turns::partial_and_failed(s))
     }),
@@ -74,6 +81,9 @@ pub(super) const ALL: &[Case] = &[
         Box::pin(turns::budget_granted(s))
     }),
     case("budget-denied", "takes a denial and works on", |s| Box::pin(turns::budget_denied(s))),
+    case("budget-lost", "asks for budget again when the connection breaks before the answer", |s| {
+        Box::pin(lost::budget(s))
+    }),
     case("lineage", "fetches every page of the lineage when an assignment carries only part of it", |s| {
         Box::pin(turns::lineage(s))
     }),
@@ -81,6 +91,7 @@ pub(super) const ALL: &[Case] = &[
         Box::pin(turns::traceparent(s))
     }),
     case("decide", "answers a decide turn with a decision", |s| Box::pin(turns::decide(s))),
+    case("trips", "shows the owner what tripped, with the evidence", |s| Box::pin(terms::trips(s))),
     case("validate", "answers a validate turn with a verdict on the candidate", |s| {
         Box::pin(turns::validate(s))
     }),
@@ -90,6 +101,16 @@ pub(super) const ALL: &[Case] = &[
     }),
     case("cancel", "stops at once on Cancel: no answer, the last usage sent, the slot free again", |s| {
         Box::pin(leases::cancel(s))
+    }),
+    case("repetition", "stops streaming when a guard cancels it", |s| Box::pin(leases::repetition(s))),
+    case("child", "submits a task under its lease and waits for its outcome", |s| {
+        Box::pin(children::child(s))
+    }),
+    case("child-refused", "lets the handler go on when its child is refused", |s| {
+        Box::pin(children::child_refused(s))
+    }),
+    case("child-cancel", "ends the wait for a child when the attempt is cancelled", |s| {
+        Box::pin(children::child_cancel(s))
     }),
     case("duplicate-assignment", "runs an assignment once even if it comes twice", |s| {
         Box::pin(delivery::duplicate_assignment(s))
@@ -127,11 +148,17 @@ pub(super) const ALL: &[Case] = &[
     case("backoff-restart", "begins again with short waits after a session that lasted", |s| {
         Box::pin(session::backoff_restart(s))
     }),
+    case("register-unanswered", "gives a session up on which Register is not answered", |s| {
+        Box::pin(lost::registered(s))
+    }),
     case("server-drain", "gives no credit once the server drains, finishes, and comes back", |s| {
         Box::pin(session::server_drain(s))
     }),
     case("sigterm", "drains on SIGTERM: finishes, waits for the Ack, exits 0", |s| {
         Box::pin(session::sigterm(s))
+    }),
+    case("drain-crossing", "turns work away that crosses its Drain, and spoils no decide turn", |s| {
+        Box::pin(lost::crossing(s))
     }),
 ];
 

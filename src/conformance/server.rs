@@ -17,8 +17,10 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
+use super::tasks::{ChildBook, Submission, Tasks};
 use crate::pb::{
     self,
+    task_service_server::TaskServiceServer,
     worker_service_server::{WorkerService, WorkerServiceServer},
 };
 
@@ -39,6 +41,8 @@ pub(crate) enum Incoming {
     Ended { session: u64 },
     /// A page of lineage was asked for.
     Lineage { lease: String, traceparent: String },
+    /// A child was submitted.
+    Submitted(Submission),
 }
 
 /// The lineages that `GetLineage` serves, by lease.
@@ -73,6 +77,7 @@ pub(crate) struct FakeServer {
     pub(crate) address: std::net::SocketAddr,
     pub(crate) incoming: mpsc::Receiver<Incoming>,
     pub(crate) lineage: LineageBook,
+    pub(crate) children: ChildBook,
     task: JoinHandle<()>,
 }
 
@@ -88,14 +93,18 @@ impl FakeServer {
         let address = listener.local_addr()?;
         let (events, incoming) = mpsc::channel(QUEUE);
         let lineage = LineageBook::default();
+        let children = ChildBook::default();
+        let tasks = Tasks::new(events.clone(), children.clone());
         let service = Service { events, lineage: lineage.clone(), sessions: AtomicU64::new(0) };
-        let router = Server::builder().add_service(WorkerServiceServer::new(service));
+        let router = Server::builder()
+            .add_service(WorkerServiceServer::new(service))
+            .add_service(TaskServiceServer::new(tasks));
         let incoming_connections = TcpIncoming::from(listener).with_nodelay(Some(true));
         let task = tokio::spawn(async move {
             // It only ends with the listener; a worker then finds nobody, which every case reports.
             let _ = router.serve_with_incoming(incoming_connections).await;
         });
-        Ok(Self { address, incoming, lineage, task })
+        Ok(Self { address, incoming, lineage, children, task })
     }
 }
 
@@ -105,9 +114,14 @@ struct Service {
     sessions: AtomicU64,
 }
 
+/// The trace context that a call carries; empty where it carries none.
+pub(super) fn traceparent<T>(request: &Request<T>) -> String {
+    request.metadata().get("traceparent").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned()
+}
+
 fn only_the_stream() -> Status {
     Status::unimplemented(
-        "the conformance server drives workers over Session; of the unary calls it serves GetLineage",
+        "the conformance server drives workers over Session; of the unary calls it serves GetLineage, SubmitTask and GetTask",
     )
 }
 
@@ -143,8 +157,7 @@ impl WorkerService for Service {
         &self,
         request: Request<pb::GetLineageRequest>,
     ) -> Result<Response<pb::GetLineageResponse>, Status> {
-        let header = request.metadata().get("traceparent").and_then(|v| v.to_str().ok());
-        let traceparent = header.unwrap_or_default().to_owned();
+        let traceparent = traceparent(&request);
         let request = request.into_inner();
         let lease = request.lease.clone();
         // Nobody listens any more when the run is over.

@@ -20,6 +20,7 @@ use super::{
     net::Net,
     report,
     server::{Down, FakeServer, Incoming, LineageBook},
+    tasks::{ChildBook, Submission},
 };
 use crate::pb;
 
@@ -67,6 +68,8 @@ pub(crate) struct Policy {
     pub(crate) ack_answers: bool,
     /// Grants what is asked for; otherwise denies it.
     pub(crate) grant: bool,
+    /// Answers requests for budget at all.
+    pub(crate) answer_budget: bool,
 }
 
 impl Default for Policy {
@@ -77,6 +80,7 @@ impl Default for Policy {
             leases_live: true,
             ack_answers: true,
             grant: true,
+            answer_budget: true,
         }
     }
 }
@@ -102,6 +106,8 @@ pub(crate) enum Event {
         lease: String,
         traceparent: String,
     },
+    /// Submitted a child.
+    Submitted(Submission),
     /// The process ended.
     Exited(Exit),
 }
@@ -287,6 +293,10 @@ impl Stage {
         &self.server.lineage
     }
 
+    pub(crate) fn child_book(&self) -> &ChildBook {
+        &self.server.children
+    }
+
     pub(crate) fn net(&self) -> &Net {
         &self.net
     }
@@ -418,6 +428,7 @@ impl Stage {
                 Some(Event::Ended)
             }
             Incoming::Lineage { lease, traceparent } => Some(Event::Lineage { lease, traceparent }),
+            Incoming::Submitted(submission) => Some(Event::Submitted(submission)),
         }
     }
 }

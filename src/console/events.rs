@@ -26,6 +26,8 @@ pub struct Line {
 #[derive(Clone, Debug, Default)]
 pub struct Story {
     agents: BTreeMap<i32, String>,
+    /// What a printed command needs after it, to find the server.
+    flag: String,
 }
 
 fn line(tone: Tone, text: impl Into<String>) -> Line {
@@ -38,6 +40,12 @@ fn with(text: String, reason: &str) -> String {
 }
 
 impl Story {
+    /// A story whose commands are printed with this flag behind them, which says where the server is.
+    #[must_use]
+    pub fn beside(flag: String) -> Self {
+        Self { flag, ..Self::default() }
+    }
+
     /// The whole line: time (UTC), number, sentence. An event this version does not know is said to be one.
     pub fn tell(&mut self, look: Look, event: &pb::TaskEvent) -> String {
         let Line { tone, text } = self.line(event);
@@ -90,7 +98,7 @@ impl Story {
                 ),
             ),
             Event::GuardsTripped(it) => guards(it),
-            Event::Escalated(it) => escalated(it),
+            Event::Escalated(it) => escalated(it, &self.flag),
             Event::EscalationEnded(it) => escalation_ended(it),
             Event::Extended(it) => extended(it),
             Event::Ended(it) => ended(it),
@@ -309,10 +317,10 @@ fn guards(it: &pb::GuardsTripped) -> Line {
     line(Tone::Warn, format!("guard tripped: {}", trips::sentence(&it.trips)))
 }
 
-fn escalated(it: &pb::Escalated) -> Line {
+fn escalated(it: &pb::Escalated, flag: &str) -> Line {
     let asked = it.escalation.clone().unwrap_or_default();
     let id = clean(&asked.escalation_id);
-    line(Tone::Warn, format!("a person is asked: {} (bailiwick show {id})", clip(&asked.question, 300)))
+    line(Tone::Warn, format!("a person is asked: {} (bailiwick show {id}{flag})", clip(&asked.question, 300)))
 }
 
 fn escalation_ended(it: &pb::EscalationEnded) -> Line {

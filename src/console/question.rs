@@ -23,17 +23,17 @@ pub fn short(asked: &pb::Escalation) -> String {
     format!("{} {}", clean(&asked.escalation_id), clip(&asked.question, 100))
 }
 
-/// Questions, one block each.
+/// Questions, one block each. `flag` goes behind every command that is printed: it says where the server is.
 #[must_use]
-pub fn list(look: Look, questions: &[pb::Escalation], now: &Timestamp) -> Vec<String> {
+pub fn list(look: Look, questions: &[pb::Escalation], now: &Timestamp, flag: &str) -> Vec<String> {
     let mut lines = Vec::new();
     for asked in questions {
         lines.extend(head(look, asked));
         if is_open(asked) {
             lines.push(format!("  {}", waiting(asked, now)));
-            lines.push(format!("  bailiwick show {}", clean(&asked.escalation_id)));
+            lines.push(format!("  bailiwick show {}{flag}", clean(&asked.escalation_id)));
         } else {
-            lines.extend(end(asked).into_iter().map(|line| format!("  {line}")));
+            lines.extend(end(asked, flag).into_iter().map(|line| format!("  {line}")));
         }
         lines.push(String::new());
     }
@@ -41,9 +41,10 @@ pub fn list(look: Look, questions: &[pb::Escalation], now: &Timestamp) -> Vec<St
     lines
 }
 
-/// One question: why, what, the story so far, what is used, and what to type for each answer.
+/// One question: why, what, the story so far, what is used, and what to type for each answer. `flag`
+/// as in [`list`].
 #[must_use]
-pub fn full(look: Look, asked: &pb::Escalation, now: &Timestamp) -> Vec<String> {
+pub fn full(look: Look, asked: &pb::Escalation, now: &Timestamp, flag: &str) -> Vec<String> {
     let section = |title: &str, body: Vec<String>| {
         let mut lines = Vec::new();
         if !body.is_empty() {
@@ -61,9 +62,9 @@ pub fn full(look: Look, asked: &pb::Escalation, now: &Timestamp) -> Vec<String> 
     lines.extend(section("so far", asked.story.iter().map(|line| clip(line, 240)).collect()));
     lines.extend(section("used", asked.room.as_ref().map(room).into_iter().collect()));
     if is_open(asked) {
-        lines.extend(section("answer with one of", commands(asked)));
+        lines.extend(section("answer with one of", commands(asked, flag)));
     } else {
-        lines.extend(section("answer", end(asked)));
+        lines.extend(section("answer", end(asked, flag)));
     }
     lines
 }
@@ -140,7 +141,7 @@ fn room(room: &pb::Room) -> String {
 }
 
 /// How a question ended.
-fn end(asked: &pb::Escalation) -> Vec<String> {
+fn end(asked: &pb::Escalation, flag: &str) -> Vec<String> {
     let state = words::small(&words::escalation(asked.state));
     let by = if asked.answered_by.is_empty() {
         String::new()
@@ -159,7 +160,7 @@ fn end(asked: &pb::Escalation) -> Vec<String> {
     if let Some(added) = &asked.extension {
         lines.push(format!("added: {}", extension(added)));
     }
-    lines.push(format!("what came of it: bailiwick get {}", clean(&asked.task_id)));
+    lines.push(format!("what came of it: bailiwick get {}{flag}", clean(&asked.task_id)));
     lines
 }
 
@@ -174,7 +175,7 @@ fn default_answer(answer: i32) -> &'static str {
 }
 
 /// What to type for each possible answer, and what it does.
-fn commands(asked: &pb::Escalation) -> Vec<String> {
+fn commands(asked: &pb::Escalation, flag: &str) -> Vec<String> {
     let id = clean(&asked.escalation_id);
     let own = asked.cause == 0 && asked.candidate.is_none();
     let mut rows = Vec::new();
@@ -197,7 +198,7 @@ fn commands(asked: &pb::Escalation) -> Vec<String> {
     let mut lines = Vec::new();
     for (command, meaning) in rows {
         lines.push(format!("# {meaning}"));
-        lines.push(command);
+        lines.push(format!("{command}{flag}"));
     }
     lines.push("# each takes --note TEXT and --by NAME; the first answer counts".to_owned());
     lines

@@ -91,11 +91,19 @@ pub fn full(look: Look, task: &pb::Task) -> Vec<String> {
 }
 
 fn times(summary: &pb::TaskSummary, task: &pb::Task) -> String {
-    [("submitted", date(summary.created_at.as_ref())), ("deadline", date(task.deadline.as_ref()))]
-        .into_iter()
-        .filter(|(_, at)| !at.is_empty())
-        .map(|(what, at)| format!(", {what} {at} UTC"))
-        .collect()
+    let times =
+        [("submitted", date(summary.created_at.as_ref())), ("deadline", date(task.deadline.as_ref()))];
+    let waits = summary.state() == pb::TaskState::AwaitingHuman;
+    let said = times.into_iter().filter(|(_, at)| !at.is_empty());
+    said.map(|(what, at)| {
+        // The date moves on with the wait: as long as it lasts, it would only mislead.
+        if waits && what == "deadline" {
+            ", deadline stands still while a person is waited for".to_owned()
+        } else {
+            format!(", {what} {at} UTC")
+        }
+    })
+    .collect()
 }
 
 /// The task in a line, for a progress line: state, turns, hops, tokens.

@@ -39,7 +39,7 @@ words! {
     trip_pattern: pb::TripPattern, "TRIP_PATTERN_";
     /// Where a question is.
     escalation: pb::EscalationState, "ESCALATION_STATE_";
-    /// How well a point of the readiness list is met.
+    /// How well a point of the readiness list is met, or a failure mode answered.
     readiness: pb::Readiness, "READINESS_";
 }
 

@@ -18,6 +18,9 @@ use crate::types::{
     time::Timestamp,
 };
 
+/// What a result that nothing stands against ranks above all others: more than any status.
+const UNREFUSED: u8 = 3;
+
 impl Task {
     /// Whether an event speaks only of what exists; asked before a journal from outside is applied.
     pub(super) fn fits(&self, event: &Event) -> bool {
@@ -321,7 +324,7 @@ impl Task {
             Status::Partial => 2,
             Status::Failed => 1,
         };
-        let rank = if findings.is_empty() { status + 3 } else { status };
+        let rank = if findings.is_empty() { status + UNREFUSED } else { status };
         self.offer_best(Best {
             turn,
             rank,
@@ -342,7 +345,8 @@ impl Task {
         }
     }
 
-    /// The gate's findings ride on the best result, so that a partial outcome carries what failed.
+    /// The gate's findings ride on the best result, so that a partial outcome carries what failed; and what the gate refused
+    /// ranks below what it did not, so that a revision with a lower score takes its place.
     fn on_judged(&mut self, turn: TurnNumber, passed: bool, findings: &[String]) {
         let Some(result) = self.turn(turn).and_then(|t| t.envelope()).and_then(|e| e.result.clone()) else {
             return;
@@ -352,6 +356,9 @@ impl Task {
             && !passed
         {
             best.findings = findings.to_vec();
+            if best.rank > UNREFUSED {
+                best.rank -= UNREFUSED;
+            }
         }
     }
 

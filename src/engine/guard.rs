@@ -42,8 +42,10 @@ const MAX_OPEN_TURNS: usize = 256;
 const MAX_PENDING: usize = 16;
 /// Contents remembered to tell what is new.
 const REMEMBERED: usize = 64;
-/// A shorter message brings no news: it agrees, or announces.
+/// A shorter message contests nothing: it agrees, or announces.
 const NEWS_BYTES: usize = 20;
+/// A message of no more words says little: it agrees, or announces. Of a tool's result that is one word.
+const NOD_WORDS: usize = 2;
 /// From this length on, saying the same again is a repetition even if something new was heard: it was ignored.
 const LONG_BYTES: usize = 200;
 
@@ -106,9 +108,10 @@ pub struct Guards {
     turns: BTreeMap<u32, Turn>,
     /// Hashes of the last contents, to tell what is new.
     seen: VecDeque<u64>,
+    /// The figure that the last message answered, if nothing has come since.
     claim: Option<Claim>,
     idle: Idle,
-    /// Whether there is an answer or a tool's result.
+    /// Whether there is an answer.
     stands: bool,
     steps: u32,
     levels: Levels,
@@ -134,7 +137,9 @@ struct Turn {
 struct Reading {
     item: Item,
     stated: Option<Stated>,
-    /// Whether its content was not there before and is more than a few letters.
+    /// Whether its content was not there before.
+    is_new: bool,
+    /// Whether it is also more than a few letters.
     is_news: bool,
     is_long: bool,
     has_code: bool,
@@ -153,10 +158,11 @@ impl Guards {
             self.call(o);
             return;
         }
-        if o.kind == Observed::Message && o.content.trim().is_empty() {
+        if o.kind != Observed::Answer && o.content.trim().is_empty() && !self.is_awaited(o) {
             self.silence(terms, o);
             return;
         }
+        self.unanswered(o);
         let reading = self.read(terms, o);
         self.steps = self.steps.saturating_add(u32::from(o.kind != Observed::Input));
         self.levels = Levels { steps: self.steps, ..Levels::default() };
@@ -167,6 +173,30 @@ impl Guards {
         self.spread(o, &reading);
         self.rest(terms, o, &reading);
         self.count(terms, o);
+    }
+
+    /// Whether it is the result of a call: with that, even an empty one says something.
+    fn is_awaited(&self, o: &Observation<'_>) -> bool {
+        o.kind == Observed::ToolResult && self.turns.get(&o.turn).is_some_and(|turn| !turn.pending.is_empty())
+    }
+
+    /// Whoever speaks on after a call has had its result, seen here or not: what is not seen may have been new. The answer to
+    /// a turn is compared all the same: it is what the next one gets.
+    fn unanswered(&mut self, o: &Observation<'_>) {
+        if !matches!(o.kind, Observed::Message | Observed::Answer) {
+            return;
+        }
+        let Some(turn) = self.turns.get_mut(&o.turn).filter(|turn| !turn.pending.is_empty()) else { return };
+        turn.pending.clear();
+        if o.kind == Observed::Answer {
+            return;
+        }
+        turn.stream.break_off();
+        self.task.break_off();
+        self.claim = None;
+        let agent = self.agent(o.agent);
+        agent.heard = true;
+        agent.standing = None;
     }
 
     /// A step without content: it counts, but it is not the same as any other.
@@ -204,6 +234,8 @@ impl Guards {
 
     /// A call waits for its result.
     fn call(&mut self, o: &Observation<'_>) {
+        // A tool that is given the figure says it back: that confirms nothing.
+        self.claim.take_if(|claim| answer::says(o.content, &claim.value));
         let turn = self.turn(o.turn);
         if turn.pending.len() == MAX_PENDING {
             turn.pending.pop_front();
@@ -219,7 +251,8 @@ impl Guards {
             Observed::ToolResult => self.result(o, content),
             _ => content,
         };
-        let near = terms.repetition.on && terms.repetition.similarity_permille < 1_000;
+        let near =
+            terms.repetition.on && terms.repetition.similarity_permille < 1_000 && text::is_prose(o.content);
         let words = if o.fingerprint { Vec::new() } else { text::words(o.content) };
         let sketch = if is_talk && near { Sketch::of(o.content, &words, parts.code_hash) } else { None };
         let stated = match o.kind {
@@ -231,18 +264,25 @@ impl Guards {
             _ => None,
         };
         let is_message = o.kind == Observed::Message && !o.fingerprint;
-        let is_nod = is_message && words.len() <= 1;
+        let is_nod = match o.kind {
+            Observed::Message => is_message && words.len() <= NOD_WORDS,
+            Observed::ToolResult => !o.fingerprint && words.len() < NOD_WORDS,
+            _ => false,
+        };
         let is_short = is_message && o.content.trim().len() < NEWS_BYTES;
-        let is_known = self.seen.contains(&content);
+        // What a tool says of another call is new, whatever its words.
+        let what = if o.kind == Observed::ToolResult { hash } else { content };
+        let is_known = self.seen.contains(&what);
         if !is_known {
             if self.seen.len() == REMEMBERED {
                 self.seen.pop_front();
             }
-            self.seen.push_back(content);
+            self.seen.push_back(what);
         }
         Reading {
-            item: Item { hash, sketch: sketch.map(Arc::new), turn: o.turn, is_nod },
+            item: Item { hash, sketch: sketch.map(Arc::new), turn: o.turn, is_nod, is_deaf: false },
             stated,
+            is_new: !is_known,
             is_news: !is_known && !is_short,
             is_long: o.content.len() >= LONG_BYTES || o.fingerprint,
             has_code: parts.code_hash != 0,
@@ -288,10 +328,11 @@ impl Guards {
             self.turn(o.turn).stream.push(reading.item.clone(), similar);
         }
         let agent = self.agent(o.agent);
-        if std::mem::take(&mut agent.heard) && !reading.is_long {
+        let has_heard = std::mem::take(&mut agent.heard);
+        if has_heard && !reading.is_long {
             agent.stream.break_off();
         }
-        agent.stream.push(reading.item.clone(), similar);
+        agent.stream.push(Item { is_deaf: has_heard, ..reading.item.clone() }, similar);
         if !o.concurrent {
             self.task.push(reading.item.clone(), similar);
         }
@@ -305,8 +346,8 @@ impl Guards {
         for (stream, inside, by) in streams {
             let Some(stream) = stream else { continue };
             let (equal, alike) = (stream.equal(MAX_CYCLE), stream.alike(MAX_CYCLE));
-            self.levels.repetition = self.levels.repetition.max(equal.times);
-            self.levels.near_repetition = self.levels.near_repetition.max(alike.times);
+            self.levels.repetition = self.levels.repetition.max(equal.level);
+            self.levels.near_repetition = self.levels.near_repetition.max(alike.level);
             // Inside a turn first; of the others the longer cycle says more.
             let longer = |round: &Round| {
                 found
@@ -334,8 +375,9 @@ impl Guards {
 
     /// An answer is stated, or a tool says what was answered.
     fn stand(&mut self, terms: &GuardTerms, o: &Observation<'_>, reading: &Reading) {
+        let claim = self.claim.take();
         if let Some(stated) = reading.stated.clone() {
-            if let Some(value) = stated.value.clone() {
+            if let Some(value) = stated.value.clone().filter(|_| o.kind == Observed::Message) {
                 self.claim = Some(Claim { value, turn: o.turn });
             }
             let agent = self.agent(o.agent);
@@ -352,10 +394,10 @@ impl Guards {
         }
         let confirmed = o.kind == Observed::ToolResult
             && !o.fingerprint
-            && self.claim.as_ref().is_some_and(|claim| answer::says(o.content, &claim.value));
+            && claim.as_ref().is_some_and(|claim| answer::says(o.content, &claim.value));
         if confirmed {
             self.levels.confirmed = true;
-            let turn = self.claim.take().map_or(o.turn, |claim| claim.turn);
+            let turn = claim.map_or(o.turn, |claim| claim.turn);
             if terms.finished.on && terms.finished.confirmed {
                 let mut turns = vec![turn, o.turn];
                 turns.dedup();
@@ -366,14 +408,20 @@ impl Guards {
 
     /// What is new is heard by the others, and contests what stands; another answer does even if it is not new.
     fn spread(&mut self, o: &Observation<'_>, reading: &Reading) {
-        if !reading.is_news && reading.stated.is_none() {
-            return;
-        }
         let from_outside = matches!(o.kind, Observed::ToolResult | Observed::Input);
+        if o.kind == Observed::Input && reading.is_new {
+            self.task.break_off();
+        }
         for (name, agent) in &mut self.agents {
-            let is_own = &**name == o.agent;
-            agent.heard |= !is_own && reading.is_news;
+            let is_own = &**name == o.agent && o.kind != Observed::Input;
+            agent.heard |= !is_own && reading.is_new;
             let Some(standing) = &mut agent.standing else { continue };
+            if !is_own && o.kind != Observed::ToolResult {
+                standing.is_answered();
+            }
+            if !reading.is_news && reading.stated.is_none() {
+                continue;
+            }
             if o.kind == Observed::ToolResult && !o.fingerprint {
                 standing.see(o.content);
             } else if from_outside || !is_own {
@@ -396,7 +444,7 @@ impl Guards {
         } else {
             self.idle.said(o.content, &reading.words, o.turn, self.stands);
         }
-        self.stands |= !is_message || reading.stated.is_some();
+        self.stands |= reading.stated.is_some();
         self.levels.idle = self.idle.run();
         if terms.finished.on && terms.finished.idle.is_some_and(|most| self.idle.run() >= most) {
             let (turns, run) = (self.idle.turns(), self.idle.run());
@@ -424,7 +472,7 @@ impl Guards {
 fn repetition(terms: &GuardTerms, stream: &Stream) -> Option<(Round, bool)> {
     let terms = &terms.repetition;
     let rounds = [(stream.equal(terms.max_cycle), true), (stream.alike(terms.max_cycle), false)];
-    rounds.into_iter().find(|(round, _)| round.times >= terms.times)
+    rounds.into_iter().find(|(round, _)| round.level >= terms.times)
 }
 
 #[cfg(test)]

@@ -208,10 +208,9 @@ impl Task {
             Event::PlanStarted { planner_turn, kind: PlanKind::Round, .. } => {
                 self.record_round(*planner_turn)
             }
-            // A person who says "go on" has answered what the guards saw before.
-            Event::EscalationEnded { end: EscalationEnd::Approved | EscalationEnd::Extended, .. } => {
-                self.guarded.settle()
-            }
+            Event::EscalationEnded {
+                number, end: EscalationEnd::Approved | EscalationEnd::Extended, ..
+            } => self.watch_go_on(*number),
             Event::PlanEnded { .. } => {
                 self.guarded.steps.clear();
                 self.watch_plan();
@@ -261,6 +260,16 @@ impl Task {
         self.guarded.main.observe(&terms, &Observation { kind: Observed::Answer, ..told });
     }
 
+    /// A person who says "go on" has answered what the guards saw before where it was asked: of the one step that asked, or
+    /// of everything. Other steps that run meanwhile have not been spoken of.
+    fn watch_go_on(&mut self, number: u32) {
+        let question = self.questions.iter().find(|question| question.asked.number == number);
+        match question.and_then(|question| self.turn(question.asked.turn)?.step) {
+            Some(step) if self.running_plan().is_some() => drop(self.guarded.steps.remove(&step)),
+            Some(_) | None => self.guarded.settle(),
+        }
+    }
+
     fn watch_refusal(&mut self, turn: TurnNumber, reasons: &[String]) {
         if !reasons.is_empty() {
             let reasons = reasons.join("; ");
@@ -300,7 +309,7 @@ impl Task {
                     self.trips = trips.to_vec();
                     return self.guarded.settle();
                 }
-                // Whoever takes the step over begins anew.
+                // The step is over; if another turn of it comes, it begins anew.
                 TripScope::Step => {
                     let step = trip.turns.last().and_then(|&turn| self.turn(turn)?.step);
                     step.map(|step| self.guarded.steps.remove(&step));

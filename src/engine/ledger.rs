@@ -98,6 +98,10 @@ pub struct Ledger {
     final_reserved: u64,
     /// The part of `final_spent + final_reserved` that is validate turns'.
     judging: u64,
+    /// The part of the finalization reserve that is kept for validate turns; the rest is the owner's.
+    judging_granted: u64,
+    /// What the reserve is refilled to.
+    reserve: u64,
     overrun: u64,
     unheard: u64,
     usage: Usage,
@@ -120,6 +124,8 @@ impl Ledger {
             final_spent: 0,
             final_reserved: 0,
             judging: 0,
+            judging_granted: budget.finalization_reserve / 2,
+            reserve: budget.finalization_reserve,
             overrun: 0,
             unheard: 0,
             usage: Usage::default(),
@@ -288,9 +294,10 @@ impl Ledger {
     }
 
     /// Raises the grant by what a person added. `refill` of the tokens go to the finalization reserve, the rest to the
-    /// main grant: the two never mix.
+    /// main grant: the two never mix. The owner's half is filled first, so that it can decide what to do with the room.
     pub fn extend(&mut self, added: &Extension, refill: u64) {
         assert!(refill <= added.tokens, "the reserve is refilled from what was added");
+        self.judging_granted += refill - self.decision_refill(refill);
         self.budget.max_tokens += added.tokens;
         self.budget.finalization_reserve += refill;
         if let Some(cost) = &mut self.budget.max_cost_nano_usd {
@@ -337,13 +344,19 @@ impl Ledger {
 
     /// Tokens of the reserve that a validator may be given: its half, less what validators have of it.
     pub const fn validation_free(&self) -> u64 {
-        (self.budget.finalization_reserve / 2).saturating_sub(self.judging)
+        self.judging_granted.saturating_sub(self.judging)
     }
 
     /// Tokens of the reserve that the owner's decision may be given while a validator's half is kept apart.
     pub const fn decision_free(&self) -> u64 {
-        let own = self.budget.finalization_reserve - self.budget.finalization_reserve / 2;
+        let own = self.budget.finalization_reserve - self.judging_granted;
         own.saturating_sub(self.final_spent + self.final_reserved - self.judging)
+    }
+
+    /// The part of a refill of the reserve that goes to the owner's half: what that lacks.
+    pub fn decision_refill(&self, refill: u64) -> u64 {
+        let half = self.reserve - self.reserve / 2;
+        refill.min(half.saturating_sub(self.decision_free()))
     }
 
     /// Tokens the agent may still be given under its own cap; the greatest number where it has none.

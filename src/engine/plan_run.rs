@@ -153,6 +153,11 @@ impl PlanRun {
         self.running.is_empty() && self.unopened.is_empty()
     }
 
+    /// Whether everything but this running step has ended.
+    pub(super) fn waits_only_for(&self, step: usize) -> bool {
+        self.unopened.is_empty() && self.running.iter().eq([&step])
+    }
+
     pub(super) fn cancels_siblings(&self) -> bool {
         self.plan.on_step_failure == OnStepFailure::Cancel
     }

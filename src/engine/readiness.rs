@@ -3,9 +3,13 @@
 
 use Readiness::{Absent, Enforced, Weak};
 
+use std::collections::BTreeMap;
+
+use super::{mast::says_something, words};
 use crate::types::{
-    contract::{Contract, Escalation, Gate, Limits},
+    contract::{Budget, Contract, DefaultAnswer, Escalation, Gate, Limits, OwnerFallback, Start},
     drill::{COUNTS_FOR, Drill},
+    ids::AgentName,
     time::{Span, Timestamp},
 };
 
@@ -41,6 +45,17 @@ pub struct ServerFacts {
     pub last_drill: Fact<Drill>,
     /// When a crew was last tested with deliberate failures. No version records this yet.
     pub last_chaos: Fact<Timestamp>,
+    /// What agents have declared of themselves. Who is not in it has declared nothing.
+    pub declared: BTreeMap<AgentName, Declares>,
+}
+
+/// Which schemas an agent has declared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Declares {
+    /// Of what it takes.
+    pub input_schema: bool,
+    /// Of what it answers.
+    pub output_schema: bool,
 }
 
 /// One point.
@@ -59,37 +74,20 @@ pub struct Point {
 /// The ten points for a contract on a server.
 pub fn points(contract: &Contract, facts: &ServerFacts) -> Vec<Point> {
     let Contract { budget, limits, escalation, .. } = contract;
-    let rows: [(&'static str, (Readiness, String)); 10] = [
-        (
-            "hard token budget per task and per turn",
-            (
-                Enforced,
-                format!(
-                    "{} tokens in all, {} a turn, reserved before they are spent",
-                    budget.max_tokens, budget.max_tokens_per_turn
-                ),
-            ),
-        ),
-        (
-            "global hop counter with a hard cap",
-            (Enforced, format!("the server counts; {} hops at most", limits.max_hops)),
-        ),
-        (
-            "wall-clock deadline on the whole task",
-            (
-                Enforced,
-                format!(
-                    "{}, {} of it for the owner's decision",
-                    limits.deadline, limits.finalization_reserve
-                ),
-            ),
-        ),
-        ("explicit owner", (Enforced, format!("{} decides when a guard trips", contract.owner))),
+    let rows: [(&'static str, Verdict); 10] = [
+        ("hard token budget per task and per turn", budget_point(budget)),
+        ("global hop counter with a hard cap", hops_point(limits)),
+        ("wall-clock deadline on the whole task", deadline_point(limits)),
+        ("explicit owner", owner_point(contract)),
         (
             "typed envelopes",
-            (Enforced, "every turn is answered by a StatusEnvelope, a Decision or a Verdict".to_owned()),
+            (
+                Enforced,
+                "every turn is answered by a StatusEnvelope, a Decision or a Verdict; anything else is refused"
+                    .to_owned(),
+            ),
         ),
-        ("re-plan, not just retry", replan_point(limits)),
+        ("re-plan, not just retry", replan_point(contract)),
         ("gate with a confidence threshold", gate_point(contract)),
         ("human escalation path that has been drilled", human_point(escalation, facts)),
         ("termination criteria before anything runs", termination_point(contract)),
@@ -103,8 +101,72 @@ pub fn points(contract: &Contract, facts: &ServerFacts) -> Vec<Point> {
 
 type Verdict = (Readiness, String);
 
+fn budget_point(budget: &Budget) -> Verdict {
+    let Budget { max_tokens, max_tokens_per_turn, finalization_reserve, .. } = budget;
+    let work = max_tokens.saturating_sub(*finalization_reserve);
+    let caps = format!(
+        "{} tokens in all, {} a turn, reserved before they are spent",
+        words::number(*max_tokens),
+        words::number(*max_tokens_per_turn)
+    );
+    if *max_tokens_per_turn >= work {
+        let less = words::number((work / 4).max(1));
+        return (
+            Weak,
+            format!("{caps}; one turn may take all of it: set budget.max_tokens_per_turn, such as {less}"),
+        );
+    }
+    (Enforced, caps)
+}
+
+fn hops_point(limits: &Limits) -> Verdict {
+    let hops = words::count(limits.max_hops, "hop");
+    (Enforced, format!("the server counts, children included: {hops} at most"))
+}
+
+fn deadline_point(limits: &Limits) -> Verdict {
+    let Limits { deadline, finalization_reserve, max_lifetime, .. } = limits;
+    (
+        Enforced,
+        format!(
+            "{}, the last {} of it for the owner's decision; waiting for people included, {} at most",
+            words::span(*deadline),
+            words::span(*finalization_reserve),
+            words::span(*max_lifetime)
+        ),
+    )
+}
+
+fn owner_point(contract: &Contract) -> Verdict {
+    let Contract { owner, budget, escalation, .. } = contract;
+    let reserve = words::number(budget.finalization_reserve);
+    let asks = escalation.owner_fallback == OwnerFallback::Escalate && escalation.max_escalations > 0;
+    let else_ = if asks { "a person" } else { "the best result so far ends it" };
+    (
+        Enforced,
+        format!("{owner} decides when a guard trips, paid from a reserve of {reserve} tokens; else {else_}"),
+    )
+}
+
 fn termination_point(contract: &Contract) -> Verdict {
-    (Enforced, format!("fixed at intake and sent with every turn: {}", criteria(contract)))
+    let fixed = format!("fixed at intake and sent with every turn: {}", criteria(contract));
+    let mut add = Vec::new();
+    let vague = contract.result_schema.as_ref().is_some_and(|schema| !says_something(schema));
+    if vague && contract.acceptance.is_empty() && contract.convergence.is_none() {
+        add.push("say in result_schema which fields a finished result has".to_owned());
+    }
+    let guards = &contract.guards;
+    let switches = [
+        ("repetition", guards.repetition.on),
+        ("finished", guards.finished.on),
+        ("drafts", guards.drafts.on),
+    ];
+    let off: Vec<_> =
+        switches.iter().filter(|(_, on)| !on).map(|(guard, _)| format!("guards.{guard}")).collect();
+    if !off.is_empty() {
+        add.push(format!("switch {} on again", words::list(off)));
+    }
+    if add.is_empty() { (Enforced, fixed) } else { (Weak, format!("{fixed}; {}", add.join("; "))) }
 }
 
 fn gate_point(contract: &Contract) -> Verdict {
@@ -115,13 +177,14 @@ fn gate_point(contract: &Contract) -> Verdict {
     }
     stands.extend(validator.as_ref().map(|validator| format!("the validator {validator}")));
     if *spot_check_rate > 0.0 {
-        stands.push(format!("a person for {spot_check_rate} of all results"));
+        stands.push(format!("a person for {} of all results", words::percent(*spot_check_rate)));
     }
     let stands = format!("before SUCCEEDED: {}", stands.join(", "));
     if min_confidence.get() > 0.0 {
         return (Enforced, stands);
     }
-    (Weak, format!("{stands}; set gate.min_confidence, and gate.validator for what no rule can tell"))
+    let also = if validator.is_none() { ", and gate.validator for what no rule can tell" } else { "" };
+    (Weak, format!("{stands}; set gate.min_confidence{also}"))
 }
 
 /// What tells a finished result, in words.
@@ -142,12 +205,21 @@ fn criteria(contract: &Contract) -> String {
 }
 
 fn human_point(escalation: &Escalation, facts: &ServerFacts) -> Verdict {
-    if escalation.max_escalations == 0 {
-        return (Absent, "max_escalations is 0: nobody is ever asked".to_owned());
+    let Escalation { max_escalations: most, timeout, default_answer, .. } = escalation;
+    if *most == 0 {
+        return (
+            Absent,
+            "max_escalations is 0, nobody is ever asked: set it to 1 or more, then `bailiwick drill`"
+                .to_owned(),
+        );
     }
     let (readiness, drilled) = drilled(facts);
-    let Escalation { max_escalations: most, timeout, default_answer, .. } = escalation;
-    (readiness, format!("{drilled}; up to {most} questions, {timeout} each, then {default_answer:?}"))
+    let (questions, open) = (words::count(*most, "question"), words::span(*timeout));
+    let then = match default_answer {
+        DefaultAnswer::Partial => "PARTIAL",
+        DefaultAnswer::Abort => "FAILED",
+    };
+    (readiness, format!("{drilled}; up to {questions}, {open} each, then {then}"))
 }
 
 /// Whether somebody has been reached lately.
@@ -167,13 +239,13 @@ fn drilled(facts: &ServerFacts) -> Verdict {
         );
     };
     let (on, took) = (answer.at.date(), Span::from_secs(answer.at.since(drill.asked_at).0 / 1_000_000));
-    let words = format!("drilled on {on}, {} answered after {took}", answer.by);
+    let told = format!("drilled on {on}, {} answered after {}", answer.by, words::span(took));
     let age = facts.now.since(answer.at);
     if age <= COUNTS_FOR {
-        return (Enforced, words);
+        return (Enforced, told);
     }
     let (days, most) = (age.0 / DAY.0, COUNTS_FOR.0 / DAY.0);
-    (Weak, format!("{words}, {days} days ago; a drill counts for {most} days: run `bailiwick drill` again"))
+    (Weak, format!("{told}, {days} days ago; a drill counts for {most} days: run `bailiwick drill` again"))
 }
 
 /// A day.
@@ -182,18 +254,27 @@ const DAY: Span = Span::from_secs(86_400);
 fn chaos_point(facts: &ServerFacts) -> Verdict {
     match &facts.last_chaos {
         Fact::Unknown | Fact::Never => {
-            (Absent, "no chaos run is recorded yet: `bailiwick chaos` is coming".to_owned())
+            let add = "kill a worker under load and see how its tasks end";
+            (Absent, format!("no run with deliberate failures is recorded for this crew: {add}"))
         }
         Fact::Last(at) => (Enforced, format!("last run on {}", at.date())),
     }
 }
 
-fn replan_point(limits: &Limits) -> Verdict {
-    if limits.max_replans > 0 {
-        (Enforced, format!("a failed plan returns to its planner, {} re-plans at most", limits.max_replans))
-    } else {
-        (Weak, "max_replans is 0: a failure goes straight to the owner".to_owned())
+fn replan_point(contract: &Contract) -> Verdict {
+    let most = contract.limits.max_replans;
+    if most == 0 {
+        return (
+            Weak,
+            "max_replans is 0, a failure only ends the task: set limits.max_replans to 1 or more".to_owned(),
+        );
     }
+    let replans = words::count(most, "re-plan");
+    let who = match &contract.start {
+        Start::FirstAgent(_) => "a failed plan returns to its planner",
+        Start::Plan(_) => "a failed plan goes to the owner, which may plan anew",
+    };
+    (Enforced, format!("{who}, {replans} at most; only technical failures are retried"))
 }
 
 #[cfg(test)]
@@ -234,7 +315,7 @@ mod tests {
             drill(true),
             1,
             Enforced,
-            "drilled on 2026-09-21, ann answered after 42s; up to 3 questions, 60s each",
+            "drilled on 2026-09-21, ann answered after 42 seconds; up to 3 questions, 1 minute each, then PARTIAL",
         );
         check(drill(true), 90, Enforced, "2026-09-21");
         check(drill(true), 91, Weak, "90 days ago; a drill counts for 90 days: run `bailiwick drill` again");

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, codegen::BoxStream};
 
 use crate::{
-    engine::{intake::Violation, readiness},
+    engine::{intake::Violation, mast, readiness},
     pb,
     runtime::{Overloaded, PageAfter, Runtime, TaskFilter, acceptance},
     types::{
@@ -25,7 +25,7 @@ use super::{
         contract::{child_intake, contract_out, fingerprint, intake},
         enums,
         faults::Faults,
-        task::{point_out, summary_out, task_out},
+        task::{mode_out, point_out, summary_out, task_out},
         time::timestamp,
     },
     follow::{Follow, follow},
@@ -59,9 +59,15 @@ impl Tasks {
         Self { runtime, stop, watches, trials }
     }
 
-    async fn points(&self, contract: &Contract) -> Vec<pb::ReadinessPoint> {
-        let facts = self.runtime.server_facts().await;
-        readiness::points(contract, &facts).into_iter().map(point_out).collect()
+    /// What `CheckContract` says of a contract that would be accepted.
+    async fn judged(&self, contract: &Contract) -> pb::CheckContractResponse {
+        let facts = self.runtime.server_facts(contract).await;
+        pb::CheckContractResponse {
+            violations: Vec::new(),
+            points: readiness::points(contract, &facts).into_iter().map(point_out).collect(),
+            effective: Some(contract_out(contract)),
+            modes: mast::modes(contract, &facts).into_iter().map(mode_out).collect(),
+        }
     }
 
     /// Completes a contract, or names every fault in it.
@@ -209,11 +215,7 @@ impl pb::task_service_server::TaskService for Tasks {
     ) -> Result<Response<pb::CheckContractResponse>, Status> {
         let pb::CheckContractRequest { contract: wire } = request.into_inner();
         let response = match self.intake(contract(wire)?).await {
-            Ok(contract) => pb::CheckContractResponse {
-                violations: Vec::new(),
-                points: self.points(&contract).await,
-                effective: Some(contract_out(&contract)),
-            },
+            Ok(contract) => self.judged(&contract).await,
             Err(violations) => pb::CheckContractResponse {
                 violations: violations
                     .into_iter()
@@ -221,6 +223,7 @@ impl pb::task_service_server::TaskService for Tasks {
                     .collect(),
                 points: Vec::new(),
                 effective: None,
+                modes: Vec::new(),
             },
         };
         Ok(Response::new(response))

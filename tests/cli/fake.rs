@@ -99,6 +99,7 @@ impl Fake {
             summary: Some(summary),
             turns: vec![turn],
             outcome: ended.then_some(outcome),
+            deadline: Some(at(60)),
             ..Default::default()
         }
     }
@@ -195,6 +196,17 @@ impl TaskService for Fake {
             let readiness = pb::Readiness::Weak as i32;
             let (title, advice) = ("explicit owner".into(), "name one".into());
             answer.points.push(pb::ReadinessPoint { number: 4, title, readiness, advice });
+            let mode = |code: &str, title: &str, readiness, advice: &str| pb::FailureMode {
+                code: code.into(),
+                title: title.into(),
+                readiness: readiness as i32,
+                advice: advice.into(),
+            };
+            answer.modes = vec![
+                mode("1.3", "step repetition", pb::Readiness::Enforced, "3 times in a row"),
+                mode("2.2", "fail to ask for clarification", pb::Readiness::Absent, "set max_escalations"),
+                mode("3.2", "no verification", pb::Readiness::Absent, "add \u{1b}[2Jrules"),
+            ];
         }
         Ok(Response::new(answer))
     }

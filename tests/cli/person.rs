@@ -4,8 +4,9 @@ use bailiwick::pb::{self, TaskState, answer_escalation_request::What};
 use prost_types::value::Kind;
 
 use super::{
-    ask, ask_with,
+    ask, ask_with, bailiwick,
     fake::{Fake, TASK, question},
+    finish,
 };
 
 fn waiting() -> Fake {
@@ -127,4 +128,35 @@ async fn a_watched_inbox_shows_what_is_open_once_and_what_becomes_of_it() {
         ask(fake.serve().await, &["inbox", "--watch", "--json"]).await.exits(1).says("the fake ends here");
     let seen: Vec<_> = ran.json().iter().map(|line| line["state"].as_str().unwrap().to_owned()).collect();
     assert_eq!(seen, ["ESCALATION_STATE_OPEN", "ESCALATION_STATE_APPROVED"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_printed_for_pasting_finds_the_same_server() {
+    let fake = waiting();
+    let addr = fake.serve().await;
+    let plain = |args: &[&str]| {
+        let mut command = bailiwick(args);
+        command.args(["--addr", &addr.to_string()]);
+        tokio::task::spawn_blocking(move || finish(command, "goal: g"))
+    };
+    let flag = format!(" --addr {addr}\n");
+    for args in [&["show"][..], &["inbox"], &["get", TASK], &["approve"], &["submit", "-"]] {
+        let ran = plain(args).await.unwrap().exits(0);
+        let said = format!("{}{}", ran.out, ran.err);
+        let printed: Vec<_> = said.split_inclusive('\n').filter(|line| line.contains("bailiwick ")).collect();
+        assert!(!printed.is_empty() && printed.iter().all(|line| line.ends_with(&flag)), "{args:?}: {said}");
+    }
+    // BAILIWICK_ADDR is known to the shell already.
+    let ran = ask(addr, &["show"]).await.exits(0);
+    assert!(ran.out.contains("bailiwick abort") && !ran.out.contains("--addr"), "{}", ran.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_waits_shows_no_deadline_that_passes() {
+    let addr = waiting().serve().await;
+    let ran = ask(addr, &["get", TASK]).await.exits(0).says("AWAITING_HUMAN").says("it waits for a person");
+    assert!(ran.out.contains("deadline stands still"), "{}", ran.out);
+    let addr = Fake::in_state(TaskState::Running).serve().await;
+    let ran = ask(addr, &["get", TASK]).await.exits(0);
+    assert!(ran.out.contains(", deadline ") && !ran.out.contains("stands still"), "{}", ran.out);
 }

@@ -161,3 +161,28 @@ async fn a_verdict_counts_shows_and_is_on_record() {
     assert_eq!(judges, [(pb::Judge::Gate, 2, 2), (pb::Judge::Validator, 2, 1)]);
     assert_eq!((curves[1].buckets.len(), curves[1].buckets[9].judged), (10, 2));
 }
+
+#[tokio::test]
+async fn an_envelope_on_a_validate_turn_judges_nothing_and_a_person_is_asked() {
+    let stage = Stage::new().await;
+    let mut author = stage.worker("w1", &["solver"]).await;
+    let mut judge = stage.worker("w2", &["judge"]).await;
+    let gate = Some(pb::Gate { validator: "judge".into(), ..Default::default() });
+    author.credit(1).await;
+    judge.credit(1).await;
+    let task_id = stage.submit(pb::Contract { gate, ..contract("solver") }).await;
+    let lease = author.assignment().await.lease;
+    author.complete(&lease, success("half")).await;
+    let asked = judge.assignment().await;
+    assert_eq!(asked.kind(), pb::TurnKind::Validate);
+    judge.complete(&asked.lease, success("mine is better")).await;
+
+    let request = pb::ListEscalationsRequest::default();
+    let open = stage.operator().list_escalations(request).await.expect("listed").into_inner().escalations;
+    let [question] = open.as_slice() else { panic!("one question is open: {open:?}") };
+    assert_eq!((question.task_id.as_str(), question.cause()), (task_id.as_str(), pb::Cause::Role));
+    assert_eq!(question.candidate, Some(crate::result("half")), "the author's result, not the validator's");
+    let agents = stage.operator().list_agents(pb::ListAgentsRequest {}).await.expect("listed").into_inner();
+    let record = agents.agents.iter().find_map(|agent| agent.validator);
+    assert_eq!(record, None, "no verdict was given, so none is counted");
+}

@@ -3,7 +3,7 @@
 use bailiwick::{
     engine::command::{Command, Reply},
     types::{
-        contract::{ContractDraft, LimitsDraft},
+        contract::{ContractDraft, ConvergenceDraft, LimitsDraft, TerminationDraft},
         envelope::{Confidence, Envelope},
         outcome::{Cause, TaskState},
         time::Span,
@@ -38,6 +38,16 @@ fn prepare(cause: Cause, draft: &mut ContractDraft) {
         Cause::Turns => limits(draft).max_turns = 2,
         Cause::Replans => limits(draft).max_replans = Some(0),
         Cause::NotConverged => limits(draft).max_rounds = 1,
+        Cause::Converged => {
+            draft.termination.as_mut().expect("the draft has one").convergence =
+                Some(ConvergenceDraft { min_gain: 0.05, patience: 1 });
+        }
+        Cause::NoWorker | Cause::AttemptsExhausted => {
+            draft.gate.validator = "judge".to_owned();
+            // Without a schema an answer may pass to the validator without a result.
+            let acceptance = vec!["confidence > 0.5".to_owned()];
+            draft.termination = Some(TerminationDraft { acceptance, ..TerminationDraft::default() });
+        }
         Cause::GateRejected => draft.gate.max_revisions = Some(0),
         Cause::PlanFailed => {
             let mut fixed = plan(vec![step("find", "alpha", &[])]);
@@ -80,21 +90,39 @@ fn drive(cause: Cause, bench: &mut Bench) {
             bench.turn(failed("nothing there", 1));
             bench.turn(delegate(vec![step("two", "beta", &[])]));
         }
-        Cause::NotConverged => {
+        Cause::NotConverged | Cause::Converged => {
             bench.turn(delegate(vec![step("one", "alpha", &[])]));
             bench.turn(success("1", 1));
             bench.turn(delegate(vec![step("two", "beta", &[])]));
         }
         Cause::Deadline => bench.pass(Span::from_secs(590)),
         Cause::GateRejected => {
-            // Without a result there is nothing a person could approve, so the owner is asked.
-            bench.turn(Envelope { result: None, confidence: Confidence::new(0.9), ..success("null", 1) });
+            bench.turn(without_result());
+        }
+        Cause::NoWorker => {
+            bench.turn(without_result());
+            (bench.known.served, bench.known.since) = (false, bench.now);
+            bench.pass(Span::from_secs(300));
+            bench.known.served = true;
+        }
+        Cause::AttemptsExhausted => {
+            bench.turn(without_result());
+            for _ in 0..3 {
+                let lease = bench.next().lease;
+                bench.lose(lease);
+                bench.pass(Span::from_secs(10));
+            }
         }
         Cause::Role => drop(bench.turn(hand_off("planner"))),
         Cause::AgentFailed | Cause::PlanFailed => drop(bench.turn(failed("nothing there", 1))),
         Cause::Repetition => repeat(bench),
         other => unreachable!("{other:?} asks nobody"),
     }
+}
+
+/// A success without a result: there is nothing that a person could approve, so the owner is asked.
+fn without_result() -> Envelope {
+    Envelope { result: None, confidence: Confidence::new(0.9), ..success("null", 1) }
 }
 
 /// The same words, each time to the next agent.

@@ -7,4 +7,6 @@ mod support;
 
 mod causes;
 mod lifecycle;
+mod modes;
 mod outcomes;
+mod points;

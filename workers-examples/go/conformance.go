@@ -8,6 +8,8 @@ import (
 
 	pb "bailiwick.example/go/gen/bailiwick/v1"
 	"bailiwick.example/go/worker"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/structpb"
 )
 
 type script struct {
@@ -16,6 +18,7 @@ type script struct {
 		Status     string   `json:"status"`
 		Result     any      `json:"result"`
 		Confidence *float64 `json:"confidence"`
+		Score      *float64 `json:"score"`
 		Reason     string   `json:"reason"`
 		InputsUsed []string `json:"inputs_used"`
 		HandOff    *struct {
@@ -41,9 +44,14 @@ type action struct {
 		Text    string `json:"text"`
 		Partial any    `json:"partial"`
 	} `json:"progress"`
-	RequestBudget *int64  `json:"request_budget"`
-	SleepMS       *int64  `json:"sleep_ms"`
-	Lineage       *bool   `json:"lineage"`
+	RequestBudget *int64 `json:"request_budget"`
+	SleepMS       *int64 `json:"sleep_ms"`
+	Lineage       *bool  `json:"lineage"`
+	Child         *struct {
+		Agent string          `json:"agent"`
+		Goal  string          `json:"goal"`
+		Input *structpb.Value `json:"input"`
+	} `json:"child"`
 	Fail          *string `json:"fail"`
 	FailRetryable *string `json:"fail_retryable"`
 }
@@ -58,6 +66,30 @@ type observed struct {
 	IdempotencyKey   string   `json:"idempotency_key"`
 	Traceparent      string   `json:"traceparent"`
 	ChildTraceparent string   `json:"child_traceparent"`
+	StepID           string   `json:"step_id"`
+	Children         []any    `json:"children"`
+	Termination      terms    `json:"termination"`
+}
+
+type terms struct {
+	MinConfidence float64  `json:"min_confidence"`
+	TurnsLeft     int32    `json:"turns_left"`
+	Acceptance    []string `json:"acceptance"`
+	Patience      *int32   `json:"patience"`
+	BestScore     *float64 `json:"best_score"`
+}
+
+func termsOf(a *worker.Attempt) terms {
+	t := a.GetTermination()
+	seen := terms{MinConfidence: t.GetMinConfidence(), TurnsLeft: t.GetTurnsLeft(),
+		Acceptance: append([]string{}, t.GetAcceptance()...)}
+	if t != nil {
+		seen.BestScore = t.BestScore
+	}
+	if convergence := t.GetConvergence(); convergence != nil {
+		seen.Patience = &convergence.Patience
+	}
+	return seen
 }
 
 func conformance(a *worker.Attempt) (*worker.Answer, error) {
@@ -67,14 +99,14 @@ func conformance(a *worker.Attempt) (*worker.Answer, error) {
 	}
 	o := observed{Granted: []int64{}, Lineage: ids(a.Assignment.GetLineage()), Notes: append([]string{}, a.GetNotes()...),
 		Attempt: a.GetAttempt(), IdempotencyKey: a.GetIdempotencyKey(), Traceparent: a.GetTraceparent(),
-		ChildTraceparent: a.ChildTraceparent()}
+		ChildTraceparent: a.ChildTraceparent(), StepID: a.GetStepId(), Children: []any{}, Termination: termsOf(a)}
 	for _, step := range s.Actions {
 		if err := step.do(a, &o); err != nil {
 			return nil, err
 		}
 	}
 	if a.GetKind() == pb.TurnKind_TURN_KIND_DECIDE {
-		return worker.EndPartial(nil, "conformance"), nil
+		return worker.EndPartial(tripped(a), "conformance"), nil
 	}
 	if a.GetKind() == pb.TurnKind_TURN_KIND_VALIDATE {
 		return s.judge(a), nil
@@ -119,6 +151,10 @@ func (step action) do(a *worker.Attempt, o *observed) error {
 		entries, err := a.Lineage()
 		o.Lineage = ids(entries)
 		return err
+	case step.Child != nil:
+		child, err := step.child(a)
+		o.Children = append(o.Children, child)
+		return err
 	case step.Fail != nil:
 		return errors.New(*step.Fail)
 	case step.FailRetryable != nil:
@@ -127,6 +163,32 @@ func (step action) do(a *worker.Attempt, o *observed) error {
 		return errors.New("unknown action")
 	}
 	return nil
+}
+
+// child submits a child for the agent that is named, and waits for it.
+func (step action) child(a *worker.Attempt) (any, error) {
+	want := step.Child
+	id, err := a.SubmitChild(&pb.Contract{Goal: want.Goal, Input: want.Input, Owner: want.Agent,
+		Start:       &pb.Contract_FirstAgent{FirstAgent: want.Agent},
+		Termination: &pb.Termination{Convergence: &pb.Convergence{}}})
+	if err != nil {
+		return map[string]any{"refused": int(status.Code(err))}, nil
+	}
+	task, err := a.WaitFor(id)
+	outcome := task.GetOutcome()
+	return map[string]any{"state": outcome.GetState().String(), "result": outcome.GetResult().AsInterface()}, err
+}
+
+// tripped is what tripped, on a decide turn, a line each.
+func tripped(a *worker.Attempt) any {
+	if len(a.GetTrips()) == 0 {
+		return nil
+	}
+	lines := []string{}
+	for _, trip := range a.GetTrips() {
+		lines = append(lines, fmt.Sprintf("%s %d %s", trip.GetCause(), trip.GetTimes(), trip.GetEvidence()))
+	}
+	return lines
 }
 
 func (s script) answer() (*worker.Answer, error) {
@@ -147,6 +209,7 @@ func (s script) answer() (*worker.Answer, error) {
 	}
 	answer.Envelope.Reason = s.Answer.Reason
 	answer.Envelope.Confidence = s.Answer.Confidence
+	answer.Envelope.Score = s.Answer.Score
 	answer.Envelope.InputsUsed = s.Answer.InputsUsed
 	if h := s.Answer.HandOff; h != nil {
 		answer.HandOff(h.Agent, h.Input)

@@ -15,6 +15,7 @@ import grpc
 
 from bailiwick_wire import (
     CALL_TIMEOUT, CHANNEL_OPTIONS, REGISTER_TIMEOUT, SERVICE, Attempt, Stream, backoff, next_failures, pb, say, seconds)
+from bailiwick.v1 import task_pb2
 
 LEASE_GONE = ("LEASE_NOT_LIVE", "LEASE_UNKNOWN")
 SETTLED = LEASE_GONE + ("ALREADY_ANSWERED",)  # refusals after which the turn waits for no answer of ours
@@ -134,7 +135,8 @@ class Session:
             self._send(("drain",), pb.SessionRequest(drain=grace))
             if not self._cond.wait_for(lambda: not self._attempts and not self._owed, limit):
                 for attempt in self._attempts.values():
-                    attempt.give_back = not attempt.stopped.is_set()
+                    decides = attempt.assignment.kind == task_pb2.TURN_KIND_DECIDE
+                    attempt.give_back = not attempt.stopped.is_set() and not decides
                     self._stop(attempt, "the worker is shutting down")
                 if not self._cond.wait_for(lambda: not self._attempts, 1.0):
                     self._abandon()
@@ -249,7 +251,9 @@ class Session:
             return None
         self._stream.credit = max(0, self._stream.credit - 1)
         attempt = Attempt(assignment)
-        if self._draining or self._occupied() >= self._register.max_concurrency:
+        full = self._draining or self._occupied() >= self._register.max_concurrency
+        # A decide turn is never given back: an envelope would mean that the owner did not decide.
+        if full and assignment.kind != task_pb2.TURN_KIND_DECIDE:
             why = "the worker is draining" if self._draining else "the worker had given no credit"
             self._give_back(attempt, why)
             return None
@@ -410,8 +414,8 @@ class Session:
         """Does what is due; returns when to look again. Waking early is harmless."""
         due = [now + 60.0]
         stream = self._stream
-        if stream and not stream.registered and stream.call:
-            if now - stream.opened >= REGISTER_TIMEOUT:
+        if stream and not stream.registered:
+            if stream.call and now - stream.opened >= REGISTER_TIMEOUT:
                 stream.call.cancel()
             due.append(max(now + 1.0, stream.opened + REGISTER_TIMEOUT))
         elif stream and stream.registered:

@@ -153,16 +153,18 @@ class Context:
     def __init__(self, session, attempt):
         a = attempt.assignment
         self._session, self._attempt = session, attempt
-        self.assignment = a  # the whole message, for what has no name here (termination, trips, deadline...)
+        self.assignment = a  # the whole message, for what has no name here (deadline, tracestate...)
         self.task_id, self.turn, self.attempt, self.step_id = a.task_id, a.turn, a.attempt, a.step_id
         self.agent, self.goal, self.notes = a.agent, a.goal, list(a.notes)
         self.input = from_value(a.input)
         self.best_result = from_value(a.best_result)
+        self.terms = a.termination  # what will count as done, and what is left: a TerminationTerms
+        self.trips = list(a.trips)  # on a decide turn: what tripped, each with its evidence
         self.is_decide = a.kind == task_pb2.TURN_KIND_DECIDE
         self.is_validate = a.kind == task_pb2.TURN_KIND_VALIDATE
         # On a validate turn: what to judge, who wrote it, and what to judge it by.
         self.candidate = to_entry(pb.LineageEntry(agent=a.author, envelope=a.candidate)) if self.is_validate else None
-        self.criteria = list(a.criteria)
+        self.author, self.criteria = a.author, list(a.criteria)
         self.idempotency_key, self.traceparent = a.idempotency_key, a.traceparent
         self.cancelled = attempt.stopped  # a threading.Event
 
@@ -255,7 +257,8 @@ class Context:
         return submitted.task_id
 
     def wait_for(self, task_id):
-        """Waits until a task, such as a child, has ended; returns it whole (`task_pb2.Task`)."""
+        """Waits until a task, such as a child, has ended; returns it whole (`task_pb2.Task`), with its `outcome`."""
+        self.check()
         request, seconds = task_service_pb2.GetTaskRequest(task_id=task_id), 0.05
         while True:
             task = self._session.call(self._attempt, GET_TASK, request, task_service_pb2.GetTaskResponse)

@@ -51,6 +51,16 @@ pub(super) fn set<'a>(runs: &[&'a Summary], max_harm: f64) -> BTreeMap<&'a str, 
     fits
 }
 
+/// Whether these runs have successes enough for harm to show.
+pub(super) fn shows_harm(runs: &[&Summary]) -> bool {
+    successes(runs) >= MIN_SUCCESSES
+}
+
+/// The guards that fit these runs best, without the cap on steps, which is a crew's own.
+pub(super) fn guards(runs: &[&Summary], max_harm: f64) -> GuardTerms {
+    GuardTerms { max_steps: None, ..best(runs, max_harm) }
+}
+
 /// Whether the whole set's terms harm more of a group than is allowed, and its own do not.
 fn own_is_safer(runs: &[&Summary], own: &GuardTerms, whole: &GuardTerms, max_harm: f64) -> bool {
     let most = max_harm * successes(runs) as f64;

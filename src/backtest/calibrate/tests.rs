@@ -18,7 +18,14 @@ fn step(i: u64, agent: &str, text: String) -> TraceStep {
     }
 }
 
-/// A run of these messages by one agent, fixed at `fixed` if it succeeds.
+/// What somebody else says who has nothing to say.
+const NOD: &str = "Fine.";
+
+fn speaker(text: &str) -> &'static str {
+    if text == NOD { "checker" } else { "solver" }
+}
+
+/// A run of these messages, fixed at `fixed` if it succeeds.
 fn run(number: usize, topology: &str, outcome: RunOutcome, fixed: Option<u64>, texts: Vec<String>) -> Trace {
     Trace {
         trace_id: format!("run-{topology}-{number}"),
@@ -26,22 +33,23 @@ fn run(number: usize, topology: &str, outcome: RunOutcome, fixed: Option<u64>, t
         topology: topology.to_owned(),
         outcome,
         outcome_fixed_at: fixed,
-        steps: (0..).zip(texts).map(|(i, text)| step(i, "solver", text)).collect(),
+        steps: (0..).zip(texts).map(|(i, text)| step(i, speaker(&text), text)).collect(),
     }
 }
 
 /// Three steps to an answer, which is then stated again and again.
 fn settles(number: usize) -> Trace {
     let mut texts: Vec<String> = (0..3).map(|n| format!("step {n} of problem {number}")).collect();
-    texts.extend((0..6).map(|_| format!("so it is \\boxed{{{number}}}")));
+    texts.extend((0..3).flat_map(|_| [format!("so it is \\boxed{{{number}}}"), NOD.to_owned()]));
     run(number, "settles", RunOutcome::Success, Some(3), texts)
 }
 
 /// An answer stated twice that is given up afterwards.
 fn wavers(number: usize) -> Trace {
-    let mut texts = vec![format!("it is \\boxed{{{number}}}"); 2];
+    let stated = format!("it is \\boxed{{{number}}}");
+    let mut texts = vec![stated.clone(), NOD.to_owned(), stated];
     texts.extend([format!("no, \\boxed{{{}}}", number + 1), format!("that is all for problem {number}")]);
-    run(number, "wavers", RunOutcome::Success, Some(2), texts)
+    run(number, "wavers", RunOutcome::Success, Some(3), texts)
 }
 
 fn calibrated(traces: &[Trace]) -> Calibration {
@@ -58,7 +66,7 @@ fn terms_are_fitted_by_the_shape_of_the_crew() {
     assert_ne!(group("wavers").terms.finished.restated, Some(2), "there it would harm every run");
     let whole = found.sets["made-up"].held_out;
     assert_eq!(whole.harm.count, 0);
-    assert!(whole.share > 0.6, "{whole:?}");
+    assert!(whole.share > 0.5, "{whole:?}");
     assert!(whole.share_interval.0 <= whole.share && whole.share <= whole.share_interval.1, "{whole:?}");
     assert_eq!(group("settles").terms.max_steps, Some(12), "nine steps and a quarter more");
     assert_eq!(group("settles").caps.max_turns, 12);

@@ -6,8 +6,10 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{
-    conformance::stage::{Event, Failure, LEASE_TIME, PATIENCE, RETURN, Stage, Verdict, kind, require},
-    pb::complete::Answer,
+    conformance::stage::{
+        Event, Failure, HEARTBEAT, LEASE_TIME, PATIENCE, RETURN, Stage, Verdict, kind, require,
+    },
+    pb::{Cause, complete::Answer},
 };
 
 /// How long after a Cancel the worker's last word may come.
@@ -24,8 +26,33 @@ pub(super) async fn cancel(stage: &mut Stage) -> Verdict {
         {"sleep_ms": 30_000},
     ]}));
     stage.progress(&lease, "started").await?;
+    stops(stage, &lease, Cause::Cancelled).await
+}
+
+/// Streams the same step for ever, as a model that has lost its way does: the guard's Cancel must end it.
+pub(super) async fn repetition(stage: &mut Stage) -> Verdict {
+    let step = json!({"progress": {"text": "Let me check that again."}});
+    let steps = (0..200).flat_map(|_| [step.clone(), json!({"sleep_ms": 20})]);
+    let usage = json!({"usage": {"input_tokens": 5, "output_tokens": 6}});
+    let actions: Vec<_> = std::iter::once(usage).chain(steps).collect();
+    let lease = stage.assign(json!({ "actions": actions }));
+    for _ in 0..3 {
+        stage.progress(&lease, "Let me check that again.").await?;
+    }
+    let saw = stops(stage, &lease, Cause::Repetition).await?;
+    stage
+        .watch(2 * HEARTBEAT, |seen| {
+            matches!(&seen.event, Event::Progress(p) if p.lease == lease)
+                .then(|| "steps are still streamed under the lease that was cancelled".into())
+        })
+        .await?;
+    Ok(format!("three equal steps, Cancel with REPETITION, then no step more; {saw}"))
+}
+
+/// Cancels the lease: its last usage (5, 6) and the slot must come at once, and no answer.
+async fn stops(stage: &mut Stage, lease: &str, cause: Cause) -> Verdict {
     let at = Instant::now();
-    stage.cancel(&lease);
+    stage.cancel(lease, cause);
     let (mut usage, mut credit) = (None, None);
     let told = |u: &crate::pb::UsageReport| u.usage.as_ref().map(|u| (u.input_tokens, u.output_tokens));
     let outcome = stage
@@ -52,7 +79,7 @@ pub(super) async fn cancel(stage: &mut Stage) -> Verdict {
     let ((_, last), slot) =
         outcome.map_err(|what| Failure(format!("{what} although the turn was cancelled")))?;
     require(last == Some((5, 6)), || format!("the last usage is {last:?}, not (5, 6)"))?;
-    no_answer(stage, &lease, WATCH).await?;
+    no_answer(stage, lease, WATCH).await?;
     let millis = slot.saturating_duration_since(at).as_millis();
     Ok(format!("usage (5, 6) and the slot back {millis} ms after Cancel, no answer"))
 }

@@ -8,20 +8,20 @@ use crate::{
     pb::{self, status_envelope::Directive},
 };
 
-fn status(envelope: &pb::StatusEnvelope, wanted: pb::Status) -> Result<(), Failure> {
+pub(super) fn status(envelope: &pb::StatusEnvelope, wanted: pb::Status) -> Result<(), Failure> {
     let is = envelope.status();
     require(is == wanted, || format!("status is {}, not {}", is.as_str_name(), wanted.as_str_name()))
 }
 
-fn result(envelope: &pb::StatusEnvelope) -> Value {
+pub(super) fn result(envelope: &pb::StatusEnvelope) -> Value {
     envelope.result.as_ref().map(to_json).unwrap_or_default()
 }
 
-fn same(what: &str, is: &Value, wanted: &Value) -> Result<(), Failure> {
+pub(super) fn same(what: &str, is: &Value, wanted: &Value) -> Result<(), Failure> {
     require(is == wanted, || format!("{what} is {is}, not {wanted}"))
 }
 
-fn used(usage: Option<&pb::Usage>, input: i64, output: i64) -> Result<(), Failure> {
+pub(super) fn used(usage: Option<&pb::Usage>, input: i64, output: i64) -> Result<(), Failure> {
     let is = usage.map(|u| (u.input_tokens, u.output_tokens));
     require(is == Some((input, output)), || {
         format!("the usage (input, output) is {is:?}, not {:?}", Some((input, output)))
@@ -182,7 +182,7 @@ pub(super) async fn budget_denied(stage: &mut Stage) -> Verdict {
     Ok(format!("asked for 700, was granted 0, allowance still {ALLOWANCE}"))
 }
 
-fn entry(n: i32) -> pb::LineageEntry {
+pub(super) fn entry(n: i32) -> pb::LineageEntry {
     let envelope = pb::StatusEnvelope {
         status: pb::Status::Success.into(),
         result: Some(from_json(json!({"n": n}))),

@@ -37,7 +37,9 @@ impl Stage {
             }
             Up::BudgetRequest(request) => {
                 self.check_lease("BudgetRequest", &request.lease);
-                self.answer_budget(message_id, &request);
+                if self.policy.answer_budget {
+                    self.answer_budget(message_id, &request);
+                }
                 Event::Budget(request)
             }
             Up::Complete(complete) => self.on_complete(message_id, complete),

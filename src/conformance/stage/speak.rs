@@ -61,15 +61,11 @@ impl Stage {
         }
     }
 
-    /// Revokes a lease and says so.
-    pub(crate) fn cancel(&mut self, lease: &str) {
+    /// Revokes a lease and says so, and why.
+    pub(crate) fn cancel(&mut self, lease: &str, cause: pb::Cause) {
         self.revoke(lease);
         let reason = "the conformance run cancels it".into();
-        self.say(Down::Cancel(pb::Cancel {
-            lease: lease.to_owned(),
-            reason,
-            cause: pb::Cause::Cancelled.into(),
-        }));
+        self.say(Down::Cancel(pb::Cancel { lease: lease.to_owned(), reason, cause: cause.into() }));
     }
 
     /// Refuses an answer; retryable where `retry` says when.

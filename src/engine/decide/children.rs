@@ -90,8 +90,15 @@ impl Txn<'_> {
             return Reply::Done;
         }
         if child.used.is_none() || self.task.ledger.is_child_news(report.number, &report.used) {
-            let usage = report.used.usage;
+            let (usage, number) = (report.used.usage, report.number);
+            let overrun_before = self.task.ledger.overrun();
             self.emit(Event::LateUsage { turn, attempt, usage, child: Some(Box::new(report)) });
+            let beyond = self.task.ledger.overrun() - overrun_before;
+            if beyond > 0 && self.works() {
+                let evidence =
+                    format!("child {number} is heard to have used {beyond} tokens beyond the grant");
+                self.trip(Cause::Budget, evidence);
+            }
         }
         Reply::Done
     }
@@ -174,7 +181,9 @@ impl Task {
             time: if until > now { until.since(now) } else { Span::ZERO },
             hops: limits.max_hops - self.hops_taken(),
             turns: limits.max_turns - self.turns_taken(),
-            escalations: self.contract.escalation.max_escalations.saturating_sub(self.escalations_taken()),
+            // A child cannot use up the question that a spot check needs either.
+            escalations: (self.contract.escalation.max_escalations)
+                .saturating_sub(self.escalations_taken() + self.kept_questions()),
             max_replans: limits.max_replans,
             max_rounds: limits.max_rounds,
             max_attempts: limits.max_attempts,

@@ -114,7 +114,10 @@ impl Txn<'_> {
             return if input_faults.is_empty() { self.direct(turn) } else { self.refuse(turn, input_faults) };
         }
         if let Some(step) = state.step {
-            if let Some(trip) = self.task.steps_trip(turn) {
+            // Of what completes a static plan the gate is the judge: nothing is left that the cap could stop.
+            if let Some(trip) = self.task.steps_trip(turn)
+                && !self.task.completes_static_plan(state, step.step)
+            {
                 self.note_trip(trip);
             }
             if self.step_output_refused(turn, step.step) {

@@ -63,7 +63,13 @@ impl Task {
     fn converged_draft(&self) -> Option<TurnNumber> {
         let best = self.best.as_ref()?.turn;
         let is_success = self.turn(best)?.envelope()?.status == Status::Success;
-        (is_success && self.is_draft(best)).then_some(best)
+        (is_success && self.is_draft(best) && !self.was_validated(best)).then_some(best)
+    }
+
+    /// Whether a validator has had the result of a turn: it is not asked about the same twice. Linear in the turns; asked
+    /// only where rounds end.
+    fn was_validated(&self, turn: TurnNumber) -> bool {
+        self.turns.iter().any(|t| t.judges == Some(turn))
     }
 
     /// Whether a turn's answer delegated, so that its result is a draft of the task's.

@@ -100,7 +100,11 @@ impl Task {
         let refill = added.tokens.min((reserve + used).saturating_sub(granted));
         let mut extra = 0;
         if decides {
-            self.check_reserve_of(granted + refill - used, &mut faults);
+            let left = match self.contract.gate.validator {
+                None => granted + refill - used,
+                Some(_) => self.ledger.decision_free() + self.ledger.decision_refill(refill),
+            };
+            self.check_reserve_of(left, &mut faults);
             self.check_deciding_time(added.time, now, &mut faults);
             extra = (self.counters.decides + 1).saturating_sub(self.contract.limits.max_decides);
             if self.contract.limits.max_decides + extra > fixed::MAX_DECIDES {
@@ -117,7 +121,7 @@ impl Task {
         for (field, more) in [
             ("tokens", added.tokens),
             ("cost_nano_usd", added.cost_nano_usd),
-            ("tokens_by_agent", added.tokens_by_agent.values().sum()),
+            ("tokens_by_agent", added.tokens_by_agent.values().copied().max().unwrap_or_default()),
             ("hops", u64::from(added.hops)),
             ("turns", u64::from(added.turns)),
         ] {

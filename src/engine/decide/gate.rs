@@ -58,6 +58,10 @@ impl Txn<'_> {
             return false;
         }
         self.judged(turn, findings.clone(), GateCheck::OutputSchema, None);
+        let is_revisable = self.task.counters.revisions < self.task.contract.gate.max_revisions;
+        if is_revisable && self.ask_guards(turn) {
+            return true;
+        }
         if !self.revise(turn, &findings) {
             let reason = format!(
                 "{agent} answered what does not fit its own output_schema, and revisions are used up: {}",
@@ -152,7 +156,8 @@ impl Txn<'_> {
         let verdict = match state.answer().map(std::convert::AsRef::as_ref) {
             Some(Answer::Verdict(verdict)) => verdict.clone(),
             Some(Answer::Envelope(Envelope { reason, .. })) => {
-                let reason = format!("{validator} answered with an envelope instead of a verdict: {reason}");
+                let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+                let reason = format!("{validator} answered with an envelope instead of a verdict{why}");
                 return self.unjudged(judged, Cause::Role, reason);
             }
             Some(Answer::Decision { .. }) | None => return,
@@ -187,7 +192,7 @@ impl Txn<'_> {
     }
 
     fn may_spot_check(&self) -> bool {
-        self.task.counters.escalations < self.task.contract.escalation.max_escalations
+        self.task.escalations_taken() < self.task.contract.escalation.max_escalations
             && self.env.now < self.task.lifetime_end()
     }
 }

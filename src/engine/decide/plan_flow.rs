@@ -5,7 +5,12 @@ use std::sync::Arc;
 
 use super::{Opening, Txn};
 use crate::{
-    engine::event::{AttemptEnd, Event, InputFrom, PlanKind, StepEnd, StepRef},
+    engine::{
+        event::{AttemptEnd, Event, InputFrom, PlanKind, StepEnd, StepRef},
+        plan_run::PlanRun,
+        task::Task,
+        turn::Turn,
+    },
     types::{envelope::Status, ids::TurnNumber, outcome::Cause, plan::Plan},
 };
 
@@ -180,5 +185,15 @@ impl Txn<'_> {
             self.stop_children_of(turn, attempt, reason);
         }
         self.emit(Event::TurnClosed { turn, cause, reason: reason.to_owned() });
+    }
+}
+
+impl Task {
+    /// Whether a step's answer is the last thing that the contract's plan waits for.
+    pub(super) fn completes_static_plan(&self, turn: &Turn, step: usize) -> bool {
+        let failed = turn.envelope().is_none_or(|envelope| envelope.status == Status::Failed);
+        let is_last =
+            |plan: &PlanRun| plan.planner_turn == 0 && !plan.has_failed() && plan.waits_only_for(step);
+        !failed && turn.output_findings().is_empty() && self.running_plan().is_some_and(is_last)
     }
 }

@@ -92,12 +92,27 @@ impl Txn<'_> {
         Ok(Reply::UsageRecorded { allowance })
     }
 
-    /// A fence refuses results, never usage.
+    /// A fence refuses results, never usage. What is heard late and goes beyond the grant stops what works on it now.
     pub(super) fn late_usage(&mut self, lease: Lease, usage: Usage) {
         let key = (lease.turn, lease.attempt);
-        if self.task.ledger.is_news(key, usage) {
-            self.emit(Event::LateUsage { turn: lease.turn, attempt: lease.attempt, usage, child: None });
+        if !self.task.ledger.is_news(key, usage) {
+            return;
         }
+        let overrun_before = self.task.ledger.overrun();
+        self.emit(Event::LateUsage { turn: lease.turn, attempt: lease.attempt, usage, child: None });
+        let beyond = self.task.ledger.overrun() - overrun_before;
+        if beyond > 0 && self.works() {
+            let turn = lease.turn;
+            self.trip(
+                Cause::Budget,
+                format!("turn {turn} is heard to have spent {beyond} tokens beyond the grant"),
+            );
+        }
+    }
+
+    /// Whether work goes on, so that there is something to stop: not while the owner or a person decides.
+    pub(super) fn works(&self) -> bool {
+        !self.task.is_ended() && !self.task.open.is_empty() && self.task.open_decide().is_none()
     }
 
     /// Why a live attempt must be killed, if it must.

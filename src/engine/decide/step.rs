@@ -11,6 +11,7 @@ use super::{Opening, Txn};
 use crate::{
     engine::{
         event::{InputFrom, StepRef},
+        plan_run::PlanRun,
         task::Task,
         turn::Turn,
     },
@@ -49,18 +50,43 @@ impl Task {
     /// can be funded.
     pub(super) fn next_fallback(&self, step: StepRef) -> Option<AgentName> {
         let plan = self.running_plan().filter(|plan| plan.number == step.plan && !plan.has_failed())?;
-        let fallbacks = &plan.plan.steps.get(step.step)?.fallback_agents;
-        let tried = |agent: &AgentName| {
-            plan.turns_of(step.step).iter().any(|&turn| self.turn(turn).is_some_and(|t| t.agent == *agent))
+        let fundable = |agent: &&AgentName| self.step_draw(agent, step.step, true).is_ok();
+        self.untried_fallbacks(plan, step.step).find(fundable).cloned()
+    }
+
+    /// The fallbacks of a step that have not worked on it.
+    fn untried_fallbacks<'a>(
+        &'a self,
+        plan: &'a PlanRun,
+        step: usize,
+    ) -> impl Iterator<Item = &'a AgentName> + 'a {
+        let fallbacks = plan.plan.steps.get(step).map_or(&[][..], |step| &step.fallback_agents);
+        let tried = move |agent: &AgentName| {
+            plan.turns_of(step).iter().any(|&turn| self.turn(turn).is_some_and(|t| t.agent == *agent))
         };
-        let fundable = |agent: &AgentName| self.step_draw(agent, step.step, true).is_ok();
-        fallbacks.iter().find(|agent| !tried(agent) && fundable(agent)).cloned()
+        fallbacks.iter().filter(move |agent| !tried(agent))
     }
 
     /// How long a turn waits while no worker serves its agent.
     pub(super) fn worker_wait(&self, turn: &Turn) -> Span {
         let wait = self.contract.limits.worker_wait;
         if turn.step.and_then(|step| self.next_fallback(step)).is_some() {
+            wait.part(FALLBACK_WAIT_PART).max(Span(1))
+        } else {
+            wait
+        }
+    }
+
+    /// At least how long a turn waits: `worker_wait` without asking whether a fallback can be funded, which costs as much as
+    /// steps run beside it. Asked for every turn that waits, with every command.
+    pub(super) fn shortest_wait(&self, turn: &Turn) -> Span {
+        let wait = self.contract.limits.worker_wait;
+        let falls_back = |(plan, step): (&PlanRun, StepRef)| {
+            plan.number == step.plan
+                && !plan.has_failed()
+                && self.untried_fallbacks(plan, step.step).next().is_some()
+        };
+        if self.running_plan().zip(turn.step).is_some_and(falls_back) {
             wait.part(FALLBACK_WAIT_PART).max(Span(1))
         } else {
             wait

@@ -74,6 +74,15 @@ impl Task {
     fn due(&self, env: crate::engine::command::Env<'_>) -> Option<(Timestamp, Timer)> {
         self.timers(env.now, &|turn| env.agents.away_since(&turn.agent))
             .filter(|(at, _)| *at <= env.now)
+            .filter_map(|(at, timer)| match timer {
+                Timer::WorkerWait(turn) => {
+                    let turn = self.turn(turn)?;
+                    let longer = self.worker_wait(turn).0 - self.shortest_wait(turn).0;
+                    let at = at.plus(Span(longer));
+                    (at <= env.now).then_some((at, timer))
+                }
+                _ => Some((at, timer)),
+            })
             .min()
     }
 
@@ -86,7 +95,7 @@ impl Task {
             .map(|(at, timer)| match timer {
                 Timer::WorkerWait(turn) if at <= after => {
                     let wait =
-                        self.turn(turn).map_or(self.contract.limits.worker_wait, |t| self.worker_wait(t));
+                        self.turn(turn).map_or(self.contract.limits.worker_wait, |t| self.shortest_wait(t));
                     let often = wait.part(4).max(Span(1));
                     let periods = after.since(at).0 / often.0 + 1;
                     at.plus(often.times(periods))
@@ -96,6 +105,7 @@ impl Task {
             .min()
     }
 
+    /// Every timer; of a turn that waits for a worker, the earliest time at which it may be due.
     fn timers<'a>(
         &'a self,
         now: Timestamp,
@@ -116,7 +126,7 @@ impl Task {
                 return None;
             }
             let waits_since = since.max(away_since(turn)?);
-            Some((waits_since.plus(self.worker_wait(turn)), Timer::WorkerWait(number)))
+            Some((waits_since.plus(self.shortest_wait(turn)), Timer::WorkerWait(number)))
         });
         life.into_iter().chain(questions).chain(clock).chain(waiting)
     }

@@ -82,11 +82,13 @@ impl Txn<'_> {
         true
     }
 
-    /// Guards tripped inside one step of the running plan: only that step stops. It goes to a fallback or fails, and the plan
-    /// goes by its rules.
+    /// Guards tripped inside one step of the running plan: only that step stops. It fails, and the plan goes by its rules. No
+    /// fallback hides it: whoever is accountable must hear of it.
     pub(super) fn trip_step(&mut self, turn: TurnNumber, trips: Vec<Trip>) {
         let (_, evidence) = self.stop_turn(turn, trips, TripScope::Step);
-        self.step_agent_failed(turn, &evidence);
+        if let Some(step) = self.task.turn(turn).and_then(|t| t.step) {
+            self.step_failed(step.step, evidence);
+        }
     }
 
     /// The validator loops: the work is not to blame, and a person judges it, or the owner decides.

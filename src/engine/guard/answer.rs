@@ -1,5 +1,5 @@
-//! The answer a text states, in the forms that systems commonly use: a result as JSON, `\boxed{}`, a "final answer" line,
-//! a fenced block of code. Never here: whether it is right, or words of any one system.
+//! The answer a text states, in the forms that systems commonly use: the result of a turn, `\boxed{}`, a "final answer"
+//! line, a fenced block of code. A message that is JSON is an action or a report as often as an answer: it states none. Never here: whether it is right, or words of any one system.
 
 use super::{
     figures::{self, normal_value},
@@ -12,8 +12,9 @@ const MIN_CODE_BYTES: usize = 40;
 const MAX_VALUE_BYTES: usize = 64;
 /// The most of a JSON text that is looked at for its value.
 const MAX_VALUE_JSON_BYTES: usize = 256;
-/// What a call that prints looks like. Code that prints is a trial of itself: what prints is often taken out later.
-const PRINTS: &[&str] = &["print(", "println", "printf(", "console.log(", "System.out"];
+/// What printing looks like in the common languages, in lower case. Code that prints is a trial of itself: what prints is
+/// often taken out later.
+const PRINTS: &[&str] = &["print", "console.", "cout", "puts ", "echo ", "write("];
 
 /// An answer that a text states.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,19 +36,21 @@ pub(super) struct Parts<'a> {
     pub(super) code: Vec<&'a str>,
     /// Their hash; 0 without any.
     pub(super) code_hash: u64,
+    /// Whether the last one has no end: the text was cut off, and what it states is not known.
+    pub(super) is_cut: bool,
 }
 
 impl<'a> Parts<'a> {
     pub(super) fn of(text: &'a str) -> Self {
-        let code = if text.contains("```") { fenced(text) } else { Vec::new() };
+        let (code, is_cut) = if text.contains("```") { fenced(text) } else { (Vec::new(), false) };
         let hash = |hash: Hash, block: &&str| hash.word(text::exact(block));
         let code_hash = if code.is_empty() { 0 } else { code.iter().fold(Hash::new(), hash).finish() };
-        Self { code, code_hash }
+        Self { code, code_hash, is_cut }
     }
 }
 
-/// The fenced blocks of a text, without their fences. A fence that is never closed runs to the end.
-fn fenced(text: &str) -> Vec<&str> {
+/// The fenced blocks of a text, without their fences, and whether the last one has no end and so runs to that of the text.
+fn fenced(text: &str) -> (Vec<&str>, bool) {
     let mut blocks = Vec::new();
     let mut opened = None;
     let mut at = 0;
@@ -64,7 +67,7 @@ fn fenced(text: &str) -> Vec<&str> {
     if let Some(start) = opened {
         blocks.push(&text[start..]);
     }
-    blocks
+    (blocks, opened.is_some())
 }
 
 /// The answer that a message states, if it states one.
@@ -72,19 +75,15 @@ pub(super) fn in_message(text: &str, parts: &Parts<'_>) -> Option<Stated> {
     if let Some(value) = boxed(text).or_else(|| final_answer(text)) {
         return Some(of_value(value));
     }
-    let trimmed = text.trim();
-    if trimmed.starts_with('{') && trimmed.ends_with('}') {
-        return Some(in_result(trimmed));
-    }
     let long: Vec<&str> =
         parts.code.iter().copied().filter(|code| bytes_of_substance(code) > MIN_CODE_BYTES).collect();
-    if long.is_empty() {
+    if long.is_empty() || parts.is_cut {
         return None;
     }
     Some(Stated {
         substance: long.iter().fold(Hash::new(), |hash, code| hash.word(text::dense(code))).finish(),
         letter: parts.code_hash,
-        draft: long.iter().any(|code| PRINTS.iter().any(|print| code.contains(print))),
+        draft: long.iter().any(|code| prints(code)),
         value: None,
     })
 }
@@ -98,6 +97,11 @@ pub(super) fn in_result(json: &str) -> Stated {
 fn of_value(value: String) -> Stated {
     let hash = text::raw(&value);
     Stated { substance: hash, letter: hash, draft: false, value: Some(value) }
+}
+
+fn prints(code: &str) -> bool {
+    let code = code.to_ascii_lowercase();
+    PRINTS.iter().any(|print| code.contains(print))
 }
 
 fn bytes_of_substance(code: &str) -> usize {
@@ -124,7 +128,17 @@ fn boxed(text: &str) -> Option<String> {
 fn final_answer(text: &str) -> Option<String> {
     const MARK: &[u8] = b"final answer";
     let bytes = text.as_bytes();
-    let start = bytes.windows(MARK.len()).rposition(|window| window.eq_ignore_ascii_case(MARK))?;
+    // The rare letter first: this runs over every byte of every message.
+    const W: usize = 9;
+    let mut end = bytes.len();
+    let start = loop {
+        let w = bytes[..end].iter().rposition(|byte| byte | 0x20 == MARK[W])?;
+        let found = w.checked_sub(W).and_then(|start| Some((start, bytes.get(start..start + MARK.len())?)));
+        match found {
+            Some((start, window)) if window.eq_ignore_ascii_case(MARK) => break start,
+            _ => end = w,
+        }
+    };
     let rest = text.get(start + MARK.len()..)?;
     let line = rest.trim_start_matches(['*', '#', '_', ' ']);
     let said = line.strip_prefix(':').or_else(|| line.strip_prefix("is"))?;
@@ -176,14 +190,19 @@ mod tests {
         check("it is \\boxed{\\text{about }1,200.50}", "about1200.5");
         check("FINAL ANSWER: Saint Petersburg", "saintpetersburg");
         check("The final answer is: **42**.", "42");
-        check(" {\"answer\": 7000.0} ", "7000");
     }
 
     #[test]
     fn prose_states_no_answer() {
-        for text in
-            ["I think that we are done.", "", "\\boxed{", "\\boxed", "the final answer", "```\nls\n```"]
-        {
+        for text in [
+            "I think that we are done.",
+            "",
+            "\\boxed{",
+            "\\boxed",
+            "the final answer",
+            "```\nls\n```",
+            "{\"page\": 2}",
+        ] {
             assert_eq!(in_message(text, &Parts::of(text)), None, "{text:?}");
         }
     }
@@ -206,8 +225,12 @@ mod tests {
 
     #[test]
     fn a_fence_may_stay_open() {
-        assert_eq!(fenced("a\n```\nb\n```\nc\n```rust\nd"), ["b\n", "d"]);
-        assert_eq!(fenced("```"), [""]);
+        assert_eq!(fenced("a\n```\nb\n```\nc\n```rust\nd"), (vec!["b\n", "d"], true));
+        assert_eq!(fenced("```"), (vec![""], true));
+        let cut = format!("```\n{}", "let total = width * height;\n".repeat(3));
+        assert_eq!(in_message(&cut, &Parts::of(&cut)), None);
+        let whole = cut + "```";
+        assert!(in_message(&whole, &Parts::of(&whole)).is_some());
     }
 
     #[test]

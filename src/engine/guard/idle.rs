@@ -1,4 +1,4 @@
-//! Talk that adds nothing: messages without a figure, a piece of code or more than a few words that were not there before.
+//! Talk that adds nothing: messages that together bring no figure, no code and but a few words that were not there before.
 //! Never here: reading what the words mean.
 
 use super::{
@@ -6,8 +6,8 @@ use super::{
     text::{self, Word},
 };
 
-/// So many new long words are polite variation; more are a thought.
-const FEW_NEW_WORDS: u32 = 16;
+/// So many new long words in a row of messages are polite variation; more are a thought.
+const FEW_NEW_WORDS: u32 = 8;
 /// Figures and words remembered. Talk that has brought more of either is beyond this judge.
 const MOST: usize = 2_048;
 
@@ -18,6 +18,8 @@ pub(super) struct Idle {
     words: Vec<u32>,
     turns: Vec<u32>,
     run: u32,
+    /// New words since the run began.
+    new_words: u32,
 }
 
 /// Turns named in the evidence.
@@ -26,15 +28,17 @@ const TURNS: usize = 60;
 impl Idle {
     /// Takes in what brings something by its nature: code, a tool's result, a new answer.
     pub(super) fn brought(&mut self, text: &str, words: &[Word]) {
-        self.is_new(text, words);
+        self.new_in(text, words);
         self.end();
     }
 
     /// Takes in a message; `stands` says whether there is a result that it could add to.
     pub(super) fn said(&mut self, text: &str, words: &[Word], turn: u32, stands: bool) {
-        if self.is_new(text, words) || !stands {
-            self.end();
-            return;
+        match self.new_in(text, words) {
+            Some(new_words) if stands && self.new_words + new_words <= FEW_NEW_WORDS => {
+                self.new_words += new_words;
+            }
+            _ => return self.end(),
         }
         self.run = self.run.saturating_add(1);
         if self.turns.len() < TURNS && self.turns.last() != Some(&turn) {
@@ -45,6 +49,7 @@ impl Idle {
     /// Something came that cannot be judged, or that was new.
     pub(super) fn end(&mut self) {
         self.run = 0;
+        self.new_words = 0;
         self.turns.clear();
     }
 
@@ -58,7 +63,8 @@ impl Idle {
         self.turns.clone()
     }
 
-    fn is_new(&mut self, text: &str, words: &[Word]) -> bool {
+    /// New long words in a text; `None`: it also brings a figure, or there is no telling.
+    fn new_in(&mut self, text: &str, words: &[Word]) -> Option<u32> {
         let mut new_figure = false;
         let seen = &mut self.figures;
         figures::for_each(text, |figure| new_figure |= insert(seen, text::raw(figure) as u32));
@@ -67,7 +73,7 @@ impl Idle {
             new_words += u32::from(insert(&mut self.words, word.hash as u32));
         }
         let full = self.figures.len() >= MOST || self.words.len() >= MOST;
-        new_figure || new_words > FEW_NEW_WORDS || full
+        (!new_figure && !full).then_some(new_words)
     }
 }
 

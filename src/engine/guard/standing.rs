@@ -16,12 +16,14 @@ pub(super) struct Standing {
     to_the_letter: u32,
     /// Whether something new has been said since the last statement that is not this very answer.
     contested: bool,
+    /// Whether anybody else has spoken since: without that, nobody has agreed to anything.
+    answered: bool,
     turns: Vec<u32>,
 }
 
 impl Standing {
     pub(super) fn new(stated: Stated, turn: u32) -> Self {
-        Self { stated, times: 1, to_the_letter: 1, contested: false, turns: vec![turn] }
+        Self { stated, times: 1, to_the_letter: 1, contested: false, answered: false, turns: vec![turn] }
     }
 
     /// Its author states an answer again.
@@ -30,14 +32,20 @@ impl Standing {
             *self = Self::new(stated, turn);
             return;
         }
-        self.times = self.times.saturating_add(1);
+        let again = u32::from(std::mem::take(&mut self.answered));
+        self.times = self.times.saturating_add(again);
         let same_letter = self.stated.letter == stated.letter;
-        self.to_the_letter = if same_letter { self.to_the_letter.saturating_add(1) } else { 1 };
+        self.to_the_letter = if same_letter { self.to_the_letter.saturating_add(again) } else { 1 };
         self.stated = stated;
         if self.turns.len() == TURNS {
             self.turns.remove(0);
         }
         self.turns.push(turn);
+    }
+
+    /// Somebody else has spoken, whatever it was.
+    pub(super) const fn is_answered(&mut self) {
+        self.answered = true;
     }
 
     /// Something new has been said.
@@ -83,9 +91,13 @@ mod tests {
     #[test]
     fn an_objection_starts_the_count_again() {
         let mut standing = Standing::new(stated(1, 1, false), 1);
+        standing.state(stated(1, 1, false), 1);
+        assert_eq!(standing.times(), 1, "nobody has spoken yet");
+        standing.is_answered();
         standing.state(stated(1, 2, false), 2);
         assert_eq!(standing.times(), 2);
         standing.hear(Some(1));
+        standing.is_answered();
         standing.state(stated(1, 2, false), 3);
         assert_eq!(standing.times(), 3, "the same answer by another is no objection");
         standing.hear(None);
@@ -98,11 +110,15 @@ mod tests {
     #[test]
     fn a_draft_must_be_stated_to_the_letter_and_once_more() {
         let mut standing = Standing::new(stated(1, 1, true), 1);
-        standing.state(stated(1, 1, true), 2);
+        let state = |standing: &mut Standing, letter: u64, turn: u32| {
+            standing.is_answered();
+            standing.state(stated(1, letter, true), turn);
+        };
+        state(&mut standing, 1, 2);
         assert_eq!(standing.times(), 1);
-        standing.state(stated(1, 1, true), 3);
+        state(&mut standing, 1, 3);
         assert_eq!(standing.times(), 2);
-        standing.state(stated(1, 9, true), 4);
+        state(&mut standing, 9, 4);
         assert_eq!(standing.times(), 1);
         assert_eq!(standing.turns(), [1, 2, 3, 4]);
     }

@@ -1,4 +1,5 @@
 //! Cycles in a stream of items: how often the last one to six have come round. Constant time and memory an item.
+//! What is but alike, or was said again in spite of news, is weak evidence and counts half.
 //! Never here: what an item is made of, or what follows from a cycle.
 
 use std::{collections::VecDeque, sync::Arc};
@@ -10,7 +11,7 @@ const CYCLES: usize = MAX_CYCLE as usize;
 /// Turns remembered: those of the longest cycle, the most times it can be asked for.
 const TURNS: usize = (MAX_CYCLE * MAX_TIMES) as usize;
 
-/// Rounds of single words that count as one.
+/// Rounds of a word or two that count as one.
 const NODS: u32 = 8;
 
 /// One thing that was said or done.
@@ -22,19 +23,35 @@ pub(super) struct Item {
     pub(super) sketch: Option<Arc<Sketch>>,
     /// The turn it belongs to.
     pub(super) turn: u32,
-    /// Whether it is a message of a single word.
+    /// Whether it is a message of a word or two, or a tool's result of one: it says little.
     pub(super) is_nod: bool,
+    /// Whether it was said although something new had been heard since the last.
+    pub(super) is_deaf: bool,
 }
 
 /// The tail of a stream, and for each length of a cycle how many items in a row were as they were one cycle ago.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stream {
     recent: VecDeque<Item>,
-    equal: [u32; CYCLES],
-    alike: [u32; CYCLES],
+    equal: [Run; CYCLES],
+    alike: [Run; CYCLES],
     /// The least similarity in the run of alike items.
     least: [u16; CYCLES],
     turns: VecDeque<u32>,
+}
+
+/// Items in a row that are as they were one cycle ago.
+#[derive(Debug, Clone, Copy, Default)]
+struct Run {
+    items: u32,
+    /// What they count for, in halves of an item.
+    halves: u32,
+}
+
+impl Run {
+    const fn add(self, halves: u32) -> Self {
+        Self { items: self.items.saturating_add(1), halves: self.halves.saturating_add(halves) }
+    }
 }
 
 /// The strongest cycle at the end of a stream.
@@ -42,6 +59,8 @@ pub(super) struct Stream {
 pub(super) struct Round {
     /// How many times it has come round, in full; 1: only once.
     pub(super) times: u32,
+    /// How many times that counts for: what is compared with the terms.
+    pub(super) level: u32,
     /// Its length.
     pub(super) cycle: u32,
     /// How alike its items are, in thousandths.
@@ -54,13 +73,15 @@ impl Stream {
             let before = self.recent.len().checked_sub(lag).map(|at| &self.recent[at]);
             let similarity = before.map_or(0, |before| similarity(&item, before));
             let slot = lag - 1;
-            self.equal[slot] = if similarity > 1_000 { self.equal[slot].saturating_add(1) } else { 0 };
-            if similarity >= similar_permille {
-                let least = if self.alike[slot] == 0 { 1_000 } else { self.least[slot] };
+            let is_equal = similarity > 1_000;
+            let halves = if is_equal && !item.is_deaf { 2 } else { 1 };
+            self.equal[slot] = if is_equal { self.equal[slot].add(halves) } else { Run::default() };
+            if is_equal || (similarity >= similar_permille && !item.is_deaf) {
+                let least = if self.alike[slot].items == 0 { 1_000 } else { self.least[slot] };
                 self.least[slot] = least.min(similarity);
-                self.alike[slot] = self.alike[slot].saturating_add(1);
+                self.alike[slot] = self.alike[slot].add(halves);
             } else {
-                self.alike[slot] = 0;
+                self.alike[slot] = Run::default();
             }
         }
         if self.turns.len() == TURNS {
@@ -75,8 +96,8 @@ impl Stream {
 
     /// What came before no longer counts as the same thing again: something new has been heard.
     pub(super) fn break_off(&mut self) {
-        self.equal = [0; CYCLES];
-        self.alike = [0; CYCLES];
+        self.equal = [Run::default(); CYCLES];
+        self.alike = [Run::default(); CYCLES];
         self.recent.clear();
         self.turns.clear();
     }
@@ -105,19 +126,19 @@ impl Stream {
         turns
     }
 
-    /// Rounds of nothing but single words count by the eight: agents that agree in a word, or a worker that streams one as
+    /// Rounds of nothing but a word or two count by the eight: agents that agree in a word, or a worker that streams one as
     /// it goes, are no loop yet. Of twelve recorded runs with one word three times in a row ten had agreed and went on at
     /// once, and the two that said it twenty times succeeded all the same.
-    fn strongest(&self, runs: &[u32; CYCLES], max_cycle: u32, similarity: impl Fn(usize) -> u16) -> Round {
-        let mut best = Round { times: 1, cycle: 1, similarity_permille: 1_000 };
+    fn strongest(&self, runs: &[Run; CYCLES], max_cycle: u32, similarity: impl Fn(usize) -> u16) -> Round {
+        let mut best = Round { times: 1, level: 1, cycle: 1, similarity_permille: 1_000 };
         for (slot, &run) in runs.iter().enumerate().take(max_cycle as usize) {
             let cycle = slot as u32 + 1;
-            let mut times = run / cycle + 1;
-            if times > 1 && self.recent.iter().rev().take(slot + 1).all(|item| item.is_nod) {
-                times = (times / NODS).max(1);
+            let (times, mut level) = (run.items / cycle + 1, run.halves / (2 * cycle) + 1);
+            if level > 1 && self.recent.iter().rev().take(slot + 1).all(|item| item.is_nod) {
+                level = (level / NODS).max(1);
             }
-            if times > best.times {
-                best = Round { times, cycle, similarity_permille: similarity(slot) };
+            if level > best.level {
+                best = Round { times, level, cycle, similarity_permille: similarity(slot) };
             }
         }
         best
@@ -139,10 +160,14 @@ fn similarity(one: &Item, other: &Item) -> u16 {
 mod tests {
     use super::*;
 
+    const fn item_of(hash: u64, turn: u32) -> Item {
+        Item { hash, sketch: None, turn, is_nod: false, is_deaf: false }
+    }
+
     fn after(items: &str) -> Round {
         let mut stream = Stream::default();
         for (turn, item) in (0..).zip(items.bytes()) {
-            stream.push(Item { hash: u64::from(item), sketch: None, turn, is_nod: false }, 900);
+            stream.push(item_of(u64::from(item), turn), 900);
         }
         stream.equal(MAX_CYCLE)
     }
@@ -165,13 +190,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_in_spite_of_news_counts_half() {
+        let mut stream = Stream::default();
+        for turn in 0..5 {
+            stream.push(Item { is_deaf: true, ..item_of(1, turn) }, 900);
+        }
+        assert_eq!((stream.equal(MAX_CYCLE).times, stream.equal(MAX_CYCLE).level), (5, 3));
+    }
+
+    #[test]
     fn the_turns_of_a_cycle_are_remembered_and_bounded() {
         let mut stream = Stream::default();
         for turn in 0..1_000 {
-            stream.push(Item { hash: 1, sketch: None, turn, is_nod: false }, 900);
+            stream.push(item_of(1, turn), 900);
         }
         assert_eq!(stream.turns(3), [997, 998, 999]);
         assert_eq!(stream.turns(1_000).len(), TURNS);
-        assert_eq!(stream.equal(MAX_CYCLE), Round { times: 1_000, cycle: 1, similarity_permille: 1_000 });
+        let round = Round { times: 1_000, level: 1_000, cycle: 1, similarity_permille: 1_000 };
+        assert_eq!(stream.equal(MAX_CYCLE), round);
     }
 }

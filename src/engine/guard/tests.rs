@@ -75,15 +75,16 @@ fn equal_answers_that_each_invoke_the_next_agent_trip_at_the_third() {
 }
 
 #[test]
-fn one_agent_that_says_the_same_three_times_trips_though_others_talk_in_between() {
+fn one_agent_that_says_the_same_at_length_trips_though_others_talk_in_between() {
     let mut script = repetition();
     let plan =
         "We should first of all collect every figure that the three departments have sent in. ".repeat(3);
-    for other in ["the sea is calm", "no wind today at all", "rain is to be expected"] {
+    for other in ["the sea is calm", "no wind today at all", "rain is to be expected", "snow came", "fog"] {
+        assert_eq!(script.tripped(), [], "in spite of news it counts half");
         script.answers("manager", &plan).answers("worker", other);
     }
     let trip = script.only();
-    assert_eq!((trip.guard, trip.agent.as_deref(), trip.times), (GuardKind::Repetition, Some("manager"), 3));
+    assert_eq!((trip.guard, trip.agent.as_deref(), trip.times), (GuardKind::Repetition, Some("manager"), 5));
 }
 
 #[test]
@@ -142,8 +143,9 @@ fn results_find_their_calls_however_they_come_back() {
     let mut script = repetition();
     for _ in 0..3 {
         let call = |script: &mut Script, tool: &str| _ = script.see("a", Observed::ToolCall, tool, tool);
-        let result =
-            |script: &mut Script, tool: &str| _ = script.see("a", Observed::ToolResult, tool, "none");
+        let result = |script: &mut Script, tool: &str| {
+            _ = script.see("a", Observed::ToolResult, tool, "nothing was found")
+        };
         call(&mut script, "left");
         call(&mut script, "right");
         result(&mut script, "right");
@@ -208,10 +210,13 @@ fn nearly_the_same_prose_trips_and_a_changed_figure_does_not() {
         )
     };
     let mut script = repetition();
-    for word in ["sadly", "regrettably", "unfortunately"] {
+    for word in ["sadly", "regrettably", "unfortunately", "alas"] {
         script.says("clerk", &text(word));
     }
+    assert_eq!(script.tripped(), [], "likeness counts half");
+    script.says("clerk", &text("again"));
     let trip = script.only();
+    assert_eq!(trip.times, 5);
     assert_eq!(trip.guard, GuardKind::NearRepetition);
     assert!((700..1_000).contains(&trip.similarity_permille), "{trip:?}");
     let mut script = repetition();
@@ -334,7 +339,7 @@ fn a_tool_that_gives_what_was_answered_confirms_it() {
 #[test]
 fn talk_that_adds_nothing_to_a_result_is_finished() {
     let mut script = finished();
-    script.see("tool", Observed::ToolResult, "python", "2250");
+    script.says("one", "Final answer: 2250");
     for round in 1..=12 {
         assert_eq!(script.tripped(), [], "round {round}");
         script
@@ -365,9 +370,9 @@ fn each_guard_can_be_switched_off() {
 fn several_trips_at_once_come_in_a_fixed_order_and_once_each() {
     let mut script = Script::under(GuardTerms { max_steps: Some(3), ..GuardTerms::default() });
     for _ in 0..5 {
-        script.answers("a", "{\"n\":42}");
+        script.answers("a", "{\"n\":42}").says("b", "Fine.");
     }
-    assert_eq!(script.tripped(), [GuardKind::Repetition, GuardKind::Restated, GuardKind::Steps]);
+    assert_eq!(script.tripped(), [GuardKind::Cycle, GuardKind::Restated, GuardKind::Steps]);
 }
 
 proptest::proptest! {

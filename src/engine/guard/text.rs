@@ -68,6 +68,19 @@ pub(super) fn exact(text: &str) -> u64 {
     hash.finish()
 }
 
+/// Whether a text is running prose: no JSON, no table, no list, no `name: value` lines. In what has a form, a small change
+/// may be all that matters: a box ticked, a state that moved on.
+pub(super) fn is_prose(text: &str) -> bool {
+    let has_marks =
+        text.bytes().any(|byte| matches!(byte, b'{' | b'}' | b'[' | b']' | b'|' | b'<' | b'>' | b'=' | b'`'));
+    let is_item = |line: &str| {
+        let line = line.trim_start();
+        line.starts_with(['-', '*', '#', '+', '\u{2022}'])
+            || line.find(": ").is_some_and(|at| at > 0 && !line[..at].trim().contains(' '))
+    };
+    !has_marks && !text.lines().any(is_item)
+}
+
 /// The hash of a text without any white space.
 pub(super) fn dense(text: &str) -> u64 {
     text.split_whitespace().fold(Dense::new(), |dense, part| dense.add(part.as_bytes())).finish()
@@ -108,14 +121,17 @@ impl Dense {
 pub(super) struct Word {
     /// Its hash, letter case apart.
     pub(super) hash: u64,
-    /// Whether it may carry a thought: letters only, and more of them than grammar needs.
+    /// Whether it may carry a thought: letters only, and more of them than grammar needs; in scripts that do not part their
+    /// words, two letters in a row.
     pub(super) is_long: bool,
 }
 
-/// The words of a text: runs of letters and digits.
+/// The words of a text: runs of letters and digits; in scripts that do not part their words, each letter with the one
+/// before it.
 pub(super) fn words(text: &str) -> Vec<Word> {
     let mut words = Vec::with_capacity(text.len() / 8);
     let mut word = Letters::default();
+    let mut before = ' ';
     for (at, &byte) in text.as_bytes().iter().enumerate() {
         if byte.is_ascii_alphanumeric() {
             word.add(u64::from(byte.to_ascii_lowercase()), byte.is_ascii_digit());
@@ -124,6 +140,12 @@ pub(super) fn words(text: &str) -> Vec<Word> {
         } else if text.is_char_boundary(at)
             && let Some(char) = text[at..].chars().next()
         {
+            if is_unparted(char) {
+                words.extend(word.end());
+                words.push(pair(before, char));
+                before = char;
+                continue;
+            }
             if char.is_alphanumeric() {
                 char.to_lowercase().for_each(|lower| word.add(u64::from(lower), char.is_numeric()));
             } else {
@@ -133,6 +155,16 @@ pub(super) fn words(text: &str) -> Vec<Word> {
     }
     words.extend(word.end());
     words
+}
+
+/// Letters of scripts that put no space between words: Thai to Khmer, kana, Han.
+const fn is_unparted(char: char) -> bool {
+    matches!(char, '\u{0e00}'..='\u{0eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}'
+        | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
+}
+
+const fn pair(before: char, char: char) -> Word {
+    Word { hash: Hash::new().word(before as u64).word(char as u64).finish(), is_long: true }
 }
 
 /// Shorter words are grammar.

@@ -57,20 +57,21 @@ impl<'a> Checks<'a> {
 
     /// A plan whose shape is right and whose agents are known.
     pub(super) fn plan(&mut self, field: &str, draft: &PlanDraft) -> Option<Plan> {
-        let plan = match super::plan(draft, field) {
-            Ok(plan) => plan,
-            Err(violations) => {
-                self.violations.extend(violations);
-                return None;
-            }
-        };
-        for (index, step) in plan.steps.iter().enumerate() {
-            self.agent(&format!("{field}.steps[{index}].agent"), step.agent.as_str());
-            for (place, fallback) in step.fallback_agents.iter().enumerate() {
-                self.agent(&format!("{field}.steps[{index}].fallback_agents[{place}]"), fallback.as_str());
+        // Also where the shape is wrong, so that an agent nobody serves is named in the same go.
+        for (index, step) in draft.steps.iter().take(fixed::MAX_STEPS).enumerate() {
+            self.name_in_plan(format!("{field}.steps[{index}].agent"), &step.agent);
+            for (place, fallback) in step.fallback_agents.iter().take(fixed::MAX_FALLBACKS).enumerate() {
+                self.name_in_plan(format!("{field}.steps[{index}].fallback_agents[{place}]"), fallback);
             }
         }
-        Some(plan)
+        super::plan(draft, field).map_err(|violations| self.violations.extend(violations)).ok()
+    }
+
+    /// An agent of a plan. What is no name at all is a fault of the plan's shape, and named there.
+    fn name_in_plan(&mut self, field: String, name: &str) {
+        if name.parse::<AgentName>().is_ok() {
+            self.agent(&field, name);
+        }
     }
 
     /// Tokens that must be given.

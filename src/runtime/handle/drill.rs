@@ -5,12 +5,16 @@ use std::sync::Arc;
 
 use super::{Runtime, blocking, codec};
 use crate::{
-    engine::readiness::{Fact, ServerFacts},
+    engine::{
+        mast::working_agents,
+        readiness::{Declares, Fact, ServerFacts},
+    },
     store::{
         Store, StoreError,
         record::{SummaryRow, TaskFilter},
     },
     types::{
+        contract::Contract,
         drill::{Drill, DrillAnswer, LABEL, LABEL_VALUE},
         ids::EscalationId,
         outcome::TaskState,
@@ -21,8 +25,8 @@ use crate::{
 const NEWEST: usize = 20;
 
 impl Runtime {
-    /// The facts that the readiness list needs. What cannot be read is unknown.
-    pub async fn server_facts(&self) -> ServerFacts {
+    /// The facts that judging a contract needs. What cannot be read is unknown.
+    pub async fn server_facts(&self, contract: &Contract) -> ServerFacts {
         let store = Arc::clone(&self.0.store);
         let last_drill = match blocking(move || last_drill(&*store)).await {
             Ok(Ok(Some(drill))) => Fact::Last(drill),
@@ -32,7 +36,13 @@ impl Runtime {
                 Fact::Unknown
             }
         };
-        ServerFacts { now: self.0.now.read(), last_drill, last_chaos: Fact::Never }
+        let declares = |agent| Declares {
+            input_schema: self.0.registry.input_schema(agent).is_some(),
+            output_schema: self.0.registry.output_schema(agent).is_some(),
+        };
+        let agents = working_agents(contract).into_iter();
+        let declared = agents.map(|agent| (agent.clone(), declares(agent))).collect();
+        ServerFacts { now: self.0.now.read(), last_drill, last_chaos: Fact::Never, declared }
     }
 }
 

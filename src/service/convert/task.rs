@@ -5,6 +5,7 @@ use crate::{
         event::{Outcome, Pattern, Trip},
         family::Parent,
         ledger::LedgerView,
+        mast::Mode,
         readiness::Point,
         view::{BestView, ChildView, Counters, SummaryView, TaskView, Tripped, TurnView},
     },
@@ -284,6 +285,17 @@ pub fn point_out(point: Point) -> pb::ReadinessPoint {
     let Point { number, title, readiness, advice } = point;
     pb::ReadinessPoint {
         number: int32(number),
+        title: title.to_owned(),
+        readiness: enums::readiness(readiness) as i32,
+        advice,
+    }
+}
+
+/// A failure mode and what answers it.
+pub fn mode_out(mode: Mode) -> pb::FailureMode {
+    let Mode { code, title, readiness, advice } = mode;
+    pb::FailureMode {
+        code: code.to_owned(),
         title: title.to_owned(),
         readiness: enums::readiness(readiness) as i32,
         advice,

@@ -15,9 +15,6 @@ import (
 	"time"
 
 	pb "bailiwick.example/go/gen/bailiwick/v1"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 )
@@ -140,7 +137,9 @@ func (a *Attempt) Lineage() ([]*pb.LineageEntry, error) {
 	var all []*pb.LineageEntry
 	request := &pb.GetLineageRequest{Lease: a.GetLease()}
 	for {
-		page, err := a.lineagePage(request)
+		page, err := call(a, func(ctx context.Context, s *session) (*pb.GetLineageResponse, error) {
+			return s.client.GetLineage(ctx, request)
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -149,29 +148,6 @@ func (a *Attempt) Lineage() ([]*pb.LineageEntry, error) {
 			return all, nil
 		}
 		request.PageToken = page.GetNextPageToken()
-	}
-}
-
-// lineagePage gets one page, again on the next connection when one breaks: the call changes nothing.
-func (a *Attempt) lineagePage(request *pb.GetLineageRequest) (*pb.GetLineageResponse, error) {
-	for wait := backoffLeast; ; wait = min(2*wait, backoffMost) {
-		client := a.worker.client(a.ctx)
-		if client == nil {
-			return nil, context.Cause(a.ctx)
-		}
-		ctx, cancel := context.WithTimeout(a.ctx, callTimeout)
-		page, err := client.GetLineage(metadata.AppendToOutgoingContext(ctx, "traceparent", a.GetTraceparent()), request)
-		cancel()
-		switch status.Code(err) {
-		case codes.OK:
-			return page, nil
-		case codes.Unavailable, codes.Canceled, codes.DeadlineExceeded, codes.ResourceExhausted:
-			if err := a.Sleep(wait); err != nil {
-				return nil, err
-			}
-		default:
-			return nil, err
-		}
 	}
 }
 
@@ -214,6 +190,13 @@ func Partial(result any, confidence float64, reason string) *Answer {
 
 // Failed answers with nothing useful and the reason.
 func Failed(reason string) *Answer { return envelope(pb.Status_STATUS_FAILED, nil, nil, reason) }
+
+// WithScore adds to an envelope how good the result is, 0 to 1: what convergence is judged by. Without it the confidence
+// is taken.
+func (a *Answer) WithScore(score float64) *Answer {
+	a.Envelope.Score = &score
+	return a
+}
 
 // EndPartial decides, on a decide turn, to end the task; a nil result means the best one so far.
 func EndPartial(result any, reason string) *Answer {

@@ -56,8 +56,9 @@ func (s *session) assigned(assignment *pb.Assignment) {
 	case lease == "":
 		w.log("assignment without a lease ignored")
 		s.topUp()
-	case w.draining:
-		// It crossed our Drain. Said now, another worker can have it; unsaid, it waits for the lease to lapse.
+	case w.draining && assignment.GetKind() != pb.TurnKind_TURN_KIND_DECIDE:
+		// It crossed our Drain. Said now, another worker can have it; unsaid, it waits for the lease to lapse. A decide
+		// turn is never given back: an envelope would mean that the owner did not decide.
 		a := &Attempt{Assignment: assignment, usage: &pb.Usage{}}
 		w.answers[lease] = a.complete(nil, Retryable(errDraining), s.limit)
 		s.sendAnswer(lease)

@@ -45,6 +45,7 @@ type session struct {
 	worker   *Worker
 	stream   grpc.BidiStreamingClient[pb.SessionRequest, pb.SessionResponse]
 	client   pb.WorkerServiceClient
+	tasks    pb.TaskServiceClient
 	cancel   context.CancelFunc
 	ended    <-chan struct{}
 	wake     chan struct{}
@@ -75,7 +76,7 @@ func (w *Worker) serve() error {
 	defer conn.Close()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	s := &session{worker: w, client: pb.NewWorkerServiceClient(conn), cancel: cancel, ended: ctx.Done(),
+	s := &session{worker: w, client: pb.NewWorkerServiceClient(conn), tasks: pb.NewTaskServiceClient(conn), cancel: cancel, ended: ctx.Done(),
 		wake: make(chan struct{}, 1), sent: map[int64]sentMessage{}, held: map[string]bool{}, limit: maxMessage}
 	if err := s.open(ctx); err != nil {
 		return err
@@ -93,10 +94,10 @@ func (w *Worker) serve() error {
 	}
 }
 
-// open registers and waits for the answer, as long as one call may take.
+// open registers and waits for the answer, for registerTimeout.
 func (s *session) open(ctx context.Context) error {
 	w := s.worker
-	late := time.AfterFunc(callTimeout, s.cancel)
+	late := time.AfterFunc(registerTimeout, s.cancel)
 	defer late.Stop()
 	unwatch := make(chan struct{})
 	defer close(unwatch)
@@ -232,13 +233,6 @@ func (w *Worker) current(ctx context.Context) *session {
 		case <-ctx.Done():
 		}
 	}
-}
-
-func (w *Worker) client(ctx context.Context) pb.WorkerServiceClient {
-	if s := w.current(ctx); s != nil {
-		return s.client
-	}
-	return nil
 }
 
 // write sends what is queued and a heartbeat every interval; when the worker has drained it closes the sending side.

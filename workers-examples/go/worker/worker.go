@@ -27,6 +27,9 @@ const (
 	backoffLeast     = 100 * time.Millisecond
 	backoffMost      = 5 * time.Second
 	callTimeout      = 10 * time.Second
+	registerTimeout  = 5 * time.Second
+	lookLeast        = 50 * time.Millisecond // between two looks at a task; doubles
+	lookMost         = 2 * time.Second
 	lapseCheck       = 100 * time.Millisecond
 	lastWords        = 5 * time.Second // after the grace: for acknowledgements
 	maxMessage       = 4 << 20         // bytes
@@ -239,11 +242,13 @@ func (a *Attempt) revoke(cause error) {
 	a.stop(cause)
 }
 
-// abandonAll stops what the grace did not suffice for. Its leases are live: the failure is still said, for a retry.
+// abandonAll stops what the grace did not suffice for. Its leases are live: the failure is still said, for a retry; but
+// never of a decide turn, where it would mean that the owner did not decide.
 func (w *Worker) abandonAll() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, a := range w.running {
+		a.revoked = a.revoked || a.GetKind() == pb.TurnKind_TURN_KIND_DECIDE
 		a.stop(errGrace)
 	}
 }

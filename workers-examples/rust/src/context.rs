@@ -22,6 +22,9 @@ const LINEAGE_PAGE: i32 = 100;
 /// Tries of a unary call while the server is away, and the wait before the second; it doubles.
 const UNARY_TRIES: u32 = 5;
 const UNARY_WAIT: Duration = Duration::from_millis(100);
+/// The wait between two looks at a task: the first, and the longest; it doubles.
+const LOOK_MIN: Duration = Duration::from_millis(50);
+const LOOK_MAX: Duration = Duration::from_secs(2);
 
 /// What a handler asks of the engine.
 pub(crate) enum Command {
@@ -125,6 +128,22 @@ impl Context {
         &self.assignment.criteria
     }
 
+    /// What will count as done, and what is left: rules, convergence, hops, turns, the best score so far. Empty where the
+    /// server said nothing.
+    pub fn terms(&self) -> pb::TerminationTerms {
+        self.assignment.termination.clone().unwrap_or_default()
+    }
+
+    /// On a decide turn: what tripped, each with its evidence.
+    pub fn trips(&self) -> &[pb::Trip] {
+        &self.assignment.trips
+    }
+
+    /// On a decide turn: the best result so far.
+    pub fn best_result(&self) -> Option<serde_json::Value> {
+        self.assignment.best_result.as_ref().map(to_json)
+    }
+
     /// Tokens this attempt may use in all; grows with what [`Context::request_budget`] is granted.
     pub fn allowance(&self) -> i64 {
         self.attempt.allowance.load(Ordering::Relaxed)
@@ -200,29 +219,15 @@ impl Context {
             page_size: LINEAGE_PAGE,
             page_token,
         };
-        let mut wait = UNARY_WAIT;
-        for left in (0..UNARY_TRIES).rev() {
-            let channel = self.channel.borrow().clone();
-            let outcome = match channel {
-                Some(channel) => {
-                    WorkerServiceClient::new(channel).get_lineage(self.traced(request.clone())).await
-                }
-                None => Err(tonic::Status::unavailable("not connected")),
-            };
-            match outcome {
-                Ok(response) => return Ok(response.into_inner()),
-                Err(status) if status.code() == tonic::Code::Unavailable && left > 0 => {
-                    tokio::time::sleep(wait).await;
-                    wait *= 2;
-                }
-                Err(status) => return Err(HandlerError::retryable(format!("lineage: {}", status.message()))),
-            }
-        }
-        Err(HandlerError::retryable("lineage: the server could not be reached"))
+        let page = self.call(|channel| {
+            let request = self.traced(request.clone());
+            async move { WorkerServiceClient::new(channel).get_lineage(request).await }
+        });
+        page.await.map_err(|status| HandlerError::retryable(format!("lineage: {}", status.message())))
     }
 
     /// Submits a task under this attempt's lease: a child, paid from what this task has left, and stopped with it. The same
-    /// contract and idempotency key under the same attempt give the same child. Follow it with [`Context::channel`].
+    /// contract and idempotency key under the same attempt give the same child. Wait for it with [`Context::wait_for`].
     ///
     /// # Errors
     /// The server's refusal: its `ErrorInfo.reason` is stable, such as BUDGET_TOO_SMALL. UNAVAILABLE where the server could
@@ -230,12 +235,42 @@ impl Context {
     pub async fn submit_child(&self, contract: pb::Contract) -> Result<String, tonic::Status> {
         let parent_lease = self.assignment.lease.clone();
         let request = pb::SubmitTaskRequest { contract: Some(contract), parent_lease };
+        let submitted = self.call(|channel| {
+            let request = self.traced(request.clone());
+            async move { TaskServiceClient::new(channel).submit_task(request).await }
+        });
+        Ok(submitted.await?.task_id)
+    }
+
+    /// Waits until a task, such as a child, has ended, and gives it whole: its `outcome` is there.
+    ///
+    /// # Errors
+    /// NOT_FOUND where there is no such task; UNAVAILABLE where the server could not be reached.
+    pub async fn wait_for(&self, task_id: &str) -> Result<pb::Task, tonic::Status> {
+        let request = pb::GetTaskRequest { task_id: task_id.to_owned() };
+        let mut wait = LOOK_MIN;
+        loop {
+            let found = self.call(|channel| {
+                let request = self.traced(request.clone());
+                async move { TaskServiceClient::new(channel).get_task(request).await }
+            });
+            if let Some(task) = found.await?.task.filter(|task| task.outcome.is_some()) {
+                return Ok(task);
+            }
+            tokio::time::sleep(wait).await;
+            wait = LOOK_MAX.min(wait * 2);
+        }
+    }
+
+    /// A unary call on the session's connection, again a few times while the server is away.
+    async fn call<T, F>(&self, call: impl Fn(Channel) -> F) -> Result<T, tonic::Status>
+    where
+        F: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+    {
         let mut wait = UNARY_WAIT;
         for left in (0..UNARY_TRIES).rev() {
             let outcome = match self.channel() {
-                Some(channel) => {
-                    TaskServiceClient::new(channel).submit_task(self.traced(request.clone())).await
-                }
+                Some(channel) => call(channel).await,
                 None => Err(tonic::Status::unavailable("not connected")),
             };
             match outcome {
@@ -243,7 +278,7 @@ impl Context {
                     tokio::time::sleep(wait).await;
                     wait *= 2;
                 }
-                outcome => return outcome.map(|response| response.into_inner().task_id),
+                outcome => return outcome.map(tonic::Response::into_inner),
             }
         }
         Err(tonic::Status::unavailable("the server could not be reached"))

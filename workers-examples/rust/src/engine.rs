@@ -33,7 +33,7 @@ use crate::{
 /// Commands of handlers that may wait for the engine; a handler that is faster than this waits.
 const COMMANDS: usize = 1_024;
 /// How long a session may take from the call to `Registered`.
-const OPEN_LIMIT: Duration = Duration::from_secs(10);
+const OPEN_LIMIT: Duration = Duration::from_secs(5);
 /// How long the server may take to end a session that the worker has closed.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 /// What the lease time counts as until a server has named one.

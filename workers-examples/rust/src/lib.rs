@@ -6,7 +6,7 @@
 //! async fn shout(ctx: Context) -> Result<Answer, HandlerError> {
 //!     let text = ctx.input()["text"].as_str().unwrap_or_default().to_uppercase();
 //!     ctx.usage(text.len() as i64 / 4, text.len() as i64 / 4).await;
-//!     Ok(Answer::success(text.into()).confidence(1.0))
+//!     Ok(Answer::success(serde_json::json!({ "text": text })).confidence(0.9))
 //! }
 //!
 //! # async fn main_() -> Result<(), bailiwick_worker::RunError> {

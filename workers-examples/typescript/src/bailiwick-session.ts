@@ -6,6 +6,7 @@
 import * as grpc from "@grpc/grpc-js";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Usage } from "../gen/bailiwick/v1/envelope.js";
+import { TurnKind } from "../gen/bailiwick/v1/task.js";
 import {
   Ack, Assignment, BudgetGrant, Cancel, Complete, Progress, Refusal, Register, Registered, SessionRequest,
   SessionResponse,
@@ -76,7 +77,7 @@ export class Session {
     });
   }
 
-  /** A unary call under the attempt's trace, repeated while the server is out of reach. Rejects once it is stopped. */
+  /** A unary call (of WorkerService, where no path is given) under the attempt's trace, repeated while the server is out of reach. Rejects once it is stopped. */
   async call<Q, R>(attempt: Attempt, method: string, request: Q, encode: (q: Q) => Buffer, decode: (b: Buffer) => R) {
     for (let failures = 0; ; failures++) {
       try {
@@ -106,7 +107,7 @@ export class Session {
         if (error) reject(error);
         else resolve(response as R);
       };
-      const path = SERVICE + method;
+      const path = method.startsWith("/") ? method : SERVICE + method;
       const call = client.makeUnaryRequest(path, encode, decode, request, metadata, { deadline }, done);
       const cancel = (): void => call.cancel();
       signal.addEventListener("abort", cancel);
@@ -134,7 +135,7 @@ export class Session {
     const idle = (): boolean => this.attempts.size === 0 && this.owed.size === 0;
     if (!(await this.waitFor(idle, limit))) {
       for (const attempt of this.attempts.values()) {
-        attempt.giveBack = !attempt.stopped;
+        attempt.giveBack = !attempt.stopped && attempt.assignment.kind !== TurnKind.TURN_KIND_DECIDE;
         this.stop(attempt, "the worker is shutting down");
       }
       if (!(await this.waitFor(() => this.attempts.size === 0, 1))) this.abandon();
@@ -273,7 +274,9 @@ export class Session {
       return say("WARNING", "ignored an assignment without a lease of its own");
     }
     stream.credit = Math.max(0, stream.credit - 1);
-    if (this.draining || this.occupied() >= this.register.maxConcurrency) {
+    const full = this.draining || this.occupied() >= this.register.maxConcurrency;
+    // A decide turn is never given back: an envelope would mean that the owner did not decide.
+    if (full && assignment.kind !== TurnKind.TURN_KIND_DECIDE) {
       const reason = this.draining ? "the worker is draining" : "the worker had given no credit";
       return this.oweAnswer(failure(lease, reason, Usage.create(), true));
     }

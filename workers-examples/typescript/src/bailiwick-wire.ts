@@ -8,7 +8,7 @@ import type { Assignment, Complete, SessionRequest, SessionResponse } from "../g
 
 export const SERVICE = "/bailiwick.v1.WorkerService/";
 export const MAX_MESSAGE_BYTES = 4 << 20;
-export const REGISTER_TIMEOUT = 10; // seconds from opening a stream to Registered
+export const REGISTER_TIMEOUT = 5; // seconds from opening a stream to Registered
 export const CALL_TIMEOUT = 10; // seconds for a unary call
 export const OPTIONS = {
   "grpc.keepalive_time_ms": 20_000,
@@ -104,7 +104,7 @@ export function usageOf(lease: string, usage: Usage): Sent {
 export function failure(lease: string, reason: string, usage: Usage, retryable: boolean): Complete {
   const envelope = {
     status: Status.STATUS_FAILED, result: undefined, confidence: undefined, reason, usage: { ...usage }, inputsUsed: [],
-    retryable, directive: undefined,
+    retryable, directive: undefined, score: undefined,
   };
   return { lease, answer: { $case: "envelope", value: envelope } };
 }

@@ -10,20 +10,26 @@ import { hostname } from "node:os";
 import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import { Value } from "../gen/google/protobuf/struct.js";
 import { AgentSpec } from "../gen/bailiwick/v1/agent.js";
+import { Contract } from "../gen/bailiwick/v1/contract.js";
 import {
   Decision as DecisionMessage, Judgement, Status, StatusEnvelope, Usage, Verdict as VerdictMessage,
 } from "../gen/bailiwick/v1/envelope.js";
 import { WorkStepKind } from "../gen/bailiwick/v1/event.js";
 import { Plan } from "../gen/bailiwick/v1/plan.js";
-import { TurnKind } from "../gen/bailiwick/v1/task.js";
+import { Task, Trip, TurnKind } from "../gen/bailiwick/v1/task.js";
 import {
-  Assignment, Complete, GetLineageRequest, GetLineageResponse, LineageEntry, Register,
+  GetTaskRequest, GetTaskResponse, SubmitTaskRequest, SubmitTaskResponse,
+} from "../gen/bailiwick/v1/task_service.js";
+import {
+  Assignment, Complete, GetLineageRequest, GetLineageResponse, LineageEntry, Register, TerminationTerms,
 } from "../gen/bailiwick/v1/worker_service.js";
 import { Session } from "./bailiwick-session.js";
 import { Attempt, MAX_MESSAGE_BYTES, failure, say } from "./bailiwick-wire.js";
 
 const MAX_STEP_BYTES = 16 << 10;
 const MAX_JSON_BYTES = 1 << 20;
+const SUBMIT_TASK = "/bailiwick.v1.TaskService/SubmitTask";
+const GET_TASK = "/bailiwick.v1.TaskService/GetTask";
 const STATUSES = { success: Status.STATUS_SUCCESS, partial: Status.STATUS_PARTIAL, failed: Status.STATUS_FAILED };
 
 /** Throw it from a handler when the failure was technical (an outage, a rate limit): another try may do better. */
@@ -39,6 +45,15 @@ export class Stopped extends Error {
 /** A plan as authors write it: what is left out has its default. */
 export type PlanDraft = Parameters<typeof Plan.fromPartial>[0];
 
+/** A contract as authors write it: what is left out has its default. */
+export type ContractDraft = Parameters<typeof Contract.fromPartial>[0];
+
+/** A message type, as the generated code has it. */
+interface Wire<T> {
+  encode(message: T): { finish(): Uint8Array };
+  decode(bytes: Uint8Array): T;
+}
+
 /** Answers a work turn. `reason` is required unless `status` is success, the default. At most one directive. */
 export interface Answer {
   status?: "success" | "partial" | "failed";
@@ -49,6 +64,8 @@ export interface Answer {
   handOff?: { agent: string; input?: unknown };
   delegate?: PlanDraft;
   askHuman?: string;
+  /** How good the result is, 0 to 1: what convergence is judged by. Without it the confidence is taken. */
+  score?: number;
 }
 
 /** Answers a decide turn. */
@@ -73,7 +90,7 @@ export type Handler = (ctx: Context) => Promise<Answer | Decision | Verdict>;
 
 /** What a handler knows and can do under its lease. Every method throws `Stopped` once the lease is gone. */
 export class Context {
-  /** The whole message, for what has no name here (termination, trips, deadline...). */
+  /** The whole message, for what has no name here (goal, notes, deadline...). */
   readonly assignment: Assignment;
   /** The input: plain JSON. */
   readonly input: any;
@@ -86,9 +103,33 @@ export class Context {
   get isDecide(): boolean {
     return this.assignment.kind === TurnKind.TURN_KIND_DECIDE;
   }
-  /** Whether it is a validate turn, which wants a `Verdict` on `assignment.candidate` by `assignment.criteria`. */
+  /** Whether it is a validate turn, which wants a `Verdict` on `candidate` by `criteria`. */
   get isValidate(): boolean {
     return this.assignment.kind === TurnKind.TURN_KIND_VALIDATE;
+  }
+  /** On a validate turn: the envelope to judge. */
+  get candidate(): StatusEnvelope | undefined {
+    return this.assignment.candidate;
+  }
+  /** On a validate turn: the agent that wrote the candidate. */
+  get author(): string {
+    return this.assignment.author;
+  }
+  /** On a validate turn: what to judge the candidate by, a sentence each. */
+  get criteria(): string[] {
+    return this.assignment.criteria;
+  }
+  /** On a decide turn: what tripped, each with its evidence. */
+  get trips(): Trip[] {
+    return this.assignment.trips;
+  }
+  /** On a decide turn: the best result so far. */
+  get bestResult(): any {
+    return this.assignment.bestResult ?? null;
+  }
+  /** What will count as done, and what is left: rules, convergence, hops, turns, the best score so far. */
+  get terms(): TerminationTerms {
+    return this.assignment.termination ?? TerminationTerms.create();
   }
   /** Aborts when the lease is gone: hand it to fetch and the like. */
   get signal(): AbortSignal {
@@ -165,23 +206,53 @@ export class Context {
     this.check();
     const { lease, lineage, lineageTotal } = this.assignment;
     if (lineageTotal <= lineage.length) return lineage;
-    const encode = (q: GetLineageRequest): Buffer => Buffer.from(GetLineageRequest.encode(q).finish());
-    const decode = (bytes: Buffer): GetLineageResponse => GetLineageResponse.decode(bytes);
     const entries: LineageEntry[] = [];
     let [pageSize, pageToken] = [100, ""];
     for (;;) {
       try {
-        const page = await this.session.call(
-          this.attempt, "GetLineage", { lease, pageSize, pageToken }, encode, decode);
+        const request = { lease, pageSize, pageToken };
+        const page = await this.call("GetLineage", GetLineageRequest, request, GetLineageResponse);
         entries.push(...page.entries);
         pageToken = page.nextPageToken;
         if (!pageToken) return entries;
       } catch (error) {
-        this.check();
         // Large envelopes: a page of them does not fit a message.
         if ((error as ServiceError).code !== status.RESOURCE_EXHAUSTED || pageSize === 1) throw error;
         pageSize = Math.ceil(pageSize / 10);
       }
+    }
+  }
+
+  /**
+   * Submits a task under this lease, a child, and gives its id. It is paid from what this task has left and stopped with
+   * it. The same contract under the same attempt gives the same child. Throws the `ServiceError` of a refusal.
+   */
+  async submitChild(contract: ContractDraft): Promise<string> {
+    this.check();
+    const request = { contract: Contract.fromPartial(contract), parentLease: this.attempt.lease };
+    return (await this.call(SUBMIT_TASK, SubmitTaskRequest, request, SubmitTaskResponse)).taskId;
+  }
+
+  /** Waits until a task, such as a child, has ended, and gives it whole, with its `outcome`. */
+  async waitFor(taskId: string): Promise<Task> {
+    this.check();
+    for (let ms = 50; ; ms = Math.min(2000, ms * 2)) {
+      const { task } = await this.call(GET_TASK, GetTaskRequest, { taskId }, GetTaskResponse);
+      if (task?.outcome) return task;
+      await this.sleep(ms);
+    }
+  }
+
+  private async call<Q, R>(method: string, ask: Wire<Q>, request: Q, answer: Wire<R>): Promise<R> {
+    const encode = (message: Q): Buffer => Buffer.from(ask.encode(message).finish());
+    const decode = (bytes: Buffer): R => answer.decode(bytes);
+    try {
+      const response = await this.session.call(this.attempt, method, request, encode, decode);
+      this.check();
+      return response;
+    } catch (error) {
+      this.check();
+      throw error;
     }
   }
 }
@@ -267,7 +338,8 @@ export function toComplete(lease: string, said: Answer | Decision | Verdict, usa
   if ("verdict" in said) return { lease, answer: { $case: "verdict", value: toVerdict(said, usage) } };
   const how = said.status ?? "success";
   if (how !== "success" && !said.reason) throw new Error(`an answer that is ${how} needs a reason`);
-  checkConfidence(said.confidence);
+  checkShare("confidence", said.confidence);
+  checkShare("score", said.score);
   if ([said.handOff, said.delegate, said.askHuman].filter((d) => d !== undefined).length > 1) {
     throw new Error("an answer carries at most one directive");
   }
@@ -275,6 +347,7 @@ export function toComplete(lease: string, said: Answer | Decision | Verdict, usa
   envelope.status = STATUSES[how];
   envelope.result = toJson(said.result);
   envelope.confidence = said.confidence;
+  envelope.score = said.score;
   envelope.reason = cut(said.reason ?? "", 4096);
   envelope.usage = { ...usage };
   envelope.inputsUsed = said.inputsUsed ?? [];
@@ -284,15 +357,15 @@ export function toComplete(lease: string, said: Answer | Decision | Verdict, usa
   return { lease, answer: { $case: "envelope", value: envelope } };
 }
 
-function checkConfidence(sure: number = 0): void {
-  if (!(sure >= 0 && sure <= 1)) throw new Error(`confidence must be from 0 to 1, not ${sure}`);
+function checkShare(name: string, share: number = 0): void {
+  if (!(share >= 0 && share <= 1)) throw new Error(`${name} must be from 0 to 1, not ${share}`);
 }
 
 function toVerdict(said: Verdict, usage: Usage): VerdictMessage {
   const reasons = (said.reasons ?? []).map((reason) => cut(reason, 1024));
   const agrees = said.verdict === "agree";
   if (!agrees && reasons.length === 0) throw new Error("a verdict that disagrees needs reasons");
-  checkConfidence(said.confidence);
+  checkShare("confidence", said.confidence);
   const verdict = agrees ? Judgement.JUDGEMENT_AGREE : Judgement.JUDGEMENT_DISAGREE;
   return { verdict, confidence: said.confidence, reasons, usage: { ...usage } };
 }

@@ -30,13 +30,15 @@ impl Engine {
             return log(format_args!("ignored a repeated or empty assignment of turn {}", assignment.turn));
         }
         self.credit = self.credit.saturating_sub(1);
-        if self.drain_until.is_some() {
+        // A decide turn is never turned away for want of room: an envelope would mean that the owner did not decide.
+        let decides = assignment.kind() == pb::TurnKind::Decide;
+        if self.drain_until.is_some() && !decides {
             self.turn_away(assignment.lease, "the worker is draining");
         } else if !self.setup.agents.contains_key(&assignment.agent) {
             self.turn_away(assignment.lease, "this worker does not serve the agent");
         } else if self.running.len() < self.terms.slots {
             self.start(assignment);
-        } else if self.waiting.len() < WAITING {
+        } else if decides || self.waiting.len() < WAITING {
             self.waiting.push_back(assignment);
         } else {
             self.turn_away(assignment.lease, "the worker is full");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bailiwick_worker::{AgentSpec, Answer, Context, HandlerError, pb, to_json};
+use bailiwick_worker::{AgentSpec, Answer, Context, HandlerError, from_json, pb, to_json};
 use serde_json::{Value, json};
 
 /// How the agent is declared.
@@ -14,7 +14,7 @@ pub(crate) fn spec() -> AgentSpec {
 /// Runs the script, then answers.
 pub(crate) async fn handle(ctx: Context) -> Result<Answer, HandlerError> {
     let input = ctx.input();
-    let mut granted = Vec::new();
+    let (mut granted, mut children) = (Vec::new(), Vec::new());
     let mut lineage: Vec<String> = ctx.assignment().lineage.iter().map(|e| e.id.clone()).collect();
     for action in input["actions"].as_array().into_iter().flatten() {
         let Some((name, value)) = action.as_object().and_then(|a| a.iter().next()) else { continue };
@@ -31,20 +31,21 @@ pub(crate) async fn handle(ctx: Context) -> Result<Answer, HandlerError> {
             "request_budget" => granted.push(ctx.request_budget(number, "conformance").await),
             "sleep_ms" => tokio::time::sleep(Duration::from_millis(number.unsigned_abs())).await,
             "lineage" => lineage = ctx.lineage().await?.into_iter().map(|e| e.id).collect(),
+            "child" => children.push(child(&ctx, value).await?),
             "fail" => return Err(HandlerError::failed(text(value))),
             "fail_retryable" => return Err(HandlerError::retryable(text(value))),
             other => return Err(HandlerError::failed(format!("unknown action {other}"))),
         }
     }
     if ctx.is_decide() {
-        return Ok(Answer::complete_partial(None, "conformance"));
+        return Ok(Answer::complete_partial(tripped(&ctx), "conformance"));
     }
     if ctx.is_validate() {
         return Ok(verdict(&ctx, &input["verdict"]));
     }
     Ok(match input.get("answer") {
         Some(answer) => scripted(answer),
-        None => Answer::success(seen(&ctx, &granted, &lineage)).confidence(1.0),
+        None => Answer::success(seen(&ctx, &granted, &lineage, &children)).confidence(1.0),
     })
 }
 
@@ -58,6 +59,9 @@ fn scripted(script: &Value) -> Answer {
     answer = answer.reason(text(&script["reason"]));
     if let Some(confidence) = script["confidence"].as_f64() {
         answer = answer.confidence(confidence);
+    }
+    if let Some(score) = script["score"].as_f64() {
+        answer = answer.score(score);
     }
     answer = answer.inputs_used(script["inputs_used"].as_array().into_iter().flatten().map(text));
     if let Some(agent) = script["hand_off"]["agent"].as_str() {
@@ -88,8 +92,39 @@ fn verdict(ctx: &Context, script: &Value) -> Answer {
     }
 }
 
-fn seen(ctx: &Context, granted: &[i64], lineage: &[String]) -> Value {
+/// Submits a child for the agent that is named, and waits for it.
+async fn child(ctx: &Context, wanted: &Value) -> Result<Value, tonic::Status> {
+    let agent = text(&wanted["agent"]);
+    let contract = pb::Contract {
+        goal: text(&wanted["goal"]),
+        input: wanted.get("input").cloned().map(from_json),
+        start: Some(pb::contract::Start::FirstAgent(agent.clone())),
+        owner: agent,
+        termination: Some(pb::Termination {
+            convergence: Some(pb::Convergence::default()),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let task_id = match ctx.submit_child(contract).await {
+        Ok(task_id) => task_id,
+        Err(refusal) => return Ok(json!({ "refused": refusal.code() as i32 })),
+    };
+    let outcome = ctx.wait_for(&task_id).await?.outcome.unwrap_or_default();
+    let result = outcome.result.as_ref().map(to_json);
+    Ok(json!({ "state": outcome.state().as_str_name(), "result": result }))
+}
+
+/// What tripped, on a decide turn, a line each.
+fn tripped(ctx: &Context) -> Option<Value> {
+    let line = |trip: &pb::Trip| format!("{} {} {}", trip.cause().as_str_name(), trip.times, trip.evidence);
+    let lines: Vec<String> = ctx.trips().iter().map(line).collect();
+    (!lines.is_empty()).then(|| lines.into())
+}
+
+fn seen(ctx: &Context, granted: &[i64], lineage: &[String], children: &[Value]) -> Value {
     let assignment = ctx.assignment();
+    let terms = ctx.terms();
     json!({
         "granted": granted,
         "allowance": ctx.allowance(),
@@ -98,6 +133,15 @@ fn seen(ctx: &Context, granted: &[i64], lineage: &[String]) -> Value {
         "attempt": assignment.attempt,
         "idempotency_key": assignment.idempotency_key,
         "traceparent": ctx.traceparent(),
+        "step_id": assignment.step_id,
+        "children": children,
+        "termination": {
+            "min_confidence": terms.min_confidence,
+            "turns_left": terms.turns_left,
+            "acceptance": terms.acceptance,
+            "patience": terms.convergence.map(|c| c.patience),
+            "best_score": terms.best_score,
+        },
         "child_traceparent": ctx.child_traceparent().unwrap_or_default(),
     })
 }

@@ -78,6 +78,12 @@ public final class Answer {
         return decide(Decision.newBuilder().setCompletePartial(end));
     }
 
+    /** Adds to an envelope how good the result is, 0 to 1: what convergence is judged by. Else the confidence is taken. */
+    public Answer score(double score) {
+        envelope.setScore(score);
+        return this;
+    }
+
     /** Adds to an envelope: the named agent goes on with this input. */
     public Answer handOff(String agent, Object input) {
         envelope.setHandOff(HandOff.newBuilder().setAgent(agent).setInput(Json.toValue(input)));

@@ -1,17 +1,27 @@
 package bailiwick.worker;
 
+import bailiwick.v1.ContractOuterClass.Contract;
+import bailiwick.v1.Envelope.StatusEnvelope;
 import bailiwick.v1.Envelope.Usage;
 import bailiwick.v1.Event.WorkStep;
 import bailiwick.v1.Event.WorkStepKind;
+import bailiwick.v1.TaskOuterClass.Task;
+import bailiwick.v1.TaskOuterClass.Trip;
+import bailiwick.v1.TaskServiceGrpc;
+import bailiwick.v1.TaskServiceOuterClass.GetTaskRequest;
+import bailiwick.v1.TaskServiceOuterClass.SubmitTaskRequest;
 import bailiwick.v1.WorkerServiceGrpc;
 import bailiwick.v1.WorkerServiceOuterClass.Assignment;
 import bailiwick.v1.WorkerServiceOuterClass.GetLineageRequest;
 import bailiwick.v1.WorkerServiceOuterClass.GetLineageResponse;
 import bailiwick.v1.WorkerServiceOuterClass.LineageEntry;
 import bailiwick.v1.WorkerServiceOuterClass.Progress;
+import bailiwick.v1.WorkerServiceOuterClass.TerminationTerms;
+import io.grpc.Channel;
 import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
+import io.grpc.stub.AbstractBlockingStub;
 import io.grpc.stub.MetadataUtils;
 import java.util.ArrayList;
 import java.util.List;
@@ -20,6 +30,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Function;
 
 /**
  * One assignment under its lease: what a handler sees. A cancel interrupts the handler's thread; everything here that
@@ -31,6 +42,8 @@ public final class Attempt {
     private static final Set<Status.Code> PASSING = Set.of(Status.Code.UNAVAILABLE, Status.Code.CANCELLED,
             Status.Code.DEADLINE_EXCEEDED, Status.Code.RESOURCE_EXHAUSTED);
     private static final int MAX_STEP_BYTES = 16 << 10;
+    private static final long LOOK_LEAST = 50; // ms between two looks at a task; doubles
+    private static final long LOOK_MOST = 2_000;
 
     /** The fields as the server sent them. */
     public final Assignment assignment;
@@ -158,7 +171,7 @@ public final class Attempt {
         List<LineageEntry> all = new ArrayList<>();
         GetLineageRequest.Builder request = GetLineageRequest.newBuilder().setLease(assignment.getLease());
         while (true) {
-            GetLineageResponse page = lineagePage(request.build());
+            GetLineageResponse page = call(WorkerServiceGrpc::newBlockingStub, stub -> stub.getLineage(request.build()));
             all.addAll(page.getEntriesList());
             if (page.getNextPageToken().isEmpty()) {
                 return all;
@@ -167,16 +180,42 @@ public final class Attempt {
         }
     }
 
-    /** One page, again on the next connection when one breaks: the call changes nothing. */
-    private GetLineageResponse lineagePage(GetLineageRequest request) throws InterruptedException {
+    /**
+     * Submits a task under this attempt's lease and gives its id: a child, paid from what this task has left and stopped
+     * with it. The same contract under the same attempt gives the same child. Throws the server's refusal.
+     */
+    public String submitChild(Contract contract) throws InterruptedException {
+        SubmitTaskRequest request =
+                SubmitTaskRequest.newBuilder().setContract(contract).setParentLease(assignment.getLease()).build();
+        return call(TaskServiceGrpc::newBlockingStub, stub -> stub.submitTask(request)).getTaskId();
+    }
+
+    /** Waits until a task, such as a child, has ended, and gives it whole, with its outcome. */
+    public Task waitFor(String taskId) throws InterruptedException {
+        GetTaskRequest request = GetTaskRequest.newBuilder().setTaskId(taskId).build();
+        for (long wait = LOOK_LEAST;; wait = Math.min(2 * wait, LOOK_MOST)) {
+            Task task = call(TaskServiceGrpc::newBlockingStub, stub -> stub.getTask(request)).getTask();
+            if (task.hasOutcome()) {
+                return task;
+            }
+            sleep(wait);
+        }
+    }
+
+    /** A call under the attempt's trace, again on the next connection when one breaks: none here has a second effect. */
+    private <S extends AbstractBlockingStub<S>, T> T call(Function<Channel, S> stub, Function<S, T> call)
+            throws InterruptedException {
         Metadata headers = new Metadata();
-        headers.put(TRACEPARENT, assignment.getTraceparent());
+        if (!traceparent().isEmpty()) {
+            headers.put(TRACEPARENT, traceparent());
+        }
         for (long wait = Worker.BACKOFF_LEAST;; wait = Math.min(2 * wait, Worker.BACKOFF_MOST)) {
+            sleep(0); // a cancel comes first
+            Channel channel = worker.awaitSession(session -> session.channel);
             try {
-                return WorkerServiceGrpc.newBlockingStub(worker.awaitSession(session -> session.channel))
+                return call.apply(stub.apply(channel)
                         .withInterceptors(MetadataUtils.newAttachHeadersInterceptor(headers))
-                        .withDeadlineAfter(Worker.CALL_TIMEOUT, TimeUnit.MILLISECONDS)
-                        .getLineage(request);
+                        .withDeadlineAfter(Worker.CALL_TIMEOUT, TimeUnit.MILLISECONDS));
             } catch (StatusRuntimeException failed) {
                 sleep(0); // a cancel comes first
                 if (!PASSING.contains(failed.getStatus().getCode())) {
@@ -185,6 +224,36 @@ public final class Attempt {
                 sleep(wait);
             }
         }
+    }
+
+    /** What will count as done, and what is left: rules, convergence, hops, turns, the best score so far. */
+    public TerminationTerms terms() {
+        return assignment.getTermination();
+    }
+
+    /** On a decide turn: what tripped, each with its evidence. */
+    public List<Trip> trips() {
+        return assignment.getTripsList();
+    }
+
+    /** On a validate turn: the envelope to judge. */
+    public StatusEnvelope candidate() {
+        return assignment.getCandidate();
+    }
+
+    /** On a validate turn: the agent that wrote the candidate. */
+    public String author() {
+        return assignment.getAuthor();
+    }
+
+    /** On a validate turn: what to judge the candidate by, a sentence each. */
+    public List<String> criteria() {
+        return assignment.getCriteriaList();
+    }
+
+    /** On a decide turn: the best result so far, as {@link #input}. */
+    public Object bestResult() {
+        return Json.fromValue(assignment.getBestResult());
     }
 
     /** The trace to continue: spans made under it hang below this attempt. */

@@ -1,6 +1,7 @@
 package bailiwick.worker;
 
 import bailiwick.v1.Envelope.Usage;
+import bailiwick.v1.TaskOuterClass.TurnKind;
 import bailiwick.v1.WorkerServiceOuterClass.Assignment;
 import bailiwick.v1.WorkerServiceOuterClass.BudgetGrant;
 import bailiwick.v1.WorkerServiceOuterClass.Cancel;
@@ -53,8 +54,9 @@ final class Inbox {
         if (lease.isEmpty()) {
             Worker.log("assignment without a lease ignored");
             session.topUp();
-        } else if (worker.draining) {
-            // It crossed our Drain. Said now, another worker can have it; unsaid, it waits for the lease to lapse.
+        } else if (worker.draining && assignment.getKind() != TurnKind.TURN_KIND_DECIDE) {
+            // It crossed our Drain. Said now, another worker can have it; unsaid, it waits for the lease to lapse. A decide
+            // turn is never given back: an envelope would mean that the owner did not decide.
             RetryableException why = new RetryableException("the worker is draining and takes nothing new");
             worker.answers.put(lease, Answer.of(why).complete(lease, Usage.getDefaultInstance(), session.limit));
             session.sendAnswer(lease);

@@ -83,7 +83,7 @@ final class Session implements ClientResponseObserver<SessionRequest, SessionRes
                     cancel("no answer to Register");
                 }
             }
-        }, Worker.CALL_TIMEOUT, TimeUnit.MILLISECONDS);
+        }, Worker.REGISTER_TIMEOUT, TimeUnit.MILLISECONDS);
         try {
             synchronized (worker.lock) {
                 if (worker.idle) {

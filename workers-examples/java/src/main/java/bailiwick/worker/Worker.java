@@ -2,6 +2,7 @@ package bailiwick.worker;
 
 import bailiwick.v1.AgentOuterClass.AgentSpec;
 import bailiwick.v1.Envelope.Usage;
+import bailiwick.v1.TaskOuterClass.TurnKind;
 import bailiwick.v1.WorkerServiceOuterClass.Assignment;
 import bailiwick.v1.WorkerServiceOuterClass.Complete;
 import java.net.InetAddress;
@@ -29,6 +30,7 @@ public final class Worker {
     static final long BACKOFF_LEAST = 100; // ms, as all times here
     static final long BACKOFF_MOST = 5_000;
     static final long CALL_TIMEOUT = 10_000;
+    static final long REGISTER_TIMEOUT = 5_000;
     private static final long LAPSE_CHECK = 100;
     private static final long LAST_WORDS = 5_000; // after the grace, for acknowledgements
     private static final int MAX_REPORTS = 1000;
@@ -138,11 +140,13 @@ public final class Worker {
         }
     }
 
-    /** Stops what the grace did not suffice for. Its leases are live: the failure is still said, for a retry. */
+    /** Stops what the grace did not suffice for. Its leases are live: the failure is still said, for a retry; but never of
+     * a decide turn, where it would mean that the owner did not decide. */
     private void abandonAll() {
         synchronized (lock) {
             for (Attempt attempt : running.values()) {
                 attempt.outOfTime = true;
+                attempt.revoked |= attempt.assignment.getKind() == TurnKind.TURN_KIND_DECIDE;
                 attempt.stop();
             }
         }
