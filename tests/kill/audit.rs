@@ -146,7 +146,7 @@ async fn audit_task(
     }
     let is_heard = |place: &(i32, i32)| mine.iter().any(|entry| entry.heard && entry.place == *place);
     let vanished: Vec<i64> = attempts.iter().filter(|(at, _)| !is_heard(at)).map(|(_, held)| *held).collect();
-    check_ledger(&task, mine, vanished.iter().sum(), below);
+    check_ledger(&task, mine, vanished.iter().sum(), &below);
     found.attempts += attempts.len();
     found.vanished += vanished.len();
     found.refused += mine.iter().filter(|entry| entry.heard && entry.accepted == Some(false)).count();
@@ -162,23 +162,30 @@ async fn audit_task(
     (task, journal)
 }
 
-/// A task that has heard all that its children used, and how much that is, in tokens.
-async fn settled(client: &mut TaskServiceClient<Channel>, id: &str) -> (Task, i64) {
+/// What the children of a task say, in tokens.
+struct Below {
+    used: i64,
+    unheard: i64,
+}
+
+/// A task that has heard all that its children used, and how much that is.
+async fn settled(client: &mut TaskServiceClient<Channel>, id: &str) -> (Task, Below) {
     loop {
         let request = GetTaskRequest { task_id: id.to_owned() };
         let task = client.get_task(request).await.expect("it is there").into_inner().task.expect("a task");
-        let (mut below, mut open) = (0, false);
+        let (mut below, mut open) = (Below { used: 0, unheard: 0 }, false);
         for child in &task.children {
             let request = GetTaskRequest { task_id: child.task_id.clone() };
             let child = client.get_task(request).await.expect("every child was made").into_inner().task;
             let summary = child.and_then(|child| child.summary).expect("a task has a line");
-            let ledger = summary.ledger.expect("a task has a ledger");
-            below += ledger.spent_tokens + ledger.overrun_tokens;
+            let ledger = summary.ledger.as_ref().expect("a task has a ledger");
+            below.used += ledger.spent_tokens + ledger.overrun_tokens;
+            below.unheard += ledger.unheard_tokens;
             open |= matches!(summary.state(), TaskState::Queued | TaskState::Running);
         }
         let known =
             task.summary.as_ref().and_then(|it| it.ledger.as_ref()).map_or(0, |it| it.children_tokens);
-        if !open && known == below && task.children.iter().all(|child| !child.open) {
+        if !open && known == below.used && task.children.iter().all(|child| !child.open) {
             return (task, below);
         }
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -217,17 +224,17 @@ fn check_questions(journal: &[Event], answered: &Answered, found: &mut Found) {
     }
 }
 
-/// `vanished`: the allowances of the attempts that nobody has said anything of; `below`: what its children used; in tokens.
-fn check_ledger(task: &Task, mine: &[Entry], vanished: i64, below: i64) {
+/// `vanished`: the allowances of the attempts that nobody has said anything of, in tokens.
+fn check_ledger(task: &Task, mine: &[Entry], vanished: i64, below: &Below) {
     let summary = task.summary.as_ref().expect("a task has a line");
     let ledger = summary.ledger.as_ref().expect("a task has a ledger");
     let used: i64 = mine.iter().filter(|entry| entry.heard).map(|entry| entry.tokens).sum();
     let id = &summary.task_id;
-    assert_eq!(ledger.spent_tokens, used + below, "spent is what was used, to the token: {id}");
+    assert_eq!(ledger.spent_tokens, used + below.used, "spent is what was used, to the token: {id}");
     assert_eq!(ledger.overrun_tokens, 0);
-    assert_eq!(ledger.unheard_tokens, vanished, "what vanished stays charged in full: {id}");
-    let own = ledger.reserved_tokens - ledger.children_reserved_tokens;
-    assert_eq!(own, ledger.unheard_tokens, "only what vanished stays reserved: {id}");
+    let unheard = vanished + below.unheard;
+    assert_eq!(ledger.unheard_tokens, unheard, "what vanished stays charged in full: {ledger:?} of {id}");
+    assert_eq!(ledger.reserved_tokens, unheard, "only what vanished stays reserved: {ledger:?} of {id}");
 }
 
 /// The whole journal of a task, to its end, numbered without gaps.
