@@ -228,7 +228,7 @@ fn calibrated(out: &mut String, report: &Report) {
 }
 
 fn across(out: &mut String, report: &Report) {
-    let rows: Vec<_> = report.calibration.iter().flat_map(|calibration| &calibration.across).map(|one| {
+    let rows = report.calibration.iter().flat_map(|calibration| &calibration.across).map(|one| {
         let judged = &one.judged;
         vec![
             one.from.clone(),
