@@ -63,7 +63,8 @@ const HOW_IT_IS_SCORED: &str = "## How it is scored\n\n\
     comes before the step after which nothing could change its graded result, or when that step is not known. *Savable* are all\n\
     tokens of failures, and those of successes after that step. Tokens of a harmful stop count as saved of all, never of the\n\
     savable. A *runaway* went six times round the same circle, twice what trips, or said twelve messages in a row that add\n\
-    nothing; a run that says its result again and then ends is none. Steps count from 0; where a column says \"at step\", it gives the median and the middle half.\n\n";
+    nothing; a run that says its result again and then ends is none. Steps count from 0; where a column says \"at step\", it\n\
+    gives the median and the middle half.\n\n";
 
 fn sets(out: &mut String, report: &Report) {
     out.push_str("## With the defaults, by set and outcome\n\n");

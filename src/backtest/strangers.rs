@@ -1,4 +1,4 @@
-//! Crews of kinds that no guard was fitted to, made up here: healthy ones run to their end under the defaults, sick ones are
+//! Made-up crews of kinds that the recordings do not have: healthy ones run to their end under the defaults, sick ones are
 //! stopped. Never here: recorded runs.
 
 use super::{
@@ -161,7 +161,7 @@ fn a_debate_that_holds_its_positions_while_arguments_are_new() {
     let mut crew = Crew::default();
     for (round, argument) in arguments.iter().enumerate() {
         crew.says("moderator", question);
-        crew.says("left", format!("{argument} Final answer: {}", if round == 9 { "no" } else { "yes" }));
+        crew.says("left", format!("{argument} Final answer: yes"));
         crew.says(
             "right",
             format!("I do not agree. {} Final answer: no", arguments[(round + 1) % 4].to_lowercase()),

@@ -43,7 +43,7 @@ pub async fn serve(settings: Settings, terminal: &Terminal) -> Result<(), Failur
 fn say_stopping(terminal: &Terminal, grace: Duration) {
     let grace = humantime::format_duration(grace);
     terminal.note(format!(
-        "stopping: commits and connections are brought to an end, within {grace}; again: at once"
+        "stopping: commits are finished and connections closed, within {grace}; a second signal stops at once"
     ));
 }
 
