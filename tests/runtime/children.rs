@@ -8,7 +8,7 @@ use bailiwick::{
         event::{Event, TraceContext},
         view::TaskView,
     },
-    runtime::{CommandError, ManualClock, Runtime, SeededEntropy},
+    runtime::{CommandError, ManualClock, ReadError, Runtime, SeededEntropy},
     store::{Store, memory::MemoryStore, record::Append, sqlite::SqliteStore},
     types::{
         contract::ContractDraft,
@@ -51,9 +51,11 @@ async fn submit(runtime: &Runtime, lease: Lease, key: &str) -> TaskId {
 async fn until(runtime: &Runtime, task: TaskId, fits: impl Fn(&TaskView) -> bool) -> TaskView {
     in_time(async {
         loop {
-            let view = runtime.get(task).await.expect("the task is there");
-            if fits(&view) {
-                return view;
+            match runtime.get(task).await {
+                Ok(view) if fits(&view) => return view,
+                // A look that waits for a commit fails with it.
+                Ok(_) | Err(ReadError::Store(_)) => {}
+                Err(error) => panic!("the task is there: {error}"),
             }
             tokio::task::yield_now().await;
         }
