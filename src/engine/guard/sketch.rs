@@ -2,8 +2,9 @@
 //! counts as near enough.
 //!
 //! Why this and not SimHash: it estimates the share of common shingles itself, is exact for texts of up to `KEPT`
-//! shingles (most messages), and costs one pass and at most 192 bytes. Why an own forty lines: the crates that offer it
-//! bring seeds or large fixed signatures, and the sketch must be the same on every machine and in every replay.
+//! shingles (most messages), and costs one pass and at most 192 bytes. Why an own forty lines: the crates looked
+//! at (simhash, schindel, lshdedup-core, txtfp) split and hash whole texts by themselves into signatures of a fixed size or
+//! an index, where here the words are split already, and a journal must replay to the same sketch under any later version.
 
 use super::{
     figures,
