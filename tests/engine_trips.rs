@@ -106,7 +106,7 @@ fn the_incident_of_58_equal_answers_ends_at_the_third() {
 fn agents_that_agree_in_a_ring_are_stopped_too() {
     let mut bench = Bench::new(&draft());
     for to in ["alpha", "planner", "alpha"] {
-        assert_eq!(bench.state() == TaskState::OwnerDecides, false);
+        assert_ne!(bench.state(), TaskState::OwnerDecides);
         bench.turn(passes_on(SAME, to, 10));
     }
     assert_eq!(bench.state(), TaskState::OwnerDecides);

@@ -82,7 +82,6 @@ mod tests {
             finished: FinishedTerms { restated: None, idle: Some(8), ..FinishedTerms::default() },
             drafts: DraftTerms { on: false, ..DraftTerms::default() },
             max_steps: Some(40),
-            ..GuardTerms::default()
         };
         let expected = "guards:\n  repetition:\n    times: 3\n    max_cycle: 6\n    similarity: 0.9\n  finished:\n    \
                         restated: 0\n    confirmed: true\n    idle: 8\n  drafts:\n    off: true\n  max_steps: 40\n";

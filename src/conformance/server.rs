@@ -42,7 +42,7 @@ pub(crate) enum Incoming {
     /// A page of lineage was asked for.
     Lineage { lease: String, traceparent: String },
     /// A child was submitted.
-    Submitted(Submission),
+    Submitted(Box<Submission>),
 }
 
 /// The lineages that `GetLineage` serves, by lease.

@@ -107,7 +107,7 @@ pub(crate) enum Event {
         traceparent: String,
     },
     /// Submitted a child.
-    Submitted(Submission),
+    Submitted(Box<Submission>),
     /// The process ended.
     Exited(Exit),
 }

@@ -121,7 +121,7 @@ impl TaskService for Tasks {
         let pb::SubmitTaskRequest { contract, parent_lease: lease } = request.into_inner();
         let submission = Submission { lease, traceparent, contract: contract.unwrap_or_default() };
         // Nobody listens any more when the run is over.
-        let _ = self.events.send(Incoming::Submitted(submission)).await;
+        let _ = self.events.send(Incoming::Submitted(Box::new(submission))).await;
         let task_id = self.children.submit()?;
         Ok(Response::new(pb::SubmitTaskResponse { task_id, existing: false }))
     }

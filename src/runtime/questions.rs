@@ -190,7 +190,7 @@ impl QuestionWatch {
                 .last()
                 .map(|view| (view.asked_at, EscalationId { task: view.task, number: view.asked.number }));
             self.buffer = questions.into();
-            self.reading = scanned_to.or(last.filter(|_| full)).map(Some);
+            self.reading = scanned_to.or_else(|| last.filter(|_| full)).map(Some);
             if self.reading.is_none() && self.buffer.is_empty() {
                 return Ok(QuestionNews::CaughtUp);
             }
