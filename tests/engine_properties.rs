@@ -319,7 +319,7 @@ fn play(bench: &mut Bench, seen: &mut Vec<Lease>, step: Move) {
                 Bad::Inputs => Findings { inputs: word(), ..Findings::default() },
             };
             let answer = Arc::new(Answer::Envelope(envelope(which, tokens)));
-            let _ = bench.send(Command::Complete { lease, answer, findings: findings.into() });
+            let _ = bench.send(Command::Complete { lease, answer, findings });
         }
         Move::Judge { pick, agrees, tokens } => {
             let Some(lease) = nth(&live, pick) else { return };

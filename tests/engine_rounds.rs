@@ -141,7 +141,7 @@ fn a_delegation_after_a_failed_plan_is_a_replan_and_says_nothing_of_the_draft() 
 fn a_plan_without_a_draft_is_a_round_without_a_gain() {
     let mut bench = Bench::new(&converging(0.05, 2));
     for number in 1..=3 {
-        assert_eq!(bench.state() == TaskState::OwnerDecides, false, "round {number}");
+        assert_ne!(bench.state(), TaskState::OwnerDecides, "round {number}");
         bench.turn(delegate(vec![step("improve", "alpha", &[])]));
         if bench.state() != TaskState::OwnerDecides {
             bench.turn(success(&format!(r#"{{"finding":{number}}}"#), 10));
