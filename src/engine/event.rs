@@ -23,7 +23,7 @@ use crate::types::{
 };
 
 /// Version of the JSON encoding below.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// An event with its number and time.
 #[derive(Debug, Clone, PartialEq)]
