@@ -196,10 +196,9 @@ impl Task {
             Event::TurnClosed { turn, .. } => {
                 self.watch_turn(*turn, |place, _, turn| place.end_turn(turn.number))
             }
-            Event::DirectiveRefused { turn, reasons } => self.watch_refusal(*turn, reasons),
-            Event::GateJudged { turn, passed: false, findings, .. } => {
+            // A refusal is no news to the guards: who gives the same answer again in spite of it repeats itself.
+            Event::GateJudged { turn, passed: false, .. } => {
                 self.watch_turn(*turn, |place, _, _| place.refused());
-                self.watch_refusal(*turn, findings);
             }
             Event::StepEnded { plan, step, .. } => {
                 self.guarded.steps.remove(&StepRef { plan: *plan, step: *step });
@@ -267,13 +266,6 @@ impl Task {
         match question.and_then(|question| self.turn(question.asked.turn)?.step) {
             Some(step) if self.running_plan().is_some() => drop(self.guarded.steps.remove(&step)),
             Some(_) | None => self.guarded.settle(),
-        }
-    }
-
-    fn watch_refusal(&mut self, turn: TurnNumber, reasons: &[String]) {
-        if !reasons.is_empty() {
-            let reasons = reasons.join("; ");
-            self.watch_turn(turn, |place, terms, turn| place.hear(terms, turn.number, &reasons));
         }
     }
 
