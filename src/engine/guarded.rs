@@ -138,11 +138,6 @@ impl Place {
             self.guards.settle();
         }
     }
-
-    /// Something that the agents here have not said themselves.
-    fn hear(&mut self, terms: &GuardTerms, turn: TurnNumber, content: &str) {
-        self.observe(terms, &Observation { content, ..server_says(turn) });
-    }
 }
 
 fn server_says(turn: TurnNumber) -> Observation<'static> {
