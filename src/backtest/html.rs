@@ -91,23 +91,10 @@ fn table(out: &mut String, header: &[&str], texts: usize, rows: &[(bool, Vec<Str
 
 fn sets(out: &mut String, report: &Report) {
     out.push_str("<h2>By set and outcome</h2>\n");
-    let row = |set: &str, outcome: &str, figures: &Figures| {
-        vec![
-            set.to_owned(),
-            outcome.to_owned(),
-            words::count(figures.runs),
-            words::count(figures.stopped),
-            words::spread(figures.stop_step),
-            words::tokens(figures.tokens),
-            words::percent(figures.saved_of_all),
-            words::percent(figures.saved_of_savable),
-            words::harm(figures),
-        ]
-    };
     let mut rows = Vec::new();
     for SetReport { set, all, outcomes, .. } in &report.sets {
-        rows.push((true, row(set, "all", all)));
-        rows.extend(outcomes.iter().map(|one| (false, row("", one.outcome, &one.figures))));
+        rows.push((true, words::set_row(set, "all", all)));
+        rows.extend(outcomes.iter().map(|one| (false, words::set_row("", one.outcome, &one.figures))));
     }
     let header = [
         "set",

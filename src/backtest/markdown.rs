@@ -6,7 +6,7 @@ mod about;
 use std::fmt::Write;
 
 use super::{
-    report::{CalibratedSet, Figures, Half, Report, SetReport},
+    report::{CalibratedSet, Half, Report, SetReport},
     words,
 };
 use crate::console::text::clean;
@@ -68,24 +68,11 @@ const HOW_IT_IS_SCORED: &str = "## How it is scored\n\n\
 
 fn sets(out: &mut String, report: &Report) {
     out.push_str("## With the defaults, by set and outcome\n\n");
-    let row = |set: &str, outcome: &str, figures: &Figures| {
-        vec![
-            set.to_owned(),
-            outcome.to_owned(),
-            words::count(figures.runs),
-            words::count(figures.stopped),
-            words::spread(figures.stop_step),
-            words::tokens(figures.tokens),
-            words::percent(figures.saved_of_all),
-            words::percent(figures.saved_of_savable),
-            words::harm(figures),
-        ]
-    };
     let mut rows = Vec::new();
     for SetReport { set, all, outcomes } in &report.sets {
-        rows.extend(outcomes.iter().map(|one| row(set, one.outcome, &one.figures)));
+        rows.extend(outcomes.iter().map(|one| words::set_row(set, one.outcome, &one.figures)));
         if outcomes.len() > 1 {
-            rows.push(row(set, "all", all));
+            rows.push(words::set_row(set, "all", all));
         }
     }
     let header = [

@@ -41,19 +41,8 @@ fn heading(look: Look, out: &mut Vec<String>, text: &str) {
 }
 
 fn sets(look: Look, report: &Report) -> String {
-    let row = |set: &str, outcome: &str, figures: &Figures| {
-        vec![
-            clip(set, MOST_NAME),
-            outcome.to_owned(),
-            words::count(figures.runs),
-            words::count(figures.stopped),
-            words::spread(figures.stop_step),
-            words::tokens(figures.tokens),
-            words::percent(figures.saved_of_all),
-            words::percent(figures.saved_of_savable),
-            words::harm(figures),
-        ]
-    };
+    let row =
+        |set: &str, outcome: &str, figures: &Figures| words::set_row(&clip(set, MOST_NAME), outcome, figures);
     let mut rows = Vec::new();
     for SetReport { set, all, outcomes, .. } in &report.sets {
         rows.extend(outcomes.iter().map(|one| row(set, one.outcome, &one.figures)));

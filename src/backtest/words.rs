@@ -109,6 +109,21 @@ pub fn runaways(report: &Report) -> Vec<(&str, String, &Figures)> {
     rows
 }
 
+/// The row of a set and outcome, as every form of the report has it.
+pub fn set_row(set: &str, outcome: &str, figures: &Figures) -> Vec<String> {
+    vec![
+        set.to_owned(),
+        outcome.to_owned(),
+        count(figures.runs),
+        count(figures.stopped),
+        spread(figures.stop_step),
+        tokens(figures.tokens),
+        percent(figures.saved_of_all),
+        percent(figures.saved_of_savable),
+        harm(figures),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
