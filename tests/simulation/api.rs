@@ -1,6 +1,6 @@
 //! What is called over the network, at the server's end: each call, then the law that its answer must keep.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bailiwick::{
     engine::{
@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use crate::{
     sim::{Node, Sim, Up},
     tape::note,
-    time::sleep,
+    time::{now, sleep, sleep_until},
 };
 
 /// Holds an answer against the laws if anybody can hear it, and notes it.
@@ -98,7 +98,12 @@ pub(crate) async fn get(sim: Arc<Sim>, up: Up, task: TaskId) -> Result<TaskView,
     lawful!(sim, up, format_args!("get {task}"), result, |view: &TaskView| sim.laws().seen(view))
 }
 
-pub(crate) async fn complete(sim: Arc<Sim>, up: Up, lease: Lease, answer: Answer) -> Result<bool, CommandError> {
+pub(crate) async fn complete(
+    sim: Arc<Sim>,
+    up: Up,
+    lease: Lease,
+    answer: Answer,
+) -> Result<bool, CommandError> {
     let result = up.runtime.complete(lease, answer.clone(), String::new()).await;
     lawful!(sim, up, format_args!("complete {lease}"), result, |_: &bool| {
         sim.laws().completed(&lease, &answer);
@@ -201,6 +206,7 @@ pub(crate) async fn open(
     Ok((opened, inbox))
 }
 
+/// What a server's process sends, taken at once and carried in its order.
 async fn pump(
     sim: Arc<Sim>,
     up: Up,
@@ -210,16 +216,16 @@ async fn pump(
     mut down: mpsc::Receiver<Down>,
     to: mpsc::UnboundedSender<Down>,
 ) {
+    let (carried, cargo) = mpsc::unbounded_channel();
+    tokio::spawn(carry(cargo, to));
     loop {
         let next = tokio::select! {
             biased;
             () = up.life.gone.cancelled() => return,
+            () = carried.closed() => break,
             next = down.recv() => next,
         };
-        let Some(next) = next else { return };
-        if !up.life.is_alive() {
-            return;
-        }
+        let Some(next) = next.filter(|_| up.life.is_alive()) else { return };
         match &next {
             Down::Assignment(work) => {
                 sim.laws().assigned(work, &worker);
@@ -228,23 +234,32 @@ async fn pump(
             Down::Cancel { lease, .. } => note!(sim, "down {worker} cancel {lease}"),
             Down::Drain => note!(sim, "down {worker} drain"),
         }
-        let sent = match sim.stream_fate(node) {
-            Ok(delay) => {
-                sleep(delay).await;
-                to.send(next).is_ok()
-            }
-            Err(true) => false,
+        match sim.stream_fate(node) {
+            Ok(delay) => drop(carried.send((now() + delay, next))),
+            Err(true) => break,
             Err(false) => {
                 // The stream is half open: nobody reads it any more, and the server does not know.
                 note!(sim, "net {node} stream half open");
-                drop(to);
+                drop(carried);
                 up.life.gone.cancelled().await;
                 return;
             }
+        }
+    }
+    note!(sim, "net {node} stream cut");
+    up.runtime.close_session(session);
+}
+
+async fn carry(mut cargo: mpsc::UnboundedReceiver<(Duration, Down)>, to: mpsc::UnboundedSender<Down>) {
+    loop {
+        let next = tokio::select! {
+            biased;
+            () = to.closed() => return,
+            next = cargo.recv() => next,
         };
-        if !sent {
-            note!(sim, "net {node} stream cut");
-            up.runtime.close_session(session);
+        let Some((at, next)) = next else { return };
+        sleep_until(at).await;
+        if to.send(next).is_err() {
             return;
         }
     }

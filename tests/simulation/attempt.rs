@@ -38,7 +38,13 @@ struct Attempt {
     allowance: u64,
 }
 
-pub(crate) async fn run(sim: Arc<Sim>, node: Node, work: Assignment, mut chance: Chance, stop: CancellationToken) {
+pub(crate) async fn run(
+    sim: Arc<Sim>,
+    node: Node,
+    work: Assignment,
+    mut chance: Chance,
+    stop: CancellationToken,
+) {
     let faults = sim.faults.clone();
     let tame = sim.is_calm();
     let hangs = chance.happens(faults.hang) && !tame;
@@ -101,7 +107,12 @@ async fn until<T: Send + 'static>(
 }
 
 /// Reports usage until that is heard.
-pub(crate) async fn report(sim: &Arc<Sim>, node: Node, lease: Lease, usage: Usage) -> Option<Result<u64, CommandError>> {
+pub(crate) async fn report(
+    sim: &Arc<Sim>,
+    node: Node,
+    lease: Lease,
+    usage: Usage,
+) -> Option<Result<u64, CommandError>> {
     {
         let mut books = sim.books();
         let entry = books.entry(&lease);
@@ -110,12 +121,16 @@ pub(crate) async fn report(sim: &Arc<Sim>, node: Node, lease: Lease, usage: Usag
     until(sim, node, "usage", move |sim, up| Box::pin(api::usage(sim, up, lease, usage))).await
 }
 
-async fn complete(sim: &Arc<Sim>, node: Node, lease: Lease, answer: Answer) -> Option<Result<bool, CommandError>> {
+async fn complete(
+    sim: &Arc<Sim>,
+    node: Node,
+    lease: Lease,
+    answer: Answer,
+) -> Option<Result<bool, CommandError>> {
     sim.books().answers(&lease, &answer);
     let said = answer.clone();
-    let told = until(sim, node, "complete", move |sim, up| {
-        Box::pin(api::complete(sim, up, lease, said.clone()))
-    });
+    let told =
+        until(sim, node, "complete", move |sim, up| Box::pin(api::complete(sim, up, lease, said.clone())));
     let told = told.await;
     if let Some(Ok(_)) = &told {
         sim.books().entry(&lease).accepted.get_or_insert(answer);
@@ -172,10 +187,16 @@ impl Attempt {
                 } else {
                     format!("{:016x}{:016x}", self.chance.bits(), self.chance.bits())
                 };
-                let step = WorkStep { kind: WorkStepKind::Message, tool: String::new(), content, fingerprint: false };
+                let step = WorkStep {
+                    kind: WorkStepKind::Message,
+                    tool: String::new(),
+                    content,
+                    fingerprint: false,
+                };
                 let steps = vec![step];
                 let said = steps.clone();
-                let ask = move |sim, up| -> Answering<_> { Box::pin(api::progress(sim, up, lease, steps.clone())) };
+                let ask =
+                    move |sim, up| -> Answering<_> { Box::pin(api::progress(sim, up, lease, steps.clone())) };
                 if let Some(Ok(())) = until(&sim, node, "progress", ask).await {
                     sim.books().entry(&lease).steps.extend(said.into_iter().map(|step| step.content));
                 }
@@ -273,7 +294,8 @@ impl Attempt {
                 directed(Directive::HandOff(HandOff { agent, input: None }))
             }
             64..76 => {
-                let score = Confidence::new(0.1 * f64::from(u32::try_from(self.chance.below(10)).unwrap_or(0)));
+                let score =
+                    Confidence::new(0.1 * f64::from(u32::try_from(self.chance.below(10)).unwrap_or(0)));
                 let plan = Directive::Delegate(contracts::plan(&mut self.chance));
                 Envelope { directive: Some(plan), score, ..base }
             }
@@ -303,7 +325,12 @@ impl Attempt {
         let nobody = || HandOff { agent: "nobody".parse().expect("a name"), input: None };
         let envelope = match self.chance.below(6) {
             0 => return verdict(false, Some(self.spent)),
-            1 => return Answer::Decision { decision: Decision::Abort("no".to_owned()), usage: Some(self.spent) },
+            1 => {
+                return Answer::Decision {
+                    decision: Decision::Abort("no".to_owned()),
+                    usage: Some(self.spent),
+                };
+            }
             2 => Envelope { result: Some(contracts::json(&serde_json::json!("nonsense"))), ..base },
             3 => Envelope { directive: Some(Directive::HandOff(nobody())), ..base },
             4 => Envelope { directive: Some(Directive::InvalidPlan(vec!["no plan".to_owned()])), ..base },

@@ -81,7 +81,8 @@ async fn follow(sim: &Arc<Sim>, node: Node, task: TaskId, chance: &mut Chance) {
     let mut seen = 0;
     while !sim.is_over() {
         let (to, mut from) = mpsc::unbounded_channel::<Record>();
-        let ask = move |sim, up| -> Answering<_> { Box::pin(api::watch(sim, up, node, task, seen, to.clone())) };
+        let ask =
+            move |sim, up| -> Answering<_> { Box::pin(api::watch(sim, up, node, task, seen, to.clone())) };
         let began = sim.call(node, "watch", ask).await;
         if matches!(began, Some(Ok(()))) {
             // The first of two calls that were one wins: the other's events come in between, and are passed over.
@@ -125,7 +126,13 @@ pub(crate) mod person {
         }
     }
 
-    async fn answer(sim: &Arc<Sim>, node: Node, by: &'static str, view: &EscalationView, chance: &mut Chance) {
+    async fn answer(
+        sim: &Arc<Sim>,
+        node: Node,
+        by: &'static str,
+        view: &EscalationView,
+        chance: &mut Chance,
+    ) {
         let id = EscalationId { task: view.task, number: view.asked.number };
         let answer = match chance.below(10) {
             0..5 => PersonAnswer::Approve,

@@ -7,6 +7,7 @@ use bailiwick::{
             BudgetDraft, ContractDraft, ConvergenceDraft, DefaultAnswer, EscalationDraft, GateDraft,
             LimitsDraft, OwnerFallback, RetryDraft, TerminationDraft,
         },
+        limits::Ceilings,
         payload::Payload,
         plan::{OnStepFailure, Plan, PlanDraft, StepDraft},
     },
@@ -39,6 +40,16 @@ pub(crate) fn worker_agent(chance: &mut Chance) -> &'static str {
 }
 
 pub(crate) fn draft(chance: &mut Chance, key: String) -> ContractDraft {
+    loop {
+        let draft = any(chance, key.clone());
+        // What no server takes teaches nothing.
+        if intake::complete(&draft, &Ceilings::default(), &|_| true).is_ok() {
+            return draft;
+        }
+    }
+}
+
+fn any(chance: &mut Chance, key: String) -> ContractDraft {
     let tokens = i64::try_from(chance.between(4_000, 60_000)).unwrap_or(10_000);
     let planned = chance.happens(250);
     let owner = if chance.happens(700) { "lead" } else { worker_agent(chance) };
@@ -49,7 +60,11 @@ pub(crate) fn draft(chance: &mut Chance, key: String) -> ContractDraft {
         first_agent: (!planned).then(|| first.to_owned()),
         plan: planned.then(|| PlanDraft { result_step: "s0".to_owned(), ..plan_draft(chance) }),
         owner: owner.to_owned(),
-        budget: Some(BudgetDraft { max_tokens: tokens, max_tokens_per_turn: tokens / 8, ..BudgetDraft::default() }),
+        budget: Some(BudgetDraft {
+            max_tokens: tokens,
+            max_tokens_per_turn: tokens / 8,
+            ..BudgetDraft::default()
+        }),
         limits: Some(limits(chance)),
         termination: Some(termination(chance)),
         gate: GateDraft {
@@ -72,8 +87,12 @@ pub(crate) fn draft(chance: &mut Chance, key: String) -> ContractDraft {
 }
 
 fn limits(chance: &mut Chance) -> LimitsDraft {
+    let deadline = chance.between(20, 240);
+    let wait = chance.between(5, deadline.min(60));
+    let decide = chance.between(1, (deadline / 11).max(1));
+    let of = |seconds: u64| i64::try_from(seconds).ok().map(|seconds| seconds * SECOND);
     LimitsDraft {
-        deadline: seconds(chance, 20, 240),
+        deadline: of(deadline),
         max_hops: Some(count(chance, 0, 5)),
         max_turns: count(chance, 3, 30),
         max_replans: Some(count(chance, 0, 3)),
@@ -81,8 +100,8 @@ fn limits(chance: &mut Chance) -> LimitsDraft {
         max_attempts: count(chance, 1, 5),
         max_parallel: count(chance, 1, 4),
         max_children: count(chance, 1, 3),
-        worker_wait: seconds(chance, 5, 60),
-        decide_timeout: seconds(chance, 1, 15),
+        worker_wait: of(wait),
+        decide_timeout: of(decide),
         ..LimitsDraft::default()
     }
 }
@@ -101,7 +120,8 @@ fn plan_draft(chance: &mut Chance) -> PlanDraft {
     let len = chance.between(1, 4);
     let steps = (0..len).map(|index| {
         // The first step is the last to run: whatever comes of the plan is its result.
-        let later: Vec<String> = (index + 1..len).filter(|_| chance.happens(400)).map(|n| format!("s{n}")).collect();
+        let later: Vec<String> =
+            (index + 1..len).filter(|_| chance.happens(400)).map(|n| format!("s{n}")).collect();
         let agent = worker_agent(chance);
         let fallback = worker_agent(chance);
         let falls_back = fallback != agent && chance.happens(300);
@@ -149,7 +169,11 @@ pub(crate) fn probe(agent: &str, key: String) -> ContractDraft {
         goal: PROBE.to_owned(),
         first_agent: Some(agent.to_owned()),
         owner: agent.to_owned(),
-        budget: Some(BudgetDraft { max_tokens: 10_000, max_tokens_per_turn: 1_000, ..BudgetDraft::default() }),
+        budget: Some(BudgetDraft {
+            max_tokens: 10_000,
+            max_tokens_per_turn: 1_000,
+            ..BudgetDraft::default()
+        }),
         limits: Some(LimitsDraft { deadline: Some(60 * SECOND), ..LimitsDraft::default() }),
         termination: Some(TerminationDraft {
             result_schema: Some(json(&serde_json::json!({"type": "object"}))),

@@ -85,7 +85,11 @@ pub(crate) async fn probe(sim: &Arc<Sim>, specs: &[Spec]) {
     let laws = sim.laws();
     for task in tasks {
         let case = laws.case(task);
-        assert_eq!(case.task.state(), TaskState::Succeeded, "a worker is stuck: its probe {task} does not end");
+        assert_eq!(
+            case.task.state(),
+            TaskState::Succeeded,
+            "a worker is stuck: its probe {task} does not end"
+        );
         assert_eq!(case.attempts.len(), 1, "a probe takes one attempt");
     }
 }
@@ -155,7 +159,11 @@ fn ledger(id: TaskId, case: &Case, cases: &std::collections::BTreeMap<TaskId, Ca
             let known = child.task.summary().ledger;
             below += known.spent + known.overrun;
             unheard_below += known.unheard;
-            assert_eq!(used.usage.tokens(), known.spent + known.overrun, "a parent knows what its child used");
+            assert_eq!(
+                used.usage.tokens(),
+                known.spent + known.overrun,
+                "a parent knows what its child used"
+            );
         }
     }
     assert_eq!(ledger.spent + ledger.overrun, own + below, "the books balance to the token: {id}");

@@ -30,7 +30,8 @@ use crate::time::now;
 pub(crate) struct Laws {
     pub(crate) cases: BTreeMap<TaskId, Case>,
     pub(crate) commits: u64,
-    pub(crate) events: u64,
+    /// Events by kind, outcomes by cause.
+    pub(crate) seen: BTreeMap<String, u64>,
     secrets: BTreeSet<u64>,
 }
 
@@ -84,11 +85,25 @@ impl Laws {
         self.commits += 1;
         for append in appends {
             for event in &append.events {
-                self.events += 1;
-                self.event(append.task, &record(event));
+                let record = record(event);
+                self.see(&record.event);
+                self.event(append.task, &record);
             }
             self.step(append);
         }
+    }
+
+    fn see(&mut self, event: &Event) {
+        *self.seen.entry(event.kind().to_owned()).or_default() += 1;
+        let more = match event {
+            Event::Ended { outcome, .. } => {
+                format!("end {:?} by {:?} for {:?}", outcome.state, outcome.ended_by, outcome.cause)
+            }
+            Event::AttemptEnded { end, .. } => format!("attempt {end:?}"),
+            Event::EscalationEnded { end, .. } => format!("question {end:?}"),
+            _ => return,
+        };
+        *self.seen.entry(more).or_default() += 1;
     }
 
     fn event(&mut self, id: TaskId, record: &Record) {
@@ -245,7 +260,10 @@ impl Case {
     fn close(&mut self, turn: u32) {
         assert!(self.is_open(turn), "a turn ends once");
         let mut attempts = self.attempts.range((turn, 0)..=(turn, u32::MAX));
-        assert!(attempts.all(|(_, attempt)| attempt.standing != Standing::Live), "no lease outlives its turn");
+        assert!(
+            attempts.all(|(_, attempt)| attempt.standing != Standing::Live),
+            "no lease outlives its turn"
+        );
         self.open[(turn - 1) as usize] = false;
     }
 
@@ -298,7 +316,10 @@ impl Laws {
 
     pub(crate) fn progressed(&self, lease: &Lease, said: &[String]) {
         let known = &self.case(lease.task).attempt(lease).steps;
-        assert!(said.iter().all(|step| known.contains(step)), "steps that were acknowledged are in the journal");
+        assert!(
+            said.iter().all(|step| known.contains(step)),
+            "steps that were acknowledged are in the journal"
+        );
     }
 
     pub(crate) fn granted(&self, lease: &Lease, allowance: u64) {
@@ -317,7 +338,8 @@ impl Laws {
     }
 
     pub(crate) fn answered(&self, view: &EscalationView) {
-        let known = self.case(view.task).questions.get(&view.asked.number).expect("a question that was asked");
+        let known =
+            self.case(view.task).questions.get(&view.asked.number).expect("a question that was asked");
         let said = view.end.map(|end| (end, view.by.clone()));
         assert_eq!(*known, said, "a person's answer that was acknowledged is in the journal");
     }

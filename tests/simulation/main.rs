@@ -21,8 +21,12 @@ mod time;
 mod worker;
 
 use std::{
+    collections::BTreeMap,
     io::Write,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
@@ -48,7 +52,9 @@ fn say(what: &str) {
 }
 
 fn failed(seed: u64, what: &str) -> String {
-    format!("seed {seed} fails: {what}\nrepeat it with: SEED={seed} TRACE=1 cargo test --test simulation -- --nocapture")
+    format!(
+        "seed {seed} fails: {what}\nrepeat it with: SEED={seed} TRACE=1 cargo test --test simulation -- --nocapture"
+    )
 }
 
 #[test]
@@ -65,48 +71,60 @@ fn every_seed_keeps_the_laws() {
         return;
     }
     let (first, seeds) = (asked("FIRST_SEED").unwrap_or(0), asked("SEEDS").unwrap_or(SEEDS));
-    let (next, done, stop) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
-    let start = Instant::now();
-    let (mut tasks, mut commits, mut events) = (0, 0, 0);
-    let found: Vec<(u64, String)> = std::thread::scope(|scope| {
-        let work = || {
-            let (mut failures, mut sums) = (Vec::new(), (0, 0, 0));
-            while !stop.load(Ordering::Relaxed) {
-                let at = next.fetch_add(1, Ordering::Relaxed);
-                if at >= seeds {
-                    break;
-                }
-                let Ran { tasks, commits, events, failure, .. } = run(first + at, Keep::Hash);
-                sums = (sums.0 + tasks, sums.1 + commits, sums.2 + events);
-                if let Some(what) = failure {
-                    say(&failed(first + at, &what));
-                    failures.push((first + at, what));
-                    // The first few say enough.
-                    stop.store(asked("ALL").is_none(), Ordering::Relaxed);
-                }
-                let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-                if done.is_multiple_of(SAY_EVERY) {
-                    say(&format!("{done} of {seeds} seeds, {} s", start.elapsed().as_secs()));
-                }
-            }
-            (failures, sums)
-        };
-        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(work)).collect();
-        let mut found = Vec::new();
-        for thread in threads {
-            let (failures, sums) = thread.join().expect("runs keep their panics");
-            (tasks, commits, events) = (tasks + sums.0, commits + sums.1, events + sums.2);
-            found.extend(failures);
-        }
-        found
-    });
-    let (ran, seconds) = (done.load(Ordering::Relaxed), start.elapsed().as_secs_f64());
-    say(&format!("{ran} seeds in {seconds:.1} s: {tasks} tasks, {commits} commits, {events} events"));
-    if !found.is_empty() {
-        let seeds: Vec<u64> = found.iter().map(|(seed, _)| *seed).collect();
-        say(&format!("failing seeds: {seeds:?}"));
+    let (done, failures, sum) = run_all(first, seeds);
+    let Summary { tasks, commits, seen } = sum;
+    let events: u64 = seen.iter().filter(|(what, _)| !what.contains(' ')).map(|(_, count)| count).sum();
+    say(&format!("{done} seeds: {tasks} tasks, {commits} commits, {events} events"));
+    if asked("SHOW").is_some() {
+        seen.iter().for_each(|(what, count)| say(&format!("{count:>9} {what}")));
+    }
+    if !failures.is_empty() {
+        say(&format!("failing seeds: {failures:?}"));
         panic!("seeds fail");
     }
+}
+
+/// What all runs came to.
+#[derive(Default)]
+struct Summary {
+    tasks: usize,
+    commits: u64,
+    seen: BTreeMap<String, u64>,
+}
+
+/// Runs seeds side by side. How many were run, which failed, and what they came to.
+fn run_all(first: u64, seeds: u64) -> (u64, Vec<u64>, Summary) {
+    let (next, done, stop) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+    let all = Mutex::new((Vec::new(), Summary::default()));
+    let start = Instant::now();
+    let work = || {
+        while !stop.load(Ordering::Relaxed) {
+            let seed = first + next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + seeds {
+                return;
+            }
+            let Ran { tasks, commits, seen, failure, .. } = run(seed, Keep::Hash);
+            let mut all = all.lock().expect("no panic under it");
+            let (failures, sum) = &mut *all;
+            (sum.tasks, sum.commits) = (sum.tasks + tasks, sum.commits + commits);
+            for (what, count) in seen {
+                *sum.seen.entry(what).or_default() += count;
+            }
+            if let Some(what) = failure {
+                say(&failed(seed, &what));
+                failures.push(seed);
+                // The first says enough, unless all are wanted.
+                stop.store(asked("ALL").is_none(), Ordering::Relaxed);
+            }
+            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+            if done.is_multiple_of(SAY_EVERY) {
+                say(&format!("{done} of {seeds} seeds, {} s", start.elapsed().as_secs()));
+            }
+        }
+    };
+    std::thread::scope(|scope| (0..THREADS).for_each(|_| drop(scope.spawn(work))));
+    let (failures, sum) = all.into_inner().expect("no panic under it");
+    (done.load(Ordering::Relaxed), failures, sum)
 }
 
 /// Without this nothing above can be repeated.

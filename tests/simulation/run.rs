@@ -1,8 +1,7 @@
 //! One run: a world from a seed, faults for a while, then calm, and the reckoning.
 
-use std::{cell::RefCell, panic, sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, panic, sync::Arc, time::Duration};
 
-use bailiwick::types::ids::AgentName;
 use crate::{
     chance::Chance,
     client::{self, person},
@@ -14,6 +13,7 @@ use crate::{
     time::{self, sleep},
     worker::{Spec, Worker},
 };
+use bailiwick::types::ids::AgentName;
 
 /// How long things go wrong, in milliseconds.
 const ROUGH: u64 = 90_000;
@@ -31,7 +31,7 @@ pub(crate) struct Ran {
     pub(crate) sum: Sum,
     pub(crate) tasks: usize,
     pub(crate) commits: u64,
-    pub(crate) events: u64,
+    pub(crate) seen: BTreeMap<String, u64>,
     pub(crate) failure: Option<String>,
     /// The transcript, where it was asked for.
     pub(crate) lines: Vec<String>,
@@ -40,7 +40,7 @@ pub(crate) struct Ran {
 /// Keeps every panic for the run that it ends. Once a process.
 pub(crate) fn hear_panics() {
     panic::set_hook(Box::new(|info| {
-        let backtrace = std::env::var_os("RUST_BACKTRACE").is_some();
+        let backtrace = std::env::var_os("STACK").is_some();
         let stack = backtrace.then(std::backtrace::Backtrace::force_capture);
         let said = stack.map_or_else(|| info.to_string(), |stack| format!("{info}\n{stack}"));
         PANIC.with_borrow_mut(|first| {
@@ -66,7 +66,7 @@ pub(crate) fn run(seed: u64, keep: Keep) -> Ran {
         Ok(ran) => Ran { failure, ..ran },
         Err(_) => {
             let sum = Sum { hash: 0, lines: 0 };
-            Ran { sum, tasks: 0, commits: 0, events: 0, failure, lines: Vec::new() }
+            Ran { sum, tasks: 0, commits: 0, seen: BTreeMap::new(), failure, lines: Vec::new() }
         }
     }
 }
@@ -105,9 +105,9 @@ async fn world(seed: u64, keep: Keep) -> Ran {
         hosting.abort();
     }
     let laws = sim.laws.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let (tasks, commits, events) = (laws.cases.len(), laws.commits, laws.events);
+    let (tasks, commits, seen) = (laws.cases.len(), laws.commits, laws.seen.clone());
     drop(laws);
-    Ran { sum: sim.tape.sum(), tasks, commits, events, failure: None, lines: sim.tape.lines() }
+    Ran { sum: sim.tape.sum(), tasks, commits, seen, failure: None, lines: sim.tape.lines() }
 }
 
 /// Lets time pass; `false`: something has failed meanwhile.

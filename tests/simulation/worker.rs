@@ -144,7 +144,8 @@ impl Worker {
 
     /// Asks for work until that is heard, or the session is over.
     fn credit(&self, opened: &Opened, slots: u32, lost: &CancellationToken) {
-        let (sim, node, session, lost) = (Arc::clone(&self.sim), self.spec.node, opened.session, lost.clone());
+        let (sim, node, session, lost) =
+            (Arc::clone(&self.sim), self.spec.node, opened.session, lost.clone());
         let ask = async move {
             loop {
                 let ask = move |_: Arc<Sim>, up: Up| -> Answering<Result<(), SessionError>> {
@@ -162,7 +163,8 @@ impl Worker {
     }
 
     fn beat(&self, opened: &Opened, lost: &CancellationToken) {
-        let (sim, node, session, lost) = (Arc::clone(&self.sim), self.spec.node, opened.session, lost.clone());
+        let (sim, node, session, lost) =
+            (Arc::clone(&self.sim), self.spec.node, opened.session, lost.clone());
         tokio::spawn(async move {
             let ask = move |_: Arc<Sim>, up: Up| -> Answering<Result<(), SessionError>> {
                 Box::pin(async move { up.runtime.heartbeat(session) })
