@@ -45,6 +45,17 @@ pub(crate) async fn wait_for_ends(sim: &Sim, failed: &impl Fn() -> bool) {
     }
 }
 
+/// When nothing has failed for longer than a lease lasts, every lease that is live is somebody's: whoever was to have it has
+/// it, and works.
+pub(crate) fn no_ghosts(sim: &Sim) {
+    let (laws, books) = (sim.laws(), sim.books());
+    for attempt in laws.cases.values().flat_map(|case| case.attempts.values()) {
+        let is_ghost = attempt.standing == Standing::Live && !books.leases.contains_key(&attempt.lease);
+        let young = attempt.since + Duration::from_secs(30) > now();
+        assert!(!is_ghost || young, "nobody has {}, and it lives on", attempt.lease);
+    }
+}
+
 /// Every worker says once more what it has used.
 pub(crate) async fn settle(sim: &Arc<Sim>) {
     let said: Vec<_> =

@@ -54,6 +54,7 @@ pub(crate) struct Case {
 pub(crate) struct Attempt {
     pub(crate) lease: Lease,
     worker: WorkerId,
+    pub(crate) since: Duration,
     pub(crate) allowances: Vec<u64>,
     pub(crate) standing: Standing,
     pub(crate) usage: Usage,
@@ -230,6 +231,7 @@ impl Case {
         let started = Attempt {
             lease,
             worker: worker.clone(),
+            since: now(),
             allowances: vec![allowance],
             standing: Standing::Live,
             usage: Usage::default(),

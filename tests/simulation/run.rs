@@ -127,6 +127,7 @@ async fn reckon(sim: &Arc<Sim>, specs: &[Spec], wishes: &Wishes) {
     if !watchful(LULL).await {
         return;
     }
+    end::no_ghosts(sim);
     end::wait_for_ends(sim, &has_panicked).await;
     if !watchful(LULL).await {
         return;
