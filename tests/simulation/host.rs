@@ -152,7 +152,7 @@ pub(crate) fn deeds(sim: &Sim, chance: &mut Chance, nodes: u64, span: u64) -> Ve
         deeds.push((chance.millis(1_000, span), Deed::Stop));
     }
     for _ in 0..faults.jumps {
-        let seconds = i64::try_from(chance.between(1, 60)).unwrap_or(1);
+        let seconds = i64::try_from(chance.between(1, 600)).unwrap_or(1);
         let seconds = if chance.happens(500) { seconds } else { -seconds };
         deeds.push((chance.millis(1_000, span), Deed::Jump { seconds }));
     }
