@@ -25,7 +25,7 @@ use crate::{
     engine::task::Task,
     store::{
         Store, StoreError,
-        record::{AgentRow, PageAfter, TaskFilter, own_label},
+        record::{AgentRow, OpenTask, PageAfter, TaskFilter, own_label},
         writer::Writer,
     },
     types::{ids::TaskId, time::Timestamp},
@@ -78,7 +78,7 @@ fn recover(store: &dyn Store, shards: u16) -> Result<Recovered, StartError> {
     }
     let mut tasks: Vec<Vec<Task>> = (0..shards).map(|_| Vec::new()).collect();
     let (mut count, mut latest) = (0, Timestamp::default());
-    for id in store.open_tasks()?.into_iter().chain(unsettled(store)?) {
+    for id in open(store)?.into_iter().chain(unsettled(store)?) {
         let rebuild = |error| StartError::Rebuild { task: id, error };
         let missing = || rebuild(StoreError::Corrupt("it has no events".to_owned()));
         let task = codec::load(store, id).map_err(rebuild)?.ok_or_else(missing)?;
@@ -94,6 +94,19 @@ fn recover(store: &dyn Store, shards: u16) -> Result<Recovered, StartError> {
         }
     }
     Ok(Recovered { agents: store.agents()?, tasks, count, latest })
+}
+
+/// Tasks that have not ended, oldest first.
+fn open(store: &dyn Store) -> Result<Vec<TaskId>, StoreError> {
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.open_tasks(after, PAGE)?;
+        after = page.last().map(OpenTask::place);
+        found.extend(page.iter().map(|open| open.task));
+        if page.len() < PAGE {
+            return Ok(found);
+        }
+    }
 }
 
 /// Tasks that have ended with a child that was not heard of: what it used is still to come.
