@@ -4,9 +4,12 @@ use super::{
     Committed, Shard,
     batch::{Batch, InFlight, Release},
 };
-use crate::engine::{command::Assignment, event::TraceContext};
 use crate::{
-    runtime::codec,
+    engine::{
+        command::Assignment,
+        event::{AttemptEnd, TraceContext},
+    },
+    runtime::{codec, dispatch::Ending},
     store::{StoreError, writer::SubmitError},
     types::{ids::TaskId, trace_ids},
 };
@@ -72,6 +75,10 @@ impl Shard {
         let InFlight { number: _, tasks, questions: _, releases, regardless } = batch;
         tracing::error!(%error, tasks = tasks.len(), "a commit failed: its tasks are rebuilt from the journal");
         for release in releases {
+            if let Release::Deliver(work) = &release {
+                // Should the journal have it after all, nobody has the work: its worker would keep it alive for ever.
+                self.hydration.follow_up(undelivered(work));
+            }
             self.release(release, Some(error));
         }
         self.failed.extend(tasks.iter().map(|(task, _)| *task));
@@ -100,6 +107,11 @@ impl Shard {
             (Release::Deliver(assignment), Some(_)) => self.shared.dispatch.unlease(&assignment.lease),
         }
     }
+}
+
+fn undelivered(work: &Assignment) -> Ending {
+    let reason = "the commit that leased it was reported as failed, and its work was not sent".to_owned();
+    Ending { lease: work.lease, end: AttemptEnd::Undelivered, reason }
 }
 
 /// Work under the trace of its own attempt, where the engine put the submitter's.
