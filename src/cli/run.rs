@@ -14,6 +14,7 @@ use crate::{
     config::Settings,
     conformance as cases,
     demo::{self, DemoOptions},
+    runtime::StartError,
     telemetry::logging,
 };
 
@@ -49,10 +50,14 @@ fn say_stopping(terminal: &Terminal, grace: Duration) {
 
 fn not_started(error: &AppError) -> Failure {
     let exit = match error {
-        AppError::Start(_) | AppError::Traces(_) | AppError::Webhooks(_) => Exit::Usage,
-        AppError::Bind { .. } | AppError::Open { .. } | AppError::Serve(_) | AppError::Signals(_) => {
-            Exit::Error
-        }
+        AppError::Start(StartError::Options(_) | StartError::Shards { .. })
+        | AppError::Traces(_)
+        | AppError::Webhooks(_) => Exit::Usage,
+        AppError::Start(_)
+        | AppError::Bind { .. }
+        | AppError::Open { .. }
+        | AppError::Serve(_)
+        | AppError::Signals(_) => Exit::Error,
     };
     Failure::new(exit, error.to_string())
 }
