@@ -19,6 +19,12 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
     /// Waits until about this time. May return early: whoever waits looks at the clock again.
     fn wait(&self, until: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+
+    /// Whether a great jump between two readings can only mean that this process stood still, or that its computer did, and
+    /// not that somebody set the clock on purpose.
+    fn jumps_are_absences(&self) -> bool {
+        false
+    }
 }
 
 /// The longest sleep between two looks at the wall clock: it may be set forward, or the computer may have slept.
@@ -38,6 +44,10 @@ impl Clock for SystemClock {
     fn wait(&self, until: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         let left = until.since(self.now()).as_duration();
         Box::pin(tokio::time::sleep(left.min(LONGEST_SLEEP)))
+    }
+
+    fn jumps_are_absences(&self) -> bool {
+        true
     }
 }
 
@@ -119,6 +129,10 @@ impl Now {
         *behind = Behind { clock: behind.clock + 2 * more, said: latest + more };
         self.latest.fetch_max(behind.said, Ordering::Relaxed);
         Timestamp(behind.said)
+    }
+
+    pub(super) fn jumps_are_absences(&self) -> bool {
+        self.clock.jumps_are_absences()
     }
 
     /// Waits until about this time; for ever without one.

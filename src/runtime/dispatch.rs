@@ -64,6 +64,8 @@ pub(super) struct Dispatch {
     shards: Vec<mpsc::UnboundedSender<Order>>,
     lease_time: Span,
     nudge: Notify,
+    /// Whether a late look means that the server stood still.
+    forgives_absence: bool,
 }
 
 #[derive(Debug, Default)]
@@ -82,8 +84,9 @@ impl Dispatch {
         registry: Arc<Registry>,
         shards: Vec<mpsc::UnboundedSender<Order>>,
         lease_time: Span,
+        forgives_absence: bool,
     ) -> Self {
-        Self { state: Mutex::default(), registry, shards, lease_time, nudge: Notify::new() }
+        Self { state: Mutex::default(), registry, shards, lease_time, nudge: Notify::new(), forgives_absence }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -1,5 +1,6 @@
 //! Why a call was refused: one enum per kind of call, closed, so that the service maps each case.
 
+use super::journal_health::JournalFailing;
 use crate::{
     engine::command::Rejection,
     store::StoreError,
@@ -34,6 +35,9 @@ pub enum SubmitError {
     /// Full; nothing was kept.
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
+    /// The journal takes nothing for now; nothing was kept.
+    #[error(transparent)]
+    JournalFailing(#[from] JournalFailing),
     /// The server is going away; nothing was kept.
     #[error("the server is shutting down")]
     ShuttingDown,

@@ -20,6 +20,7 @@ use super::{
     handle::Inner,
     hands::{Hands, Work},
     intake::Intake,
+    journal_health::JournalHealth,
     keeper,
     registry::Registry,
     shard::{MAX_IN_FLIGHT, Shard, Shared, Wires, mailbox},
@@ -29,7 +30,7 @@ use crate::{
     engine::task::Task,
     store::{
         Store, StoreError,
-        record::{AgentRow, PageAfter, TaskFilter, own_label},
+        record::{AgentRow, OpenTask, PageAfter, TaskFilter, own_label},
         writer::{Writer, WriterHandle},
     },
     types::{ids::TaskId, time::Timestamp},
@@ -96,7 +97,7 @@ fn recover(store: &dyn Store, shards: u16) -> Result<Recovered, StartError> {
     }
     let mut tasks: Vec<Vec<Task>> = (0..shards).map(|_| Vec::new()).collect();
     let (mut count, mut latest) = (0, newest(store)?);
-    for id in store.open_tasks()?.into_iter().chain(unsettled(store)?) {
+    for id in open(store)?.into_iter().chain(unsettled(store)?) {
         let rebuild = |error| StartError::Rebuild { task: id, error };
         let missing = || rebuild(StoreError::Corrupt("it has no events".to_owned()));
         let task = codec::load(store, id).map_err(rebuild)?.ok_or_else(missing)?;
@@ -119,6 +120,19 @@ fn recover(store: &dyn Store, shards: u16) -> Result<Recovered, StartError> {
 fn newest(store: &dyn Store) -> Result<Timestamp, StoreError> {
     let last = store.log(store.log_end()?.saturating_sub(1), 1)?;
     Ok(last.last().map_or_else(Timestamp::default, |entry| entry.event.at))
+}
+
+/// Tasks that have not ended, oldest first.
+fn open(store: &dyn Store) -> Result<Vec<TaskId>, StoreError> {
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.open_tasks(after, PAGE)?;
+        after = page.last().map(OpenTask::place);
+        found.extend(page.iter().map(|open| open.task));
+        if page.len() < PAGE {
+            return Ok(found);
+        }
+    }
 }
 
 /// Tasks that have ended with a child that was not heard of: what it used is still to come.
@@ -151,7 +165,12 @@ fn launch(
     let registry = Arc::new(Registry::new(agents, now.clone()));
     let (to_shards, orders): (Vec<_>, Vec<_>) = tasks.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let (mailboxes, inlets): (Vec<_>, Vec<_>) = tasks.iter().map(|_| mailbox(options.max_queue)).unzip();
-    let dispatch = Arc::new(Dispatch::new(Arc::clone(&registry), to_shards, options.lease_time));
+    let dispatch = Arc::new(Dispatch::new(
+        Arc::clone(&registry),
+        to_shards,
+        options.lease_time,
+        now.jumps_are_absences(),
+    ));
     let stop = CancellationToken::new();
     let (errands, to_carry) = courier::Errands::new();
     let shared = Shared {
@@ -167,6 +186,7 @@ fn launch(
         entropy: Arc::clone(&entropy),
         errands: errands.clone(),
         hands: hands.clone(),
+        health: JournalHealth::default(),
     };
     let inner = Arc::new(Inner {
         options,
@@ -184,10 +204,13 @@ fn launch(
         closing: AtomicBool::new(false),
         next_shard: AtomicUsize::new(0),
         errands,
-        hands,
+        hands: hands.clone(),
+        health: shared.health.clone(),
     });
     let mut background = RuntimeTasks::new(Runtime(Arc::clone(&inner)), stop.clone(), writer, journal);
-    background.spawn("keeper".to_owned(), keeper::keep(dispatch, now, stop.clone()));
+    background.spawn("keeper".to_owned(), keeper::keep(dispatch, now.clone(), stop.clone()));
+    let trying = shared.health.clone().keep_trying(shared.store.clone(), hands, now.clone(), stop.clone());
+    background.spawn("journal's health".to_owned(), trying);
     let carry = courier::carry(Runtime(Arc::clone(&inner)), to_carry, stop.clone());
     background.spawn("courier".to_owned(), carry);
     for (number, ((tasks, inlet), orders)) in (0_u32..).zip(tasks.into_iter().zip(inlets).zip(orders)) {

@@ -24,14 +24,14 @@ use super::{
     operator::Operator,
     session::Context,
     shed::Shed,
-    tasks::Tasks,
+    tasks::{Stop, Tasks},
     webhooks::WebhookBoard,
     worker::{Streams, Worker},
 };
 
 /// Names whose health is reported; the empty one is the whole server's.
-const SERVICES: [&str; 4] =
-    ["", "bailiwick.v1.TaskService", "bailiwick.v1.OperatorService", "bailiwick.v1.WorkerService"];
+const SERVICES: [&str; 4] = ["", TASK_SERVICE, "bailiwick.v1.OperatorService", "bailiwick.v1.WorkerService"];
+const TASK_SERVICE: &str = "bailiwick.v1.TaskService";
 
 /// How the server behaves. Every number bounds something.
 #[derive(Debug, Clone)]
@@ -42,6 +42,8 @@ pub struct ServerOptions {
     pub max_calls: usize,
     /// Tasks that may be watched at once; and inboxes as many again.
     pub max_watches: usize,
+    /// Streams of submissions that may be open at once.
+    pub max_task_streams: usize,
     /// Sessions of workers without a stream.
     pub max_polled_sessions: usize,
     /// How often an idle connection is pinged, and how long the answer may take.
@@ -58,6 +60,7 @@ impl Default for ServerOptions {
             max_concurrent_streams: 128,
             max_calls: 2_048,
             max_watches: 2_048,
+            max_task_streams: 256,
             max_polled_sessions: 1_024,
             keepalive: Duration::from_secs(20),
             drain: Duration::from_secs(2),
@@ -80,8 +83,10 @@ type Transport = JoinHandle<Result<(), tonic::transport::Error>>;
 pub struct Serving {
     runtime: Runtime,
     health: HealthReporter,
-    /// Cancelled when the streams are to end.
-    stop: CancellationToken,
+    /// Ends with the runtime, or at a shutdown, whichever is first.
+    telling: JoinHandle<()>,
+    /// Cancelled when intake ends, and when the streams are to end.
+    stop: Stop,
     streams: Streams,
     drain: Duration,
     /// `None` once it has been found to have stopped.
@@ -98,19 +103,22 @@ pub async fn serve(
         max_concurrent_streams,
         max_calls,
         max_watches,
+        max_task_streams,
         max_polled_sessions,
         keepalive,
         drain,
         webhooks,
     } = options;
-    let stop = CancellationToken::new();
+    let stop = Stop { intake: CancellationToken::new(), streams: CancellationToken::new() };
     let streams = Streams::default();
-    let context = Context { runtime: runtime.clone(), stop: stop.clone(), drain_grace: Span::from(drain) };
-    let tasks = Tasks::new(runtime.clone(), stop.clone(), max_watches);
-    let operator = Operator::new(runtime.clone(), stop.clone(), max_watches, webhooks);
+    let (ended, drain_grace) = (stop.streams.clone(), Span::from(drain));
+    let context = Context { runtime: runtime.clone(), stop: ended.clone(), drain_grace };
+    let tasks = Tasks::new(runtime.clone(), stop.clone(), max_watches, max_task_streams);
+    let operator = Operator::new(runtime.clone(), ended.clone(), max_watches, webhooks);
     let worker = Worker::new(context, streams.clone(), max_polled_sessions);
     let (health, health_service) = tonic_health::server::health_reporter();
     set_health(&health, ServingStatus::Serving).await;
+    let telling = tokio::spawn(tell_health(runtime.clone(), health.clone()));
     let router = Server::builder()
         .max_concurrent_streams(max_concurrent_streams)
         .http2_keepalive_interval(Some(keepalive))
@@ -123,13 +131,25 @@ pub async fn serve(
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(keepalive));
-    let ended = stop.clone().cancelled_owned();
-    let transport = tokio::spawn(router.serve_with_incoming_shutdown(incoming, ended));
-    Ok(Serving { runtime, health, stop, streams, drain, transport: Some(transport) })
+    let transport = tokio::spawn(router.serve_with_incoming_shutdown(incoming, ended.cancelled_owned()));
+    Ok(Serving { runtime, health, telling, stop, streams, drain, transport: Some(transport) })
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(pb::DESCRIPTORS)
+}
+
+/// Has the health service say so when nothing new is accepted because the journal takes nothing. Workers are still served.
+async fn tell_health(runtime: Runtime, health: HealthReporter) {
+    let mut journal = runtime.journal_failing();
+    drop(runtime);
+    while journal.changed().await.is_ok() {
+        let fails = journal.borrow_and_update().is_some();
+        let status = if fails { ServingStatus::NotServing } else { ServingStatus::Serving };
+        for service in ["", TASK_SERVICE] {
+            health.set_service_status(service, status).await;
+        }
+    }
 }
 
 async fn set_health(health: &HealthReporter, status: ServingStatus) {
@@ -154,13 +174,15 @@ impl Serving {
     /// Stops intake, tells everybody, ends the streams and then the connections. `grace` is the hard limit: a connection
     /// that does not end is cut. Says whether none had to be.
     pub async fn shutdown(self, grace: Duration) -> bool {
-        let Self { runtime, health, stop, streams, drain, mut transport } = self;
+        let Self { runtime, health, telling, stop, streams, drain, mut transport } = self;
+        telling.abort();
         set_health(&health, ServingStatus::NotServing).await;
         runtime.begin_shutdown();
+        stop.intake.cancel();
         let ended = async {
             // Workers finish what they can and close; those that have not when the time is over are closed.
             let _ = timeout(drain, all_ended(&streams)).await;
-            stop.cancel();
+            stop.streams.cancel();
             all_ended(&streams).await;
             // The graceful end can hang on a connection that never answers: hence the limit around it.
             match transport.as_mut() {
@@ -169,7 +191,7 @@ impl Serving {
             }
         };
         let clean = timeout(grace, ended).await.unwrap_or(false);
-        stop.cancel();
+        stop.streams.cancel();
         if !clean {
             streams.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
             if let Some(transport) = transport {

@@ -14,7 +14,9 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use crate::{
     engine::{command::Rejection, intake::Violation},
     pb,
-    runtime::{CommandError, OpenError, Overloaded, ReadError, SessionError, StoreError, SubmitError},
+    runtime::{
+        CommandError, JournalFailing, OpenError, Overloaded, ReadError, SessionError, StoreError, SubmitError,
+    },
     types::{
         ids::{Lease, TaskId},
         time::Span,
@@ -66,6 +68,8 @@ pub enum Fault {
     Rejected(Rejection),
     /// Something is full.
     Overloaded(Overloaded),
+    /// The journal takes nothing for now.
+    JournalFailing(JournalFailing),
     /// The server is going away.
     ShuttingDown,
     /// The store failed.
@@ -117,6 +121,7 @@ impl Fault {
             Self::KeyTaken(_) => verdict(Code::AlreadyExists, "KEY_TAKEN"),
             Self::Rejected(rejection) => rejected(rejection),
             Self::Overloaded(full) => later(Code::ResourceExhausted, "OVERLOADED", full.retry_after),
+            Self::JournalFailing(_) => later(Code::Unavailable, "JOURNAL_FAILING", DEFAULT_RETRY),
             Self::ShuttingDown => later(Code::Unavailable, "SHUTTING_DOWN", DEFAULT_RETRY),
             Self::Store(error) => stored(error),
         }
@@ -159,6 +164,7 @@ impl Fault {
             Self::Rejected(Rejection::EscalationClosed(closed)) => closed::message(closed),
             Self::Rejected(rejection) => rejection.to_string(),
             Self::Overloaded(full) => full.to_string(),
+            Self::JournalFailing(failing) => failing.to_string(),
             Self::ShuttingDown => "the server is shutting down: try again when it is back".to_owned(),
             Self::Store(error) => error.to_string(),
         };
@@ -324,6 +330,7 @@ impl From<SubmitError> for Fault {
         match error {
             SubmitError::KeyTaken { task } => Self::KeyTaken(task),
             SubmitError::Overloaded(full) => Self::Overloaded(full),
+            SubmitError::JournalFailing(failing) => Self::JournalFailing(failing),
             SubmitError::ShuttingDown => Self::ShuttingDown,
             SubmitError::Store(error) => Self::Store(error),
         }
