@@ -38,6 +38,7 @@ pub use crate::store::{
     record::{AgentRow, PageAfter, TaskFilter},
 };
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use dispatch::{BreakerInfo, BreakerState, BreakerTerms, Breaking, Bulkheads, WaitReason, Waits};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use error::{CommandError, OpenError, Overloaded, ReadError, SessionError, SubmitError};
 pub use handle::{PersonAnswer, Runtime};
@@ -49,4 +50,6 @@ pub use questions::{EscalationFilter, EscalationPage, QuestionNews, QuestionPlac
 pub use tallies::AgentRecord;
 pub use tasks::{RuntimeTasks, ShutdownReport};
 pub use watch::Watch;
-pub use words::{AgentInfo, Cancelled, Down, Grant, Opened, Registration, SessionId, Submitted, WorkerInfo};
+pub use words::{
+    AgentInfo, Cancelled, Down, Grant, NamespaceInfo, Opened, Registration, SessionId, Submitted, WorkerInfo,
+};

@@ -4,7 +4,10 @@ use super::journal_health::JournalFailing;
 use crate::{
     engine::command::Rejection,
     store::StoreError,
-    types::{ids::TaskId, time::Span},
+    types::{
+        ids::{Namespace, TaskId},
+        time::Span,
+    },
 };
 
 /// Something is full. Waiting helps.
@@ -38,6 +41,16 @@ pub enum SubmitError {
     /// The journal takes nothing for now; nothing was kept.
     #[error(transparent)]
     JournalFailing(#[from] JournalFailing),
+    /// The namespace has as many open tasks as it may have; nothing was kept.
+    #[error("namespace {namespace} has {limit} open tasks, the most it may have: try again in {retry_after}")]
+    NamespaceFull {
+        /// The namespace.
+        namespace: Namespace,
+        /// The most it may have.
+        limit: u32,
+        /// How long to wait before the next try.
+        retry_after: Span,
+    },
     /// The server is going away; nothing was kept.
     #[error("the server is shutting down")]
     ShuttingDown,

@@ -21,7 +21,7 @@ use super::{
     dispatch::{Arrival, Dispatch},
     entropy::uuid_v7,
     hands::Hands,
-    intake::{Intake, Place},
+    intake::{Full, Intake, Place},
     journal_health::{JournalFailing, JournalHealth},
     questions::Questions,
     registry::Registry,
@@ -42,13 +42,14 @@ use crate::{
     },
     types::{
         contract::Contract,
-        ids::{AgentName, TaskId},
+        ids::{AgentName, Namespace, TaskId},
         limits::Ceilings,
         time::Span,
     },
 };
 
 mod child;
+mod circuits;
 mod drill;
 mod lease;
 mod person;
@@ -165,7 +166,7 @@ impl Runtime {
         if let Some(failing) = self.0.health.failing() {
             return Err(SubmitError::JournalFailing(JournalFailing::clone(&failing)));
         }
-        let place = self.place()?;
+        let place = self.place_in(&contract.namespace)?;
         let shards = self.0.options.shards;
         let (id, keyed) = match &contract.idempotency_key {
             Some(key) => (TaskId::from_key(key, shards), true),
@@ -188,12 +189,24 @@ impl Runtime {
         submitted.await.unwrap_or(Err(SubmitError::ShuttingDown))
     }
 
-    /// A place among the open tasks.
-    fn place(&self) -> Result<Place, Overloaded> {
-        self.0.intake.try_take().ok_or_else(|| {
-            let what = format!("{} tasks are open, the most there may be", self.0.intake.max());
-            Overloaded::new(FULL_RETRY, what)
+    /// A place among the open tasks of a namespace.
+    fn place_in(&self, namespace: &Namespace) -> Result<Place, SubmitError> {
+        self.0.intake.try_take(namespace).map_err(|full| match full {
+            Full::Server => self.full().into(),
+            Full::Namespace(limit) => {
+                SubmitError::NamespaceFull { namespace: namespace.clone(), limit, retry_after: FULL_RETRY }
+            }
         })
+    }
+
+    /// A place among the open tasks, whatever its namespace has: for a child, whose parent is open already.
+    fn place(&self) -> Result<Place, Overloaded> {
+        self.0.intake.try_take_any().ok_or_else(|| self.full())
+    }
+
+    fn full(&self) -> Overloaded {
+        let what = format!("{} tasks are open, the most there may be", self.0.intake.max());
+        Overloaded::new(FULL_RETRY, what)
     }
 
     /// An id of a task without a key: shards take it in turns.
@@ -374,7 +387,7 @@ impl Runtime {
 
     /// The stream is gone: so is its credit. Leases live until they lapse.
     pub fn close_session(&self, session: SessionId) {
-        self.0.dispatch.close(session);
+        self.0.dispatch.close(session, self.0.now.read());
     }
 
     /// Stops intake and dispatch, and tells every session to drain. What runs may still be answered.
@@ -386,7 +399,7 @@ impl Runtime {
 
     /// Ends every session and every watch.
     pub(super) fn end_streams(&self) {
-        self.0.dispatch.close_all();
+        self.0.dispatch.close_all(self.0.now.read());
         self.0.watchers.close();
         self.0.questions.close();
     }

@@ -237,7 +237,7 @@ impl Shard {
     fn adopt(&mut self, task: Task, now: Timestamp) {
         let id = task.id();
         let outstanding = task.outstanding();
-        let place = (!task.is_ended()).then(|| self.shared.intake.take());
+        let place = (!task.is_ended()).then(|| self.shared.intake.take(&task.contract().namespace));
         self.residents.insert(task, place);
         for live in outstanding.leases {
             self.shared.dispatch.restore(live, now);

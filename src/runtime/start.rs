@@ -16,7 +16,7 @@ use super::{
     answer_check::AnswerCheck,
     clock::Now,
     codec, courier,
-    dispatch::Dispatch,
+    dispatch::{Dispatch, Terms},
     handle::Inner,
     hands::{Hands, Work},
     intake::Intake,
@@ -158,12 +158,13 @@ fn launch(
     let registry = Arc::new(Registry::new(agents, now.clone()));
     let (to_shards, orders): (Vec<_>, Vec<_>) = tasks.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let (mailboxes, inlets): (Vec<_>, Vec<_>) = tasks.iter().map(|_| mailbox(options.max_queue)).unzip();
-    let dispatch = Arc::new(Dispatch::new(
-        Arc::clone(&registry),
-        to_shards,
-        options.lease_time,
-        now.jumps_are_absences(),
-    ));
+    let terms = Terms {
+        lease_time: options.lease_time,
+        breaking: options.breaking,
+        bulkheads: options.bulkheads.clone(),
+        forgives_absence: now.jumps_are_absences(),
+    };
+    let dispatch = Arc::new(Dispatch::new(Arc::clone(&registry), to_shards, terms));
     let stop = CancellationToken::new();
     let (errands, to_carry) = courier::Errands::new();
     let shared = Shared {
@@ -174,7 +175,7 @@ fn launch(
         watchers: Arc::default(),
         questions: Arc::default(),
         log_end: watch::channel(0).0,
-        intake: Intake::new(options.max_open_tasks),
+        intake: Intake::new(options.max_open_tasks, options.max_open_by_namespace.clone()),
         now: now.clone(),
         entropy: Arc::clone(&entropy),
         errands: errands.clone(),
