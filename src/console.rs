@@ -5,6 +5,7 @@
 
 pub mod children;
 pub mod contract;
+pub mod dead_letter;
 pub mod events;
 pub mod gate;
 pub mod ledger;

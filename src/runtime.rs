@@ -12,6 +12,7 @@ mod blocking;
 mod clock;
 mod codec;
 mod courier;
+pub mod dead_letters;
 mod dispatch;
 mod entropy;
 mod error;
@@ -39,7 +40,7 @@ pub use crate::store::{
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use error::{CommandError, OpenError, Overloaded, ReadError, SessionError, SubmitError};
-pub use handle::{PersonAnswer, Runtime};
+pub use handle::{Discard, PersonAnswer, RedriveOf, Runtime};
 pub use options::{RuntimeOptions, StartError};
 pub use prices::{Price, PriceTable};
 pub use questions::{EscalationFilter, EscalationPage, QuestionNews, QuestionPlace, QuestionWatch};

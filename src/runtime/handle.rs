@@ -48,10 +48,12 @@ use crate::{
 };
 
 mod child;
+mod dead_letter;
 mod drill;
 mod lease;
 mod person;
 
+pub use dead_letter::{Discard, RedriveOf};
 pub use person::PersonAnswer;
 
 /// How long to wait when too many tasks or sessions are open: they end at their own pace.
@@ -183,7 +185,7 @@ impl Runtime {
     }
 
     /// A place among the open tasks.
-    fn place(&self) -> Result<Place, Overloaded> {
+    pub(super) fn place(&self) -> Result<Place, Overloaded> {
         self.0.intake.try_take().ok_or_else(|| {
             let what = format!("{} tasks are open, the most there may be", self.0.intake.max());
             Overloaded::new(FULL_RETRY, what)

@@ -13,7 +13,7 @@ use super::{
     answer_check::AnswerCheck,
     blocking::blocking,
     clock::Now,
-    codec, courier,
+    codec, courier, dead_letters,
     dispatch::Dispatch,
     handle::Inner,
     intake::Intake,
@@ -76,6 +76,7 @@ fn recover(store: &dyn Store, shards: u16) -> Result<Recovered, StartError> {
         Some(stored) if stored == u64::from(shards) => {}
         Some(stored) => return Err(StartError::Shards { stored, asked: shards }),
     }
+    dead_letters::count_once(store)?;
     let mut tasks: Vec<Vec<Task>> = (0..shards).map(|_| Vec::new()).collect();
     let (mut count, mut latest) = (0, Timestamp::default());
     for id in store.open_tasks()?.into_iter().chain(unsettled(store)?) {

@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub mod contract;
+pub mod dead_letter;
 pub mod enums;
 pub mod event;
 pub mod faults;

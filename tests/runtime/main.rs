@@ -4,6 +4,7 @@
 mod kit;
 
 mod children;
+mod dead_letters;
 mod failures;
 mod flow;
 mod gate;

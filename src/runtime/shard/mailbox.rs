@@ -12,6 +12,7 @@ use crate::{
     engine::{
         answer_checks::AnswerChecks,
         command::{Command, LineageEntry, Reply},
+        dead_letter::Redriven,
         event::TraceContext,
         family::{Birth, Parent},
         view::{EscalationView, SummaryView, TaskView},
@@ -42,6 +43,19 @@ pub(in crate::runtime) struct Submission {
     pub(in crate::runtime) parent: Option<Box<Parent>>,
     pub(in crate::runtime) place: Place,
     pub(in crate::runtime) answer: Answer<Submitted, SubmitError>,
+}
+
+/// A redrive on its way to its dead letter.
+pub(in crate::runtime) struct Redrive {
+    pub(in crate::runtime) redriven: Redriven,
+    /// The dead letter.
+    pub(in crate::runtime) task: TaskId,
+    pub(in crate::runtime) contract: Arc<Contract>,
+    /// Of the successor's contract.
+    pub(in crate::runtime) fingerprint: u128,
+    pub(in crate::runtime) trace: TraceContext,
+    pub(in crate::runtime) place: Place,
+    pub(in crate::runtime) answer: Answer<Submitted, CommandError>,
 }
 
 /// A command on its way to a task.
@@ -76,6 +90,7 @@ pub(in crate::runtime) struct Outcome {
 /// What a shard is asked.
 pub(in crate::runtime) enum Request {
     Submit(Box<Submission>),
+    Redrive(Box<Redrive>),
     Command(Box<Asked>),
     View(TaskId, Answer<TaskView, ReadError>),
     Lineage(Lease, Answer<Vec<LineageEntry>, CommandError>),
@@ -95,6 +110,7 @@ impl Request {
     pub(super) fn task(&self) -> TaskId {
         match self {
             Self::Submit(submission) => submission.id,
+            Self::Redrive(redrive) => redrive.task,
             Self::Command(asked) => asked.task,
             Self::View(task, _) => *task,
             Self::Lineage(lease, _) => lease.task,
@@ -115,6 +131,7 @@ impl Request {
                 };
                 let _ = submission.answer.send(Err(error));
             }
+            Self::Redrive(redrive) => drop(redrive.answer.send(Err(command_error(task, why)))),
             Self::Command(asked) => drop(asked.answer.send(Err(command_error(task, why)))),
             Self::Lineage(_, answer) => drop(answer.send(Err(command_error(task, why)))),
             Self::View(_, answer) => {
@@ -169,7 +186,7 @@ impl Mailbox {
     /// Queues a request; a submission waits behind everything that runs.
     pub(in crate::runtime) fn send(&self, request: Request) -> Result<(), NotSent> {
         let queue = match &request {
-            Request::Submit(_) => &self.intake,
+            Request::Submit(_) | Request::Redrive(_) => &self.intake,
             Request::Command(_) | Request::View(..) | Request::Lineage(..) | Request::End(_) => &self.running,
         };
         queue.try_send(request).map_err(|error| match error {

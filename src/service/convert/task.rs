@@ -14,7 +14,12 @@ use crate::{
 };
 
 use super::{
-    answer::answer_out, contract::contract_out, enums, int32, int64, time::wire, value::value,
+    answer::answer_out,
+    contract::contract_out,
+    dead_letter::{redrives_out, status_out},
+    enums, int32, int64,
+    time::wire,
+    value::value,
     verdict::inputs_out,
 };
 
@@ -37,6 +42,7 @@ pub fn summary_out(view: &SummaryView) -> pb::TaskSummary {
         agents,
         parent: _,    // Task.parent has more of it.
         unsettled: _, // For the server's own start.
+        settled: _,   // Task.dead_letter has more of it.
     } = view;
     pb::TaskSummary {
         task_id: task.to_string(),
@@ -138,6 +144,8 @@ pub fn task_out(view: &TaskView) -> pb::Task {
         children,
         tripped,
         best,
+        redrives,
+        dead_letter,
     } = view;
     pb::Task {
         summary: Some(summary_out(summary)),
@@ -152,6 +160,8 @@ pub fn task_out(view: &TaskView) -> pb::Task {
         children: children.iter().map(child_out).collect(),
         trips: tripped.iter().map(together_out).collect(),
         best: best.as_ref().map(best_out),
+        redrives: redrives.as_ref().map(redrives_out),
+        dead_letter: dead_letter.as_ref().map(status_out),
     }
 }
 
