@@ -7,7 +7,7 @@ pub use super::too_late::{ClosedQuestion, SettledLetter};
 use super::{
     answer_checks::AnswerChecks,
     dead_letter::{Discarded, Redriven, Redrives},
-    event::{AttemptEnd, EscalationEnd, Trip, TurnKind},
+    event::{AttemptEnd, Trip, TurnKind},
     family::ChildReport,
     intake::Violation,
 };
