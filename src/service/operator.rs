@@ -28,7 +28,7 @@ use super::{
     inbox::{self, Inbox},
     page::{self, Scope},
     status::Fault,
-    tasks::{Tasks, task_id},
+    tasks::{Stop, Tasks, task_id},
     trace,
     webhooks::WebhookBoard,
 };
@@ -57,7 +57,9 @@ impl Operator {
         max_watches: usize,
         webhooks: WebhookBoard,
     ) -> Self {
-        let tasks = Arc::new(Tasks::new(runtime.clone(), stop.clone(), 0));
+        // For its intake alone: it serves no streams.
+        let no_streams = Stop { intake: stop.clone(), streams: stop.clone() };
+        let tasks = Arc::new(Tasks::new(runtime.clone(), no_streams, 0, 0));
         let letters = DeadLetters::new(runtime.clone(), tasks);
         Self { runtime, stop, watches: Arc::new(Semaphore::new(max_watches)), webhooks, letters }
     }

@@ -11,7 +11,6 @@ use crate::{
     },
     runtime::{
         CommandError, ReadError, Submitted,
-        blocking::blocking,
         dead_letters::{self, DeadLetterFilter, DeadLetterPage, DeadLetterStory},
         shard::{Redrive, Request},
     },
@@ -64,7 +63,7 @@ impl Runtime {
         limit: usize,
     ) -> Result<DeadLetterPage, ReadError> {
         let store = Arc::clone(&self.0.store);
-        Ok(blocking(move || dead_letters::page(&*store, &filter, after, limit)).await??)
+        Ok(self.0.hands.run(move || dead_letters::page(&*store, &filter, after, limit)).await??)
     }
 
     /// The ids of dead letters that fit, newest first, at most `limit`; and where to go on, if there may be more.
@@ -78,7 +77,7 @@ impl Runtime {
         limit: usize,
     ) -> Result<(Vec<TaskId>, Option<PageAfter>), ReadError> {
         let store = Arc::clone(&self.0.store);
-        Ok(blocking(move || dead_letters::ids(&*store, &filter, after, limit)).await??)
+        Ok(self.0.hands.run(move || dead_letters::ids(&*store, &filter, after, limit)).await??)
     }
 
     /// Agents that a worker serves now.
@@ -92,7 +91,7 @@ impl Runtime {
     /// The store failed.
     pub async fn dead_letter(&self, task: TaskId) -> Result<Option<DeadLetterStory>, ReadError> {
         let store = Arc::clone(&self.0.store);
-        Ok(blocking(move || dead_letters::story(&*store, task, dead_letters::MAX_ATTEMPTS)).await??)
+        Ok(self.0.hands.run(move || dead_letters::story(&*store, task, dead_letters::MAX_ATTEMPTS)).await??)
     }
 
     /// Dead letters that nothing was done with yet.
@@ -101,7 +100,7 @@ impl Runtime {
     /// The store failed.
     pub async fn open_dead_letters(&self) -> Result<u64, ReadError> {
         let store = Arc::clone(&self.0.store);
-        Ok(blocking(move || dead_letters::open(&*store)).await??)
+        Ok(self.0.hands.run(move || dead_letters::open(&*store)).await??)
     }
 
     /// Makes a successor of a dead letter. Returns when both are durable. The same redrive again gives the same successor.
