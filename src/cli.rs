@@ -15,7 +15,9 @@ pub mod completions;
 mod compose;
 pub mod conformance;
 pub mod contract_file;
+pub mod dead_letters;
 pub mod demo;
+pub mod discard;
 mod documents;
 pub mod drill;
 pub mod exit;
@@ -28,9 +30,11 @@ pub mod json;
 pub mod list;
 mod place;
 pub mod question;
+pub mod redrive;
 pub mod reset_breaker;
 pub mod run;
 pub mod serve;
+mod settle;
 pub mod show;
 pub mod strict;
 pub mod submit;
@@ -100,6 +104,14 @@ enum Command {
     /// Ask a person a harmless question through the whole path, and record who answered when.
     #[command(after_help = exit::help())]
     Drill(drill::DrillArgs),
+    /// List the tasks that died for technical reasons; with an id its full story: contract, lineage, every attempt, ledger.
+    DeadLetters(Box<dead_letters::DeadLettersArgs>),
+    /// Make new tasks of dead letters, under their contracts with changed limits; running it again is harmless.
+    #[command(after_help = exit::help())]
+    Redrive(Box<redrive::RedriveArgs>),
+    /// Say of dead letters that nothing more is to come of them.
+    #[command(after_help = exit::help())]
+    Discard(Box<discard::DiscardArgs>),
     /// List the webhooks of the server, and how they stand.
     Webhooks(webhooks::WebhooksArgs),
     /// List the workers that are connected now.
@@ -138,6 +150,9 @@ impl Command {
             Self::Amend(args) => args.answer.remote.json,
             Self::Extend(args) => args.answer.remote.json,
             Self::Drill(args) => args.remote.json,
+            Self::DeadLetters(args) => args.remote.json,
+            Self::Redrive(args) => args.settle.remote.json,
+            Self::Discard(args) => args.settle.remote.json,
             Self::Webhooks(args) => args.remote.json,
             Self::Workers(args) => args.remote.json,
             Self::Agents(args) => args.remote.json,
@@ -164,6 +179,9 @@ impl Command {
             Self::Extend(args) => extend::run(*args, terminal).await,
             Self::Abort(args) => abort::run(args, terminal).await,
             Self::Drill(args) => drill::run(args, terminal).await,
+            Self::DeadLetters(args) => dead_letters::run(*args, terminal).await,
+            Self::Redrive(args) => redrive::run(*args, terminal).await,
+            Self::Discard(args) => discard::run(*args, terminal).await,
             Self::Webhooks(args) => webhooks::run(args, terminal).await,
             Self::Workers(args) => workers::run(args, terminal).await,
             Self::Agents(args) => agents::run(args, terminal).await,

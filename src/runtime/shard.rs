@@ -9,6 +9,7 @@ mod commit;
 mod decide;
 mod hydrate;
 mod mailbox;
+mod redrive;
 mod residents;
 
 use std::{
@@ -20,7 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use mailbox::{
-    Answered, Asked, Inlet, Mailbox, NotSent, Outcome, QUEUE_RETRY, Request, Submission, mailbox,
+    Answered, Asked, Inlet, Mailbox, NotSent, Outcome, QUEUE_RETRY, Redrive, Request, Submission, mailbox,
 };
 
 use super::{

@@ -15,7 +15,7 @@ use super::{
     Clock, Entropy, Runtime, RuntimeOptions, RuntimeTasks, StartError,
     answer_check::AnswerCheck,
     clock::Now,
-    codec, courier,
+    codec, courier, dead_letters,
     dispatch::{Dispatch, Terms},
     handle::Inner,
     hands::{Hands, Work},
@@ -95,6 +95,7 @@ fn recover(store: &dyn Store, shards: u16) -> Result<Recovered, StartError> {
         Some(stored) if stored == u64::from(shards) => {}
         Some(stored) => return Err(StartError::Shards { stored, asked: shards }),
     }
+    dead_letters::count_once(store)?;
     let mut tasks: Vec<Vec<Task>> = (0..shards).map(|_| Vec::new()).collect();
     let (mut count, mut latest) = (0, Timestamp::default());
     for id in open(store)?.into_iter().chain(unsettled(store)?) {

@@ -7,6 +7,7 @@
 pub mod answer;
 pub(crate) mod circuit;
 pub mod contract;
+pub mod dead_letter;
 pub mod enums;
 pub mod event;
 pub mod faults;

@@ -23,11 +23,13 @@ use super::{
         question::{answer_in, escalation_out},
         session::{agent_out, worker_out},
     },
+    dead_letters::{self, DeadLetters},
     follow::follow,
     inbox::{self, Inbox},
     page::{self, Scope},
     status::Fault,
-    tasks::task_id,
+    tasks::{Stop, Tasks, task_id},
+    trace,
     webhooks::WebhookBoard,
 };
 
@@ -44,6 +46,7 @@ pub(crate) struct Operator {
     stop: CancellationToken,
     watches: Arc<Semaphore>,
     webhooks: WebhookBoard,
+    letters: DeadLetters,
 }
 
 impl Operator {
@@ -54,7 +57,11 @@ impl Operator {
         max_watches: usize,
         webhooks: WebhookBoard,
     ) -> Self {
-        Self { runtime, stop, watches: Arc::new(Semaphore::new(max_watches)), webhooks }
+        // For its intake alone: it serves no streams.
+        let no_streams = Stop { intake: stop.clone(), streams: stop.clone() };
+        let tasks = Arc::new(Tasks::new(runtime.clone(), no_streams, 0, 0));
+        let letters = DeadLetters::new(runtime.clone(), tasks);
+        Self { runtime, stop, watches: Arc::new(Semaphore::new(max_watches)), webhooks, letters }
     }
 }
 
@@ -207,5 +214,63 @@ impl pb::operator_service_server::OperatorService for Operator {
         };
         let was_open = faults.finish(was_open).map_err(Fault::InvalidMessage)?;
         Ok(Response::new(pb::ResetBreakerResponse { was_open }))
+    }
+
+    async fn list_dead_letters(
+        &self,
+        request: Request<pb::ListDeadLettersRequest>,
+    ) -> Result<Response<pb::ListDeadLettersResponse>, Status> {
+        Ok(Response::new(self.letters.list(request.into_inner()).await?))
+    }
+
+    async fn get_dead_letter(
+        &self,
+        request: Request<pb::GetDeadLetterRequest>,
+    ) -> Result<Response<pb::GetDeadLetterResponse>, Status> {
+        let pb::GetDeadLetterRequest { task_id: text } = request.into_inner();
+        let dead_letter = Some(self.letters.get(task_id(&text)?).await?);
+        Ok(Response::new(pb::GetDeadLetterResponse { dead_letter }))
+    }
+
+    async fn redrive_dead_letter(
+        &self,
+        request: Request<pb::RedriveDeadLetterRequest>,
+    ) -> Result<Response<pb::RedriveDeadLetterResponse>, Status> {
+        let trace = trace::context(request.metadata());
+        let pb::RedriveDeadLetterRequest { task_id: text, terms, dry_run } = request.into_inner();
+        let task = task_id(&text)?;
+        let mut faults = Faults::default();
+        let terms = dead_letters::terms(terms, dry_run, trace, &mut faults);
+        let terms = faults.finish(Some(terms)).map_err(Fault::InvalidMessage)?;
+        let result = Some(self.letters.redrive(task, &terms).await?);
+        Ok(Response::new(pb::RedriveDeadLetterResponse { result }))
+    }
+
+    async fn redrive_dead_letters(
+        &self,
+        request: Request<pb::RedriveDeadLettersRequest>,
+    ) -> Result<Response<pb::RedriveDeadLettersResponse>, Status> {
+        let trace = trace::context(request.metadata());
+        Ok(Response::new(self.letters.redrive_page(request.into_inner(), trace).await?))
+    }
+
+    async fn discard_dead_letter(
+        &self,
+        request: Request<pb::DiscardDeadLetterRequest>,
+    ) -> Result<Response<pb::DiscardDeadLetterResponse>, Status> {
+        let pb::DiscardDeadLetterRequest { task_id: text, by, note } = request.into_inner();
+        let task = task_id(&text)?;
+        let mut faults = Faults::default();
+        dead_letters::signed(&by, &note, "", &mut faults);
+        faults.finish(Some(())).map_err(Fault::InvalidMessage)?;
+        let already_discarded = self.letters.discard(task, by, note).await?;
+        Ok(Response::new(pb::DiscardDeadLetterResponse { already_discarded }))
+    }
+
+    async fn discard_dead_letters(
+        &self,
+        request: Request<pb::DiscardDeadLettersRequest>,
+    ) -> Result<Response<pb::DiscardDeadLettersResponse>, Status> {
+        Ok(Response::new(self.letters.discard_page(request.into_inner()).await?))
     }
 }

@@ -65,7 +65,7 @@ pub enum Fault {
     /// No such agent.
     AgentNotFound(AgentName),
     /// The idempotency key names another contract.
-    KeyTaken(TaskId),
+    KeyTaken(TaskId, Vec<String>),
     /// The engine refused.
     Rejected(Rejection),
     /// Something is full.
@@ -130,7 +130,7 @@ impl Fault {
             Self::TaskNotFound(_) => verdict(Code::NotFound, "TASK_NOT_FOUND"),
             Self::EscalationNotFound(_) => verdict(Code::NotFound, "ESCALATION_NOT_FOUND"),
             Self::AgentNotFound(_) => verdict(Code::NotFound, "AGENT_NOT_FOUND"),
-            Self::KeyTaken(_) => verdict(Code::AlreadyExists, "KEY_TAKEN"),
+            Self::KeyTaken(..) => verdict(Code::AlreadyExists, "KEY_TAKEN"),
             Self::Rejected(rejection) => rejected(rejection),
             Self::Overloaded(full) => later(Code::ResourceExhausted, "OVERLOADED", full.retry_after),
             Self::JournalFailing(_) => later(Code::Unavailable, "JOURNAL_FAILING", DEFAULT_RETRY),
@@ -178,7 +178,9 @@ impl Fault {
             Self::AgentNotFound(agent) => {
                 format!("no worker has ever served {agent}: `bailiwick agents` lists them")
             }
-            Self::KeyTaken(task) => SubmitError::KeyTaken { task: *task }.to_string(),
+            Self::KeyTaken(task, differs) => {
+                SubmitError::KeyTaken { task: *task, differs: differs.clone() }.to_string()
+            }
             Self::Rejected(Rejection::EscalationClosed(closed)) => closed::message(closed),
             Self::Rejected(rejection) => rejection.to_string(),
             Self::Overloaded(full) => full.to_string(),
@@ -201,7 +203,11 @@ impl Fault {
             ("free_of_side_effects".to_owned(), free_of_side_effects.to_string()),
         ]);
         match self {
-            Self::KeyTaken(task) => drop(info.insert("task_id".to_owned(), task.to_string())),
+            Self::KeyTaken(task, differs) => {
+                info.insert("task_id".to_owned(), task.to_string());
+                info.insert("differs".to_owned(), shorten(&differs.join("; "), MAX_MESSAGE_BYTES));
+            }
+            Self::Rejected(Rejection::LetterSettled(settled)) => info.extend(closed::settled(settled)),
             Self::Rejected(Rejection::EscalationClosed(closed)) => info.extend(closed::facts(closed)),
             _ => {} // The reason says it all.
         }
@@ -282,7 +288,10 @@ const fn rejected(rejection: &Rejection) -> Verdict {
         Rejection::ChildrenExceeded { .. } => verdict(Code::FailedPrecondition, "CHILDREN_EXCEEDED"),
         Rejection::BudgetTooSmall { .. } => verdict(Code::FailedPrecondition, "BUDGET_TOO_SMALL"),
         Rejection::ParentExhausted { .. } => verdict(Code::FailedPrecondition, "PARENT_EXHAUSTED"),
-        Rejection::ChildKeyTaken(_) => verdict(Code::AlreadyExists, "KEY_TAKEN"),
+        Rejection::NotADeadLetter(_) => verdict(Code::FailedPrecondition, "NOT_A_DEAD_LETTER"),
+        Rejection::RedriveOfChild { .. } => verdict(Code::FailedPrecondition, "REDRIVE_OF_CHILD"),
+        Rejection::LetterSettled(_) => verdict(Code::FailedPrecondition, "DEAD_LETTER_SETTLED"),
+        Rejection::ChildKeyTaken(..) => verdict(Code::AlreadyExists, "KEY_TAKEN"),
         Rejection::ChildContract(_) => verdict(Code::InvalidArgument, "CONTRACT_REFUSED"),
     }
 }
@@ -350,7 +359,7 @@ impl From<Overloaded> for Fault {
 impl From<SubmitError> for Fault {
     fn from(error: SubmitError) -> Self {
         match error {
-            SubmitError::KeyTaken { task } => Self::KeyTaken(task),
+            SubmitError::KeyTaken { task, differs } => Self::KeyTaken(task, differs),
             SubmitError::Overloaded(full) => Self::Overloaded(full),
             SubmitError::JournalFailing(failing) => Self::JournalFailing(failing),
             SubmitError::NamespaceFull { namespace, limit, retry_after } => {
@@ -359,6 +368,12 @@ impl From<SubmitError> for Fault {
             SubmitError::ShuttingDown => Self::ShuttingDown,
             SubmitError::Store(error) => Self::Store(error),
         }
+    }
+}
+
+impl From<Rejection> for Fault {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
     }
 }
 
@@ -379,7 +394,7 @@ impl From<CommandError> for Fault {
             CommandError::NotFound { .. } => Self::TaskNotFound(error.to_string()),
             // One way of saying it, whoever has found it.
             CommandError::Rejected(Rejection::ChildContract(faults)) => Self::ContractRefused(faults),
-            CommandError::Rejected(Rejection::ChildKeyTaken(task)) => Self::KeyTaken(task),
+            CommandError::Rejected(Rejection::ChildKeyTaken(task, differs)) => Self::KeyTaken(task, differs),
             CommandError::Rejected(rejection) => Self::Rejected(rejection),
             CommandError::Overloaded(full) => Self::Overloaded(full),
             CommandError::ShuttingDown => Self::ShuttingDown,

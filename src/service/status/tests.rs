@@ -48,7 +48,7 @@ fn every_fault() -> Vec<Fault> {
         Fault::SessionUnknown,
         Fault::TaskNotFound("no such task".into()),
         Fault::EscalationNotFound("no such question".into()),
-        Fault::KeyTaken(task),
+        Fault::KeyTaken(task, vec!["owner: a -> b".to_owned()]),
         Fault::Overloaded(Overloaded { retry_after: Span::from_millis(250), what: "full".into() }),
         Fault::ShuttingDown,
     ];
