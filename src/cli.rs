@@ -21,6 +21,7 @@ pub mod drill;
 pub mod exit;
 pub mod extend;
 pub mod failure;
+mod files;
 pub mod get;
 pub mod inbox;
 pub mod json;

@@ -183,7 +183,7 @@ impl Default for Settings {
             webhooks: None,
             shutdown_grace: Duration::from_secs(10),
             worker_max_concurrency: 1_000,
-            max_sessions: 4_096,
+            max_sessions: 16_384,
             log: "info".to_owned(),
             log_format: LogFormat::Text,
             breakers: Breakers::default(),

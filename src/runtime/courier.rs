@@ -140,7 +140,12 @@ async fn start(runtime: &Runtime, birth: Birth, made: Option<oneshot::Sender<Res
         });
         match asked.await.unwrap_or(Err(SubmitError::ShuttingDown)) {
             Ok(_) => break Ok(()),
-            Err(SubmitError::Overloaded(_) | SubmitError::NamespaceFull { .. } | SubmitError::Store(_)) => {}
+            Err(
+                SubmitError::Overloaded(_)
+                | SubmitError::NamespaceFull { .. }
+                | SubmitError::JournalFailing(_)
+                | SubmitError::Store(_),
+            ) => {}
             Err(SubmitError::ShuttingDown) => break Err(CommandError::ShuttingDown),
             Err(SubmitError::KeyTaken { task }) => {
                 // The id is made of the contract or of its key under one attempt, and the parent has compared them.

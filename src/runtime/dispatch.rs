@@ -50,6 +50,8 @@ pub(super) struct Terms {
     pub(super) lease_time: Span,
     pub(super) breaking: Breaking,
     pub(super) bulkheads: Bulkheads,
+    /// Whether a late look means that the server stood still.
+    pub(super) forgives_absence: bool,
 }
 
 /// What the dispatcher wants of a shard.
@@ -96,6 +98,8 @@ pub(super) struct Dispatch {
     shards: Vec<mpsc::UnboundedSender<Order>>,
     lease_time: Span,
     nudge: Notify,
+    /// Whether a late look means that the server stood still.
+    forgives_absence: bool,
 }
 
 #[derive(Debug, Default)]
@@ -117,9 +121,10 @@ impl Dispatch {
         shards: Vec<mpsc::UnboundedSender<Order>>,
         terms: Terms,
     ) -> Self {
-        let Terms { lease_time, breaking, bulkheads } = terms;
+        let Terms { lease_time, breaking, bulkheads, forgives_absence } = terms;
         let state = State { matching: Matching::new(breaking, bulkheads), ..State::default() };
-        Self { state: Mutex::new(state), registry, shards, lease_time, nudge: Notify::new() }
+        let (state, nudge) = (Mutex::new(state), Notify::new());
+        Self { state, registry, shards, lease_time, nudge, forgives_absence }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -1,5 +1,6 @@
 //! Why a call was refused: one enum per kind of call, closed, so that the service maps each case.
 
+use super::journal_health::JournalFailing;
 use crate::{
     engine::command::Rejection,
     store::StoreError,
@@ -37,6 +38,9 @@ pub enum SubmitError {
     /// Full; nothing was kept.
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
+    /// The journal takes nothing for now; nothing was kept.
+    #[error(transparent)]
+    JournalFailing(#[from] JournalFailing),
     /// The namespace has as many open tasks as it may have; nothing was kept.
     #[error("namespace {namespace} has {limit} open tasks, the most it may have: try again in {retry_after}")]
     NamespaceFull {

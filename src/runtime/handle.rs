@@ -22,6 +22,7 @@ use super::{
     entropy::uuid_v7,
     hands::Hands,
     intake::{Full, Intake, Place},
+    journal_health::{JournalFailing, JournalHealth},
     questions::Questions,
     registry::Registry,
     shard::{Answered, Asked, Mailbox, NotSent, Outcome, Request, Submission},
@@ -80,6 +81,7 @@ pub(super) struct Inner {
     pub(super) next_shard: AtomicUsize,
     pub(super) errands: Errands,
     pub(super) hands: Hands,
+    pub(super) health: JournalHealth,
 }
 
 /// An error of a call that may not get in, or may never hear how it went.
@@ -160,6 +162,9 @@ impl Runtime {
     ) -> Result<Submitted, SubmitError> {
         if self.is_closing() {
             return Err(SubmitError::ShuttingDown);
+        }
+        if let Some(failing) = self.0.health.failing() {
+            return Err(SubmitError::JournalFailing(JournalFailing::clone(&failing)));
         }
         let place = self.place_in(&contract.namespace)?;
         let shards = self.0.options.shards;
@@ -263,6 +268,11 @@ impl Runtime {
     /// when to read on.
     pub fn log_end(&self) -> watch::Receiver<u64> {
         self.0.log_end.subscribe()
+    }
+
+    /// Why the journal takes nothing, while that is so: `None` is health.
+    pub fn journal_failing(&self) -> watch::Receiver<Option<Arc<JournalFailing>>> {
+        self.0.health.watch()
     }
 
     /// Tasks that are open.

@@ -44,7 +44,7 @@ impl Default for RuntimeOptions {
             heartbeat_interval: Span::from_secs(10),
             max_open_tasks: 100_000,
             max_queue: 1_024,
-            max_sessions: 4_096,
+            max_sessions: 16_384,
             max_concurrency: 1_000,
             breaking: Breaking::default(),
             bulkheads: Bulkheads::default(),

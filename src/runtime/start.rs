@@ -20,6 +20,7 @@ use super::{
     handle::Inner,
     hands::{Hands, Work},
     intake::Intake,
+    journal_health::JournalHealth,
     keeper,
     registry::Registry,
     shard::{MAX_IN_FLIGHT, Shard, Shared, Wires, mailbox},
@@ -161,6 +162,7 @@ fn launch(
         lease_time: options.lease_time,
         breaking: options.breaking,
         bulkheads: options.bulkheads.clone(),
+        forgives_absence: now.jumps_are_absences(),
     };
     let dispatch = Arc::new(Dispatch::new(Arc::clone(&registry), to_shards, terms));
     let stop = CancellationToken::new();
@@ -178,6 +180,7 @@ fn launch(
         entropy: Arc::clone(&entropy),
         errands: errands.clone(),
         hands: hands.clone(),
+        health: JournalHealth::default(),
     };
     let inner = Arc::new(Inner {
         options,
@@ -195,10 +198,13 @@ fn launch(
         closing: AtomicBool::new(false),
         next_shard: AtomicUsize::new(0),
         errands,
-        hands,
+        hands: hands.clone(),
+        health: shared.health.clone(),
     });
     let mut background = RuntimeTasks::new(Runtime(Arc::clone(&inner)), stop.clone(), writer, journal);
-    background.spawn("keeper".to_owned(), keeper::keep(dispatch, now, stop.clone()));
+    background.spawn("keeper".to_owned(), keeper::keep(dispatch, now.clone(), stop.clone()));
+    let trying = shared.health.clone().keep_trying(shared.store.clone(), hands, now.clone(), stop.clone());
+    background.spawn("journal's health".to_owned(), trying);
     let carry = courier::carry(Runtime(Arc::clone(&inner)), to_carry, stop.clone());
     background.spawn("courier".to_owned(), carry);
     for (number, ((tasks, inlet), orders)) in (0_u32..).zip(tasks.into_iter().zip(inlets).zip(orders)) {

@@ -14,7 +14,9 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use crate::{
     engine::{command::Rejection, intake::Violation},
     pb,
-    runtime::{CommandError, OpenError, Overloaded, ReadError, SessionError, StoreError, SubmitError},
+    runtime::{
+        CommandError, JournalFailing, OpenError, Overloaded, ReadError, SessionError, StoreError, SubmitError,
+    },
     types::{
         ids::{AgentName, Lease, Namespace, TaskId},
         time::Span,
@@ -68,6 +70,8 @@ pub enum Fault {
     Rejected(Rejection),
     /// Something is full.
     Overloaded(Overloaded),
+    /// The journal takes nothing for now.
+    JournalFailing(JournalFailing),
     /// The namespace has as many open tasks as it may have.
     NamespaceFull {
         /// The namespace.
@@ -129,6 +133,7 @@ impl Fault {
             Self::KeyTaken(_) => verdict(Code::AlreadyExists, "KEY_TAKEN"),
             Self::Rejected(rejection) => rejected(rejection),
             Self::Overloaded(full) => later(Code::ResourceExhausted, "OVERLOADED", full.retry_after),
+            Self::JournalFailing(_) => later(Code::Unavailable, "JOURNAL_FAILING", DEFAULT_RETRY),
             Self::NamespaceFull { retry_after, .. } => {
                 later(Code::ResourceExhausted, "NAMESPACE_FULL", *retry_after)
             }
@@ -177,6 +182,7 @@ impl Fault {
             Self::Rejected(Rejection::EscalationClosed(closed)) => closed::message(closed),
             Self::Rejected(rejection) => rejection.to_string(),
             Self::Overloaded(full) => full.to_string(),
+            Self::JournalFailing(failing) => failing.to_string(),
             Self::NamespaceFull { namespace, limit, retry_after } => {
                 let (namespace, limit, retry_after) = (namespace.clone(), *limit, *retry_after);
                 SubmitError::NamespaceFull { namespace, limit, retry_after }.to_string()
@@ -347,6 +353,7 @@ impl From<SubmitError> for Fault {
         match error {
             SubmitError::KeyTaken { task } => Self::KeyTaken(task),
             SubmitError::Overloaded(full) => Self::Overloaded(full),
+            SubmitError::JournalFailing(failing) => Self::JournalFailing(failing),
             SubmitError::NamespaceFull { namespace, limit, retry_after } => {
                 Self::NamespaceFull { namespace, limit, retry_after }
             }

@@ -8,7 +8,7 @@ use crate::{
     store::record::AgentRow,
     types::{
         ids::{Lease, WorkerId},
-        time::Timestamp,
+        time::{Span, Timestamp},
     },
 };
 
@@ -42,6 +42,7 @@ impl Dispatch {
     /// to look next. Looking too early is harmless.
     pub(in crate::runtime) fn look(&self, now: Timestamp) -> Option<Timestamp> {
         let mut state = self.state();
+        self.forgive_own_absence(&mut state, now);
         let slots = state.matching.due(now);
         let slots = state.note_pending(slots);
         let mut orders: Vec<Order> = slots.into_iter().map(Order::Assign).collect();
@@ -63,6 +64,19 @@ impl Dispatch {
         self.settle(state);
         self.route(orders);
         next
+    }
+
+    /// Who looks much later than meant to has stood still itself (a stopped process, a machine asleep): what workers said
+    /// meanwhile has not been read yet. Their time is put off by as much.
+    fn forgive_own_absence(&self, state: &mut State, now: Timestamp) {
+        let late = state.next_look.map_or(Span(0), |meant| now.since(meant));
+        if !self.forgives_absence || late < self.lease_time.part(4) {
+            return;
+        }
+        tracing::warn!(%late, "the server stood still: leases are put off by as much");
+        for worker in state.workers.by_id.values_mut() {
+            worker.expires = worker.expires.plus(late);
+        }
     }
 
     /// The worker is taken for lost. Its leases are ended by their tasks' shards; should one not manage, this comes again.

@@ -210,6 +210,7 @@ impl Shard {
             && let Some(order) = self.orders.pop_front()
         {
             match order {
+                Order::Assign(slot) if self.shared.health.failing().is_some() => self.kept_slots.push(slot),
                 Order::Assign(slot) => self.assign(slot, now),
                 Order::End(ending) => self.serve(Request::End(ending), now),
                 Order::HoldUp(held_up) => self.serve(Request::HoldUp(held_up), now),
