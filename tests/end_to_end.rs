@@ -5,6 +5,8 @@
 mod bad_input;
 #[path = "end_to_end/children.rs"]
 mod children;
+#[path = "end_to_end/circuits.rs"]
+mod circuits;
 #[path = "end_to_end/dead_letters.rs"]
 mod dead_letters;
 #[path = "end_to_end/gate.rs"]

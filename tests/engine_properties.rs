@@ -78,6 +78,10 @@ enum Move {
     Lose {
         pick: usize,
     },
+    /// The circuit of a turn's agent is open.
+    HoldUp {
+        pick: usize,
+    },
     Late {
         pick: usize,
         tokens: u64,
@@ -127,6 +131,7 @@ fn moves() -> impl Strategy<Value = Move> {
         3 => (pick.clone(), proptest::collection::vec(0..7_usize, 1..6))
             .prop_map(|(pick, said)| Move::Stream { pick, said }),
         2 => pick.clone().prop_map(|pick| Move::Lose { pick }),
+        1 => pick.clone().prop_map(|pick| Move::HoldUp { pick }),
         2 => (pick.clone(), 0..30_000_u64).prop_map(|(pick, tokens)| Move::Late { pick, tokens }),
         3 => (pick.clone(), 0..6_u8, 0..40_000_i64)
             .prop_map(|(pick, name, tokens)| Move::Child { pick, name, tokens }),
@@ -353,6 +358,12 @@ fn play(bench: &mut Bench, seen: &mut Vec<Lease>, step: Move) {
             let Some(lease) = nth(&live, pick) else { return };
             let end = AttemptEnd::LeaseExpired;
             let _ = bench.send(Command::EndLease { lease, end, reason: "lost".to_owned() });
+        }
+        Move::HoldUp { pick } => {
+            if let Some(turn) = nth(&bench.ready(), pick) {
+                let reason = "unavailable: circuit open".to_owned();
+                let _ = bench.send(Command::HoldUp { turn, reason });
+            }
         }
         Move::Late { pick, tokens } => {
             let Some(lease) = nth(seen, pick) else { return };

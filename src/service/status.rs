@@ -260,6 +260,7 @@ impl Fault {
     const fn missing_resource(&self) -> Option<&'static str> {
         match self {
             Self::TaskNotFound(_) => Some("task"),
+            Self::AgentNotFound(_) => Some("agent"),
             Self::EscalationNotFound(_) | Self::Rejected(Rejection::EscalationUnknown) => Some("escalation"),
             Self::SessionUnknown => Some("session"),
             Self::Rejected(Rejection::LeaseUnknown) => Some("lease"),
