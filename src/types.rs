@@ -4,6 +4,7 @@
 //! holds one need not check it again.
 
 pub mod contract;
+pub mod dice;
 pub mod drill;
 pub mod envelope;
 pub mod extension;
