@@ -60,6 +60,8 @@ pub struct Settings {
     pub worker_max_concurrency: u32,
     /// Worker sessions open at once.
     pub max_sessions: u32,
+    /// Whether chaos runs are refused.
+    pub forbid_chaos: bool,
     /// Which log lines are written, in the words of `tracing_subscriber::EnvFilter`.
     pub log: String,
     /// How they are written.
@@ -134,6 +136,7 @@ impl Default for Settings {
             shutdown_grace: Duration::from_secs(10),
             worker_max_concurrency: 1_000,
             max_sessions: 4_096,
+            forbid_chaos: false,
             log: "info".to_owned(),
             log_format: LogFormat::Text,
             ceilings: Ceilings::default(),
@@ -170,6 +173,7 @@ impl Settings {
             shutdown_grace: _,
             worker_max_concurrency: _,
             max_sessions: _,
+            forbid_chaos: _,
             log,
             log_format: _,
             ceilings,

@@ -3,6 +3,7 @@
 //! Never here: a decision, the store, the engine beyond its public words, a clock that a decision could see. Wire types
 //! stop here.
 
+mod chaos;
 pub mod convert;
 mod follow;
 mod frame;

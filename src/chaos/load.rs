@@ -48,6 +48,8 @@ pub(super) struct Load {
     pub(super) source: Source,
     /// Labels of every task, beside the run's.
     pub(super) labels: BTreeMap<String, String>,
+    /// Whether a task that waits for a person is waited for.
+    pub(super) waits_for_people: bool,
     /// The seed of what is submitted.
     pub(super) seed: u64,
 }
@@ -167,9 +169,16 @@ impl Load {
                 while let Ok(Some(message)) = stream.message().await {
                     let Some(event) = message.event else { continue };
                     cursor = event.seq;
-                    if let Some(Event::Ended(ended)) = event.event {
-                        let state = ended.outcome.map(|outcome| outcome.state()).unwrap_or_default();
-                        return self.log.ended(state);
+                    match event.event {
+                        Some(Event::Ended(ended)) => {
+                            let state = ended.outcome.map(|outcome| outcome.state()).unwrap_or_default();
+                            return self.log.ended(state);
+                        }
+                        // Nobody here answers: it may be a day until it ends.
+                        Some(Event::Escalated(_)) if !self.waits_for_people => {
+                            return self.log.ended(pb::TaskState::AwaitingHuman);
+                        }
+                        _ => {}
                     }
                 }
             }

@@ -24,6 +24,8 @@ pub(super) struct Log(Mutex<Notes>);
 pub(super) struct Notes {
     /// Every acknowledgement.
     pub(super) acknowledged: Vec<Acknowledged>,
+    /// Tasks that were submitted.
+    pub(super) submitted: u64,
     /// Kills.
     pub(super) kills: Vec<Kill>,
     /// Tasks that are being submitted or have not ended.
@@ -50,7 +52,9 @@ impl Log {
 
     /// A task has been given a place.
     pub(super) fn opened(&self) {
-        self.notes().open += 1;
+        let mut notes = self.notes();
+        notes.open += 1;
+        notes.submitted += 1;
     }
 
     /// Its place is free again.

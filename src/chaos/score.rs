@@ -376,6 +376,9 @@ const fn is_technical(cause: pb::Cause) -> bool {
             | pb::Cause::EscalationExpired
             | pb::Cause::PlanFailed
             | pb::Cause::AgentFailed
+            // Somebody wanted it so.
+            | pb::Cause::Cancelled
+            | pb::Cause::Halted
     )
 }
 

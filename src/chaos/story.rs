@@ -317,6 +317,8 @@ impl Reader {
         self.judged.overrun = ledger.overrun_tokens;
         match (self.ends, is_end(summary.state())) {
             (1, true) => {}
+            // It has an end of its own: its question expires.
+            (0, false) if summary.state() == pb::TaskState::AwaitingHuman => {}
             (0, false) => self.find(Check::Lost, format!("has not ended: it is {}", word(summary.state()))),
             (ends, _) => {
                 let state = word(summary.state());

@@ -7,6 +7,7 @@
 
 mod from_sessions;
 mod from_shards;
+mod loss;
 mod matching;
 mod over_time;
 mod queue;

@@ -47,6 +47,7 @@ use crate::{
     },
 };
 
+mod chaos;
 mod child;
 mod drill;
 mod lease;

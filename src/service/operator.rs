@@ -11,17 +11,20 @@ use crate::{
     pb,
     runtime::{CommandError, EscalationFilter, EscalationPage, Overloaded, Runtime},
     types::{
-        ids::{EscalationId, InvalidName},
+        ids::{AgentName, EscalationId, InvalidName},
         limits::fixed::MAX_TEXT_BYTES,
         time::Span,
     },
 };
 
 use super::{
+    chaos::Edge,
     convert::{
+        chaos::{self, brakes_out, records_out, run_out},
         faults::Faults,
         question::{answer_in, escalation_out},
         session::{agent_out, worker_out},
+        time::wire,
     },
     follow::follow,
     inbox::{self, Inbox},
@@ -44,6 +47,7 @@ pub(crate) struct Operator {
     stop: CancellationToken,
     watches: Arc<Semaphore>,
     webhooks: WebhookBoard,
+    edge: Edge,
 }
 
 impl Operator {
@@ -53,8 +57,9 @@ impl Operator {
         stop: CancellationToken,
         max_watches: usize,
         webhooks: WebhookBoard,
+        edge: Edge,
     ) -> Self {
-        Self { runtime, stop, watches: Arc::new(Semaphore::new(max_watches)), webhooks }
+        Self { runtime, stop, watches: Arc::new(Semaphore::new(max_watches)), webhooks, edge }
     }
 }
 
@@ -180,5 +185,68 @@ impl pb::operator_service_server::OperatorService for Operator {
         let pb::ListWebhooksRequest {} = request.into_inner();
         let log_end = *self.runtime.log_end().borrow();
         Ok(Response::new(pb::ListWebhooksResponse { webhooks: self.webhooks.wire(log_end) }))
+    }
+
+    async fn start_chaos(
+        &self,
+        request: Request<pb::StartChaosRequest>,
+    ) -> Result<Response<pb::StartChaosResponse>, Status> {
+        let mut faults = Faults::default();
+        let asked = chaos::start(request.into_inner(), &mut faults);
+        let asked = faults.finish(asked).map_err(Fault::InvalidMessage)?;
+        let run = self.edge.start(&self.runtime, asked)?;
+        Ok(Response::new(pb::StartChaosResponse { run: Some(run_out(run)) }))
+    }
+
+    async fn renew_chaos(
+        &self,
+        request: Request<pb::RenewChaosRequest>,
+    ) -> Result<Response<pb::RenewChaosResponse>, Status> {
+        let pb::RenewChaosRequest { run_id, ttl, brakes_received } = request.into_inner();
+        let mut faults = Faults::default();
+        let ttl = chaos::ttl_in(ttl, &mut faults);
+        let received = chaos::received(brakes_received, &mut faults);
+        let (ttl, received) = faults.finish(Some((ttl, received))).map_err(Fault::InvalidMessage)?;
+        let (run, brakes) = self.edge.renew(&self.runtime, &run_id, ttl, received)?;
+        Ok(Response::new(pb::RenewChaosResponse { run: Some(run_out(run)), brakes: brakes_out(&brakes) }))
+    }
+
+    async fn stop_chaos(
+        &self,
+        request: Request<pb::StopChaosRequest>,
+    ) -> Result<Response<pb::StopChaosResponse>, Status> {
+        let pb::StopChaosRequest { run_id, brakes_received } = request.into_inner();
+        let mut faults = Faults::default();
+        let received = chaos::received(brakes_received, &mut faults);
+        let received = faults.finish(Some(received)).map_err(Fault::InvalidMessage)?;
+        let (run, brakes) = self.edge.stop(&run_id, received)?;
+        Ok(Response::new(pb::StopChaosResponse { run: Some(run_out(run)), brakes: brakes_out(&brakes) }))
+    }
+
+    async fn record_chaos(
+        &self,
+        request: Request<pb::RecordChaosRequest>,
+    ) -> Result<Response<pb::RecordChaosResponse>, Status> {
+        let pb::RecordChaosRequest { recorded_by, agents, passed, run_id } = request.into_inner();
+        let mut faults = Faults::default();
+        let is_known = |agent: &AgentName| self.runtime.is_known(agent);
+        let agents = chaos::recorded(&recorded_by, &agents, &run_id, is_known, &mut faults);
+        let agents = faults.finish(Some(agents)).map_err(Fault::InvalidMessage)?;
+        tracing::warn!(run = run_id, by = recorded_by, passed, ?agents, "the verdict of a chaos run is kept");
+        let at = self.runtime.record_chaos(agents, passed).await.map_err(Fault::from)?;
+        Ok(Response::new(pb::RecordChaosResponse { recorded_at: Some(wire(at)) }))
+    }
+
+    async fn get_chaos(
+        &self,
+        request: Request<pb::GetChaosRequest>,
+    ) -> Result<Response<pb::GetChaosResponse>, Status> {
+        let pb::GetChaosRequest {} = request.into_inner();
+        let records = self.runtime.chaos_records().await.map_err(Fault::from)?;
+        Ok(Response::new(pb::GetChaosResponse {
+            run: self.edge.shown().map(run_out),
+            records: records_out(&records),
+            forbidden: self.edge.is_forbidden(),
+        }))
     }
 }

@@ -25,6 +25,7 @@ use crate::{
 
 use super::{
     MAX_MESSAGE_BYTES,
+    chaos::{Arrived, Edge, WayDown},
     convert::session::{down_out, grant_out, registered, registered_out},
     frame::Frame,
     lanes::Lanes,
@@ -48,6 +49,8 @@ pub(crate) struct Context {
     pub(crate) stop: CancellationToken,
     /// What a drain tells workers about the time they have.
     pub(crate) drain_grace: Span,
+    /// Where a chaos run makes messages fail.
+    pub(crate) edge: Edge,
 }
 
 /// The sender of what goes down.
@@ -105,6 +108,7 @@ where
         agents,
         last_message_id: message_id,
         downs: Some(downs),
+        way_down: WayDown::new(context.edge.clone(), context.runtime.clone()),
         lanes: Lanes::new(),
         running: JoinSet::new(),
         acks: Vec::new(),
@@ -112,8 +116,8 @@ where
     })
 }
 
-/// A job done: its messages, its lease, what came of it.
-type Done = (Vec<i64>, Lease, Result<Reply, Fault>);
+/// A job done: its messages, its lease, what came of it; `None`: the session is cut.
+type Done = (Vec<i64>, Lease, Option<Result<Reply, Fault>>);
 
 struct Session {
     id: SessionId,
@@ -122,6 +126,7 @@ struct Session {
     last_message_id: i64,
     /// `None` once the runtime has closed it: superseded, silent for too long, or shut down.
     downs: Option<mpsc::Receiver<Down>>,
+    way_down: WayDown,
     lanes: Lanes<Said>,
     running: JoinSet<Done>,
     acks: Vec<i64>,
@@ -165,15 +170,19 @@ impl Session {
                     }
                 },
                 Some(done) = self.running.join_next(), if !self.running.is_empty() => match done {
-                    Ok(done) => self.done(done),
-                    Err(_) => return Err(Fault::SessionEnded.to_status()),
+                    Ok((ids, lease, Some(result))) => self.done(ids, lease, result),
+                    Ok((_, _, None)) | Err(_) => return Err(Fault::SessionEnded.to_status()),
                 },
                 told = next_down(&mut self.downs), if self.outbox.len() < MAX_OUTBOX => match told {
-                    Some(told) => self.tell(&told),
+                    Some(told) => self.pass_on(told),
                     None => {
                         self.downs = None;
                         if closing == Closing::No { closing = Closing::BySession }
                     }
+                },
+                arrived = self.way_down.next(), if self.way_down.is_busy() => match arrived {
+                    Arrived::Here(told, times) => (0..times).for_each(|_| self.tell(&told)),
+                    Arrived::Cut => return Err(Fault::SessionEnded.to_status()),
                 },
                 frame = frames.next(), if reading => match frame {
                     Some(Ok(frame)) => if self.heard(frame).is_err() { closing = Closing::BySession },
@@ -220,6 +229,14 @@ impl Session {
             .pop_front()
             .unwrap_or_else(|| DownMessage::Ack(pb::Ack { message_ids: std::mem::take(&mut self.acks) }));
         permit.send(Ok(pb::SessionResponse { message: Some(message) }));
+    }
+
+    /// What the runtime says goes down at once, unless a chaos run is in its way.
+    fn pass_on(&mut self, told: Down) {
+        let told = if self.way_down.is_open() { self.way_down.send(told) } else { Some(told) };
+        if let Some(told) = told {
+            self.tell(&told);
+        }
     }
 
     fn tell(&mut self, told: &Down) {
@@ -312,14 +329,19 @@ impl Session {
 
     fn start(&mut self, said: Said) {
         let runtime = self.context.runtime.clone();
+        let edge = self.context.edge.is_on().then(|| self.context.edge.clone());
         let Said { ids, call } = said;
         self.running.spawn(async move {
             let lease = call.lease;
-            (ids, lease, call.run(&runtime).await)
+            let told = match edge {
+                None => Some(call.run(&runtime).await),
+                Some(edge) => edge.up(&runtime, call).await,
+            };
+            (ids, lease, told)
         });
     }
 
-    fn done(&mut self, (ids, lease, result): Done) {
+    fn done(&mut self, ids: Vec<i64>, lease: Lease, result: Result<Reply, Fault>) {
         match result {
             Ok(Reply::Progressed | Reply::Usage(_) | Reply::Completed { .. }) => self.acks.extend(ids),
             Ok(Reply::Budget(grant)) => {

@@ -50,6 +50,10 @@ fn every_fault() -> Vec<Fault> {
         Fault::EscalationNotFound("no such question".into()),
         Fault::KeyTaken(task),
         Fault::Overloaded(Overloaded { retry_after: Span::from_millis(250), what: "full".into() }),
+        Fault::ChaosForbidden,
+        Fault::ChaosRunning("ada".into()),
+        Fault::ChaosNotRunning,
+        Fault::Injected,
         Fault::ShuttingDown,
     ];
     all.extend(rejections.map(Fault::Rejected));
