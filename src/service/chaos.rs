@@ -268,3 +268,6 @@ impl Run {
         fate
     }
 }
+
+#[cfg(test)]
+mod tests;
