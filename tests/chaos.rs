@@ -14,6 +14,7 @@ use bailiwick_worker::{AgentSpec, Answer, Context, HandlerError, Worker};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
+use tonic::transport::Endpoint;
 
 fn bailiwick(place: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bailiwick"));
@@ -158,13 +159,14 @@ async fn at_the_edge_of_a_server_a_workers_own_crew_is_tested_and_the_date_is_ke
     assert_eq!(report["agents"], serde_json::json!(["solver"]));
 
     let url = format!("http://{}", server.addr);
-    let mut operator = OperatorServiceClient::connect(url.clone()).await.expect("it is there");
+    let channel = Endpoint::from_shared(url).expect("a URL").connect_lazy();
+    let mut operator = OperatorServiceClient::new(channel.clone());
     let kept = operator.get_chaos(pb::GetChaosRequest {}).await.expect("it says so").into_inner();
     assert!(kept.run.is_none(), "the run ended with its command");
     assert!(kept.records.len() == 1 && kept.records[0].passed_at.is_some(), "{kept:?}");
     let contract = bailiwick::cli::contract_file::parse("contract.yaml", CONTRACT).expect("it reads");
     let request = pb::CheckContractRequest { contract: Some(contract) };
-    let checked = TaskServiceClient::connect(url).await.expect("it is there").check_contract(request).await;
+    let checked = TaskServiceClient::new(channel).check_contract(request).await;
     let point = checked.expect("it is judged").into_inner().points.pop().expect("ten points");
     assert_eq!((point.number, point.readiness()), (10, pb::Readiness::Enforced), "{}", point.advice);
     drop(end);
