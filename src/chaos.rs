@@ -5,6 +5,7 @@
 //! the worker side, `part` what the processes of a run are. Never here: a shortcut into the server. Everything goes over its
 //! API.
 
+mod breakers;
 mod clients;
 mod collect;
 mod crew;

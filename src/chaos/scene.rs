@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     ChaosOptions, KillRates, Stage,
+    breakers::Breakers,
     clients::{CALL, Clients},
     collect, crew,
     edge::Hold,
@@ -70,14 +71,20 @@ impl Scene<'_> {
         let hold = Hold::new(Arc::clone(&self.clients), self.options.edge, self.labels(), by, seed);
         let held = hold.start().await?;
         terminal.note(self.opening());
+        let breakers = Breakers::default();
+        breakers.look(&self.clients).await;
+        let watching = tokio::spawn(breakers.clone().watch(Arc::clone(&self.clients)));
         let person = self.person().map(tokio::spawn);
         let fleet = own.as_mut().map(|(fleet, _)| &mut **fleet);
         let settled = self.storm(fleet, &hold, held, terminal).await;
+        watching.abort();
         if let Some(person) = person {
             person.abort();
         }
         settled?;
-        let board = self.judge(own.map(|(_, place)| place), &hold, terminal).await?;
+        breakers.look(&self.clients).await;
+        let place = own.map(|(_, place)| place);
+        let board = self.judge(place, &hold, breakers.openings(), terminal).await?;
         self.keep(&board, terminal).await?;
         Ok(board)
     }
@@ -211,6 +218,7 @@ impl Scene<'_> {
         &self,
         own: Option<&Place>,
         hold: &Hold,
+        breakers: Option<u64>,
         terminal: &mut Terminal,
     ) -> Result<Board, Failure> {
         let notes = self.log.read();
@@ -226,7 +234,7 @@ impl Scene<'_> {
         };
         let injected = self.injected(&notes, hold);
         let Notes { acknowledged, kills, .. } = notes;
-        let seen = Observed { acknowledged, tasks, effects, brakes, kills, injected, breakers: None };
+        let seen = Observed { acknowledged, tasks, effects, brakes, kills, injected, breakers };
         Ok(score::score(&seen))
     }
 

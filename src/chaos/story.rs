@@ -189,14 +189,8 @@ impl Reader {
                 self.judged.budget_trips += u64::try_from(budget).unwrap_or(0);
             }
             Event::Ended(_) => self.ends += 1,
-            Event::Progressed(_)
-            | Event::TurnClosed(_)
-            | Event::HandedOff(_)
-            | Event::PlanStarted(_)
-            | Event::StepEnded(_)
-            | Event::PlanEnded(_)
-            | Event::DirectiveRefused(_)
-            | Event::GateJudged(_) => {}
+            // Nothing is counted by it.
+            _ => {}
         }
     }
 

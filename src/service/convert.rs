@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub(crate) mod chaos;
+pub(crate) mod circuit;
 pub mod contract;
 pub mod enums;
 pub mod event;

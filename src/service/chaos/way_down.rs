@@ -1,6 +1,8 @@
 //! The way down of one session under a chaos run: messages of one lease keep their order, and none waits for another lease's.
 //! Empty, and never touched, while no run is on.
 
+use std::task::{Context, Poll};
+
 use tokio::task::{JoinError, JoinSet};
 
 use super::{Edge, Heard};
@@ -47,12 +49,7 @@ impl WayDown {
 
     /// Whether messages have to go this way: a run may be on, or something is still under way.
     pub(crate) fn is_open(&self) -> bool {
-        self.edge.is_on() || self.is_busy()
-    }
-
-    /// Whether something is under way.
-    pub(crate) fn is_busy(&self) -> bool {
-        !self.running.is_empty()
+        self.edge.is_on() || !self.running.is_empty()
     }
 
     /// Sends a message on its way; gives back one that no failure is for.
@@ -76,10 +73,12 @@ impl WayDown {
         });
     }
 
-    /// The next message at its end. For ever while nothing is under way.
-    pub(crate) async fn next(&mut self) -> Arrived {
-        let Some(arrived) = self.running.join_next().await else { return std::future::pending().await };
-        self.arrived(arrived)
+    /// The next message at its end. `None`: nothing is under way.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Arrived>> {
+        if self.running.is_empty() {
+            return Poll::Ready(None);
+        }
+        self.running.poll_join_next(cx).map(|arrived| arrived.map(|arrived| self.arrived(arrived)))
     }
 
     fn arrived(&mut self, arrived: Result<(Lease, Down, Heard), JoinError>) -> Arrived {
