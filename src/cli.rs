@@ -9,6 +9,7 @@ pub mod amend;
 pub mod approve;
 pub mod backtest;
 pub mod cancel;
+pub mod chaos;
 pub mod check;
 pub mod client;
 pub mod completions;
@@ -124,6 +125,11 @@ enum Command {
     Demo(demo::DemoArgs),
     #[command(hide = true)]
     Crew(demo::CrewArgs),
+    /// Load a crew with tasks while things fail on purpose, and score what became of them.
+    #[command(after_help = exit::help())]
+    Chaos(Box<chaos::ChaosArgs>),
+    #[command(hide = true)]
+    ChaosPart(chaos::PartArgs),
     /// Drive a worker, in any language, through the cases of the protocol.
     Conformance(conformance::ConformanceArgs),
     /// Judge recorded runs by the guards of live tasks: what a contract would have stopped, saved and harmed.
@@ -137,7 +143,7 @@ impl Command {
     /// Whether errors are for a script, too.
     fn json(&self) -> bool {
         match self {
-            Self::Serve(_) | Self::Crew(_) | Self::Completions(_) => false,
+            Self::Serve(_) | Self::Crew(_) | Self::ChaosPart(_) | Self::Completions(_) => false,
             Self::Submit(args) => args.remote.json,
             Self::Check(args) => args.remote.json,
             Self::Watch(args) => args.remote.json,
@@ -158,6 +164,7 @@ impl Command {
             Self::Agents(args) => args.remote.json,
             Self::ResetBreaker(args) => args.remote.json,
             Self::Demo(args) => args.json,
+            Self::Chaos(args) => args.json,
             Self::Conformance(args) => args.json,
             Self::Backtest(args) => args.json,
         }
@@ -188,6 +195,8 @@ impl Command {
             Self::ResetBreaker(args) => reset_breaker::run(args, terminal).await,
             Self::Demo(args) => run::demo(args, terminal).await,
             Self::Crew(args) => run::crew(args).await,
+            Self::Chaos(args) => chaos::run(*args, terminal).await,
+            Self::ChaosPart(args) => chaos::part(args).await,
             Self::Conformance(args) => run::conformance(args, terminal).await,
             Self::Backtest(args) => backtest::run(args, terminal),
             Self::Completions(args) => completions::run(args, terminal),

@@ -4,6 +4,7 @@
 //! stop here.
 
 mod changes;
+mod chaos;
 pub mod convert;
 mod dead_letters;
 mod follow;

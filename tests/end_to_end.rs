@@ -3,6 +3,8 @@
 
 #[path = "end_to_end/bad_input.rs"]
 mod bad_input;
+#[path = "end_to_end/chaos.rs"]
+mod chaos;
 #[path = "end_to_end/children.rs"]
 mod children;
 #[path = "end_to_end/circuits.rs"]

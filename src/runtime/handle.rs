@@ -48,6 +48,7 @@ use crate::{
     },
 };
 
+mod chaos;
 mod child;
 mod circuits;
 mod dead_letter;

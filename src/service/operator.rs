@@ -18,10 +18,13 @@ use crate::{
 };
 
 use super::{
+    chaos::Edge,
     convert::{
+        chaos::{self, brakes_out, records_out, run_out},
         faults::Faults,
         question::{answer_in, escalation_out},
         session::{agent_out, worker_out},
+        time::wire,
     },
     dead_letters::{self, DeadLetters},
     follow::follow,
@@ -47,6 +50,7 @@ pub(crate) struct Operator {
     watches: Arc<Semaphore>,
     webhooks: WebhookBoard,
     letters: DeadLetters,
+    edge: Edge,
 }
 
 impl Operator {
@@ -56,12 +60,13 @@ impl Operator {
         stop: CancellationToken,
         max_watches: usize,
         webhooks: WebhookBoard,
+        edge: Edge,
     ) -> Self {
         // For its intake alone: it serves no streams.
         let no_streams = Stop { intake: stop.clone(), streams: stop.clone() };
         let tasks = Arc::new(Tasks::new(runtime.clone(), no_streams, 0, 0));
         let letters = DeadLetters::new(runtime.clone(), tasks);
-        Self { runtime, stop, watches: Arc::new(Semaphore::new(max_watches)), webhooks, letters }
+        Self { runtime, stop, watches: Arc::new(Semaphore::new(max_watches)), webhooks, letters, edge }
     }
 }
 
@@ -272,5 +277,68 @@ impl pb::operator_service_server::OperatorService for Operator {
         request: Request<pb::DiscardDeadLettersRequest>,
     ) -> Result<Response<pb::DiscardDeadLettersResponse>, Status> {
         Ok(Response::new(self.letters.discard_page(request.into_inner()).await?))
+    }
+
+    async fn start_chaos(
+        &self,
+        request: Request<pb::StartChaosRequest>,
+    ) -> Result<Response<pb::StartChaosResponse>, Status> {
+        let mut faults = Faults::default();
+        let asked = chaos::start(request.into_inner(), &mut faults);
+        let asked = faults.finish(asked).map_err(Fault::InvalidMessage)?;
+        let run = self.edge.start(&self.runtime, asked)?;
+        Ok(Response::new(pb::StartChaosResponse { run: Some(run_out(run)) }))
+    }
+
+    async fn renew_chaos(
+        &self,
+        request: Request<pb::RenewChaosRequest>,
+    ) -> Result<Response<pb::RenewChaosResponse>, Status> {
+        let pb::RenewChaosRequest { run_id, ttl, brakes_received } = request.into_inner();
+        let mut faults = Faults::default();
+        let ttl = chaos::ttl_in(ttl, &mut faults);
+        let received = chaos::received(brakes_received, &mut faults);
+        let (ttl, received) = faults.finish(Some((ttl, received))).map_err(Fault::InvalidMessage)?;
+        let (run, brakes) = self.edge.renew(&self.runtime, &run_id, ttl, received)?;
+        Ok(Response::new(pb::RenewChaosResponse { run: Some(run_out(run)), brakes: brakes_out(&brakes) }))
+    }
+
+    async fn stop_chaos(
+        &self,
+        request: Request<pb::StopChaosRequest>,
+    ) -> Result<Response<pb::StopChaosResponse>, Status> {
+        let pb::StopChaosRequest { run_id, brakes_received } = request.into_inner();
+        let mut faults = Faults::default();
+        let received = chaos::received(brakes_received, &mut faults);
+        let received = faults.finish(Some(received)).map_err(Fault::InvalidMessage)?;
+        let (run, brakes) = self.edge.stop(&run_id, received)?;
+        Ok(Response::new(pb::StopChaosResponse { run: Some(run_out(run)), brakes: brakes_out(&brakes) }))
+    }
+
+    async fn record_chaos(
+        &self,
+        request: Request<pb::RecordChaosRequest>,
+    ) -> Result<Response<pb::RecordChaosResponse>, Status> {
+        let pb::RecordChaosRequest { recorded_by, agents, passed, run_id } = request.into_inner();
+        let mut faults = Faults::default();
+        let is_known = |agent: &AgentName| self.runtime.is_known(agent);
+        let agents = chaos::recorded(&recorded_by, &agents, &run_id, is_known, &mut faults);
+        let agents = faults.finish(Some(agents)).map_err(Fault::InvalidMessage)?;
+        tracing::warn!(run = run_id, by = recorded_by, passed, ?agents, "the verdict of a chaos run is kept");
+        let at = self.runtime.record_chaos(agents, passed).await.map_err(Fault::from)?;
+        Ok(Response::new(pb::RecordChaosResponse { recorded_at: Some(wire(at)) }))
+    }
+
+    async fn get_chaos(
+        &self,
+        request: Request<pb::GetChaosRequest>,
+    ) -> Result<Response<pb::GetChaosResponse>, Status> {
+        let pb::GetChaosRequest {} = request.into_inner();
+        let records = self.runtime.chaos_records().await.map_err(Fault::from)?;
+        Ok(Response::new(pb::GetChaosResponse {
+            run: self.edge.shown().map(run_out),
+            records: records_out(&records),
+            forbidden: self.edge.is_forbidden(),
+        }))
     }
 }

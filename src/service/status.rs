@@ -30,6 +30,8 @@ pub const DOMAIN: &str = "bailiwick.v1";
 
 /// How long to wait before trying again where nobody knows better.
 const DEFAULT_RETRY: Span = Span::from_secs(1);
+/// How long to wait before sending again what a chaos run has lost.
+const INJECTED_RETRY: Span = Span::from_millis(100);
 /// Bytes of violations that go into a status: trailers are headers, and many clients take 8 KiB of them at most.
 const MAX_DETAIL_BYTES: usize = 4 << 10;
 /// Bytes of a status message, and of one violation's text.
@@ -70,6 +72,14 @@ pub enum Fault {
     Rejected(Rejection),
     /// Something is full.
     Overloaded(Overloaded),
+    /// The settings of this server forbid chaos runs.
+    ChaosForbidden,
+    /// Another chaos run is on, started by this one.
+    ChaosRunning(String),
+    /// The chaos run is not on.
+    ChaosNotRunning,
+    /// A chaos run has lost the call or its answer.
+    Injected,
     /// The journal takes nothing for now.
     JournalFailing(JournalFailing),
     /// The namespace has as many open tasks as it may have.
@@ -133,6 +143,13 @@ impl Fault {
             Self::KeyTaken(..) => verdict(Code::AlreadyExists, "KEY_TAKEN"),
             Self::Rejected(rejection) => rejected(rejection),
             Self::Overloaded(full) => later(Code::ResourceExhausted, "OVERLOADED", full.retry_after),
+            Self::ChaosForbidden => verdict(Code::PermissionDenied, "CHAOS_FORBIDDEN"),
+            Self::ChaosRunning(_) => verdict(Code::FailedPrecondition, "CHAOS_RUNNING"),
+            Self::ChaosNotRunning => verdict(Code::NotFound, "CHAOS_NOT_RUNNING"),
+            Self::Injected => Verdict {
+                free_of_side_effects: false,
+                ..later(Code::Unavailable, "INJECTED_FAILURE", INJECTED_RETRY)
+            },
             Self::JournalFailing(_) => later(Code::Unavailable, "JOURNAL_FAILING", DEFAULT_RETRY),
             Self::NamespaceFull { retry_after, .. } => {
                 later(Code::ResourceExhausted, "NAMESPACE_FULL", *retry_after)
@@ -184,6 +201,17 @@ impl Fault {
             Self::Rejected(Rejection::EscalationClosed(closed)) => closed::message(closed),
             Self::Rejected(rejection) => rejection.to_string(),
             Self::Overloaded(full) => full.to_string(),
+            Self::ChaosForbidden => {
+                "the settings of this server forbid chaos runs: start it without --forbid-chaos".to_owned()
+            }
+            Self::ChaosRunning(by) => {
+                format!("another chaos run is on, started by {by}: it ends by itself when its command does")
+            }
+            Self::ChaosNotRunning => {
+                "this chaos run is not on: it has lapsed, was stopped, or the server was started anew"
+                    .to_owned()
+            }
+            Self::Injected => "a chaos run has lost this call or its answer: send it again".to_owned(),
             Self::JournalFailing(failing) => failing.to_string(),
             Self::NamespaceFull { namespace, limit, retry_after } => {
                 let (namespace, limit, retry_after) = (namespace.clone(), *limit, *retry_after);
@@ -263,6 +291,7 @@ impl Fault {
             Self::AgentNotFound(_) => Some("agent"),
             Self::EscalationNotFound(_) | Self::Rejected(Rejection::EscalationUnknown) => Some("escalation"),
             Self::SessionUnknown => Some("session"),
+            Self::ChaosNotRunning => Some("chaos run"),
             Self::Rejected(Rejection::LeaseUnknown) => Some("lease"),
             _ => None, // Whatever else is wrong, it is there.
         }

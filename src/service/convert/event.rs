@@ -144,10 +144,11 @@ impl Reader {
                 Wire::TurnAnswered(pb::TurnAnswered {
                     inputs: inputs.as_ref().map(inputs_out), output_findings: output_findings.clone(),
                     ..answered(*turn, *attempt, answer, *charged) }),
-            Event::AttemptEnded { turn, attempt, end, reason, cause, usage: _, retry_at } =>
+            Event::AttemptEnded { turn, attempt, end, reason, cause, usage, retry_at } =>
                 Wire::AttemptEnded(pb::AttemptEnded {
                     turn: int32(*turn), attempt: int32(*attempt), end: enums::attempt_end(*end) as i32,
-                    reason: reason.clone(), retries: retry_at.is_some(), cause: enums::maybe_cause(*cause) }),
+                    reason: reason.clone(), retries: retry_at.is_some(), cause: enums::maybe_cause(*cause),
+                    usage: usage.map(usage_out) }),
             Event::TurnClosed { turn, cause, reason } =>
                 Wire::TurnClosed(pb::TurnClosed {
                     turn: int32(*turn), cause: enums::cause(*cause) as i32, reason: reason.clone() }),

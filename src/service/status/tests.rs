@@ -56,6 +56,10 @@ fn every_fault() -> Vec<Fault> {
             retry_after: Span::from_secs(1),
         },
         Fault::Overloaded(Overloaded { retry_after: Span::from_millis(250), what: "full".into() }),
+        Fault::ChaosForbidden,
+        Fault::ChaosRunning("ada".into()),
+        Fault::ChaosNotRunning,
+        Fault::Injected,
         Fault::ShuttingDown,
     ];
     all.extend(rejections.map(Fault::Rejected));
