@@ -15,6 +15,7 @@ use crate::{
     config::Settings,
     conformance as cases,
     demo::{self, DemoOptions},
+    runtime::StartError,
     telemetry::logging,
 };
 
@@ -57,10 +58,14 @@ fn say_stopping(terminal: &Terminal, grace: Duration) {
 
 fn not_started(error: &AppError) -> Failure {
     let exit = match error {
-        AppError::Start(_) | AppError::Traces(_) | AppError::Webhooks(_) => Exit::Usage,
-        AppError::Bind { .. } | AppError::Open { .. } | AppError::Serve(_) | AppError::Signals(_) => {
-            Exit::Error
-        }
+        AppError::Start(StartError::Options(_) | StartError::Shards { .. })
+        | AppError::Traces(_)
+        | AppError::Webhooks(_) => Exit::Usage,
+        AppError::Start(_)
+        | AppError::Bind { .. }
+        | AppError::Open { .. }
+        | AppError::Serve(_)
+        | AppError::Signals(_) => Exit::Error,
     };
     Failure::new(exit, error.to_string())
 }
