@@ -317,6 +317,11 @@ impl TaskService for Fake {
     }
 }
 
+/// Chaos is tested against servers of its own.
+fn no_chaos() -> Status {
+    Status::unimplemented("the fake has no edge to make failures at")
+}
+
 #[tonic::async_trait]
 impl OperatorService for Fake {
     async fn list_escalations(
@@ -424,6 +429,41 @@ impl OperatorService for Fake {
         let worker =
             pb::Worker { worker_id: "w1".into(), agents: vec!["greeter".into()], ..Default::default() };
         Ok(Response::new(pb::ListWorkersResponse { workers: vec![worker] }))
+    }
+
+    async fn start_chaos(
+        &self,
+        _: Request<pb::StartChaosRequest>,
+    ) -> Result<Response<pb::StartChaosResponse>, Status> {
+        Err(no_chaos())
+    }
+
+    async fn renew_chaos(
+        &self,
+        _: Request<pb::RenewChaosRequest>,
+    ) -> Result<Response<pb::RenewChaosResponse>, Status> {
+        Err(no_chaos())
+    }
+
+    async fn stop_chaos(
+        &self,
+        _: Request<pb::StopChaosRequest>,
+    ) -> Result<Response<pb::StopChaosResponse>, Status> {
+        Err(no_chaos())
+    }
+
+    async fn record_chaos(
+        &self,
+        _: Request<pb::RecordChaosRequest>,
+    ) -> Result<Response<pb::RecordChaosResponse>, Status> {
+        Err(no_chaos())
+    }
+
+    async fn get_chaos(
+        &self,
+        _: Request<pb::GetChaosRequest>,
+    ) -> Result<Response<pb::GetChaosResponse>, Status> {
+        Err(no_chaos())
     }
 
     async fn list_dead_letters(
