@@ -62,6 +62,8 @@ pub struct Settings {
     pub worker_max_concurrency: u32,
     /// Worker sessions open at once.
     pub max_sessions: u32,
+    /// Whether chaos runs are refused.
+    pub forbid_chaos: bool,
     /// Which log lines are written, in the words of `tracing_subscriber::EnvFilter`.
     pub log: String,
     /// How they are written.
@@ -184,6 +186,7 @@ impl Default for Settings {
             shutdown_grace: Duration::from_secs(10),
             worker_max_concurrency: 1_000,
             max_sessions: 16_384,
+            forbid_chaos: false,
             log: "info".to_owned(),
             log_format: LogFormat::Text,
             breakers: Breakers::default(),
@@ -222,6 +225,7 @@ impl Settings {
             shutdown_grace: _,
             worker_max_concurrency: _,
             max_sessions: _,
+            forbid_chaos: _,
             log,
             log_format: _,
             breakers,

@@ -126,6 +126,12 @@ pub const ROWS: &[Row] = &[
         slot: |s| Slot::Count(&mut s.max_sessions),
     },
     Row {
+        key: "forbid_chaos",
+        help: "Refuse chaos runs: nobody may make failures between this server and its workers on purpose.",
+        bounds: Bounds::Free,
+        slot: |s| Slot::Switch(&mut s.forbid_chaos),
+    },
+    Row {
         key: "log",
         help: "Which log lines are written: error, warn, info, debug or trace, or a filter by module like \
                `info,bailiwick=debug`.",

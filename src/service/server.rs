@@ -20,6 +20,7 @@ use crate::{
 
 use super::{
     MAX_MESSAGE_BYTES,
+    chaos::Edge,
     frame::WorkerRoute,
     operator::Operator,
     session::Context,
@@ -52,6 +53,8 @@ pub struct ServerOptions {
     pub drain: Duration,
     /// How the webhooks stand: whoever sends them writes it.
     pub webhooks: WebhookBoard,
+    /// Whether chaos runs are refused.
+    pub forbid_chaos: bool,
 }
 
 impl Default for ServerOptions {
@@ -65,6 +68,7 @@ impl Default for ServerOptions {
             keepalive: Duration::from_secs(20),
             drain: Duration::from_secs(2),
             webhooks: WebhookBoard::default(),
+            forbid_chaos: false,
         }
     }
 }
@@ -108,13 +112,15 @@ pub async fn serve(
         keepalive,
         drain,
         webhooks,
+        forbid_chaos,
     } = options;
+    let edge = Edge::new(forbid_chaos);
     let stop = Stop { intake: CancellationToken::new(), streams: CancellationToken::new() };
     let streams = Streams::default();
     let (ended, drain_grace) = (stop.streams.clone(), Span::from(drain));
-    let context = Context { runtime: runtime.clone(), stop: ended.clone(), drain_grace };
+    let context = Context { runtime: runtime.clone(), stop: ended.clone(), drain_grace, edge: edge.clone() };
     let tasks = Tasks::new(runtime.clone(), stop.clone(), max_watches, max_task_streams);
-    let operator = Operator::new(runtime.clone(), ended.clone(), max_watches, webhooks);
+    let operator = Operator::new(runtime.clone(), ended.clone(), max_watches, webhooks, edge);
     let worker = Worker::new(context, streams.clone(), max_polled_sessions);
     let (health, health_service) = tonic_health::server::health_reporter();
     set_health(&health, ServingStatus::Serving).await;

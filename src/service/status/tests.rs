@@ -49,13 +49,17 @@ fn every_fault() -> Vec<Fault> {
         Fault::TaskNotFound("no such task".into()),
         Fault::EscalationNotFound("no such question".into()),
         Fault::AgentNotFound("nobody".parse().expect("a valid name")),
-        Fault::KeyTaken(task),
+        Fault::KeyTaken(task, vec!["owner: a -> b".to_owned()]),
         Fault::NamespaceFull {
             namespace: "team".parse().expect("a valid name"),
             limit: 2,
             retry_after: Span::from_secs(1),
         },
         Fault::Overloaded(Overloaded { retry_after: Span::from_millis(250), what: "full".into() }),
+        Fault::ChaosForbidden,
+        Fault::ChaosRunning("ada".into()),
+        Fault::ChaosNotRunning,
+        Fault::Injected,
         Fault::ShuttingDown,
     ];
     all.extend(rejections.map(Fault::Rejected));
