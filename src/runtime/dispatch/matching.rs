@@ -194,8 +194,8 @@ impl Matching {
         }
         let Permit { agent, worker, probes, .. } = &*permit;
         let changed = {
-            let mut others = self.seats.serving(agent).filter(|other| *other != worker);
-            self.breakers.end(agent, worker, *probes, verdict, &mut others, now)
+            let others = self.seats.serving(agent).filter(|other| *other != worker);
+            self.breakers.end(agent, worker, *probes, verdict, others, now)
         };
         if !changed {
             return;
