@@ -26,6 +26,9 @@ pub async fn serve(settings: Settings, terminal: &Terminal) -> Result<(), Failur
     logging::init(log_format, &log).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     let running = app::serve(options).await.map_err(|error| not_started(&error))?;
     terminal.line(format!("bailiwick listens on http://{}", running.local_addr()))?;
+    if let Some(addr) = running.metrics_addr() {
+        terminal.note(format!("metrics are at http://{addr}/metrics"));
+    }
     let ended = app::run_until_signal(running, |grace| say_stopping(terminal, grace))
         .await
         .map_err(|error| not_started(&error))?;
@@ -53,6 +56,7 @@ fn not_started(error: &AppError) -> Failure {
         AppError::Bind { .. } | AppError::Open { .. } | AppError::Serve(_) | AppError::Signals(_) => {
             Exit::Error
         }
+        AppError::Metrics(_) => Exit::Error,
     };
     Failure::new(exit, error.to_string())
 }

@@ -107,6 +107,13 @@ pub const ROWS: &[Row] = &[
         slot: |s| Slot::OptionalPath(&mut s.webhooks),
     },
     Row {
+        key: "metrics",
+        help: "Where figures for Prometheus are served, as `http://ADDR/metrics`: docs/metrics.md. Without it they are not. \
+               Anything but a loopback address is refused without `insecure`.",
+        bounds: Bounds::Free,
+        slot: |s| Slot::OptionalAddress(&mut s.metrics),
+    },
+    Row {
         key: "shutdown_grace",
         help: "How long a shutdown may take before what is still open is cut.",
         bounds: GRACE,
@@ -234,7 +241,9 @@ impl Row {
     #[must_use]
     pub fn default_words(&self) -> String {
         match self.show(&Settings::default()) {
-            text if text.is_empty() && matches!(self.key, "prices" | "webhooks") => "none".to_owned(),
+            text if text.is_empty() && matches!(self.key, "prices" | "webhooks" | "metrics") => {
+                "none".to_owned()
+            }
             text if text.is_empty() => "a third of lease_time".to_owned(),
             text => text,
         }

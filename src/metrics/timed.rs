@@ -13,8 +13,8 @@ use crate::{
     store::{
         Store, StoreError,
         record::{
-            AgentRow, Append, EscalationRow, LogEntry, OpenTask, PageAfter, ParkedNote, StoredEvent, SummaryRow,
-            TaskFilter,
+            AgentRow, Append, EscalationRow, LogEntry, OpenTask, PageAfter, ParkedNote, StoredEvent,
+            SummaryRow, TaskFilter,
         },
     },
     types::{

@@ -20,6 +20,7 @@ use crate::{
 
 use super::{
     MAX_MESSAGE_BYTES,
+    calls::CallBoard,
     frame::WorkerRoute,
     operator::Operator,
     session::Context,
@@ -52,6 +53,8 @@ pub struct ServerOptions {
     pub drain: Duration,
     /// How the webhooks stand: whoever sends them writes it.
     pub webhooks: WebhookBoard,
+    /// Where calls are counted, if they are.
+    pub calls: CallBoard,
 }
 
 impl Default for ServerOptions {
@@ -65,6 +68,7 @@ impl Default for ServerOptions {
             keepalive: Duration::from_secs(20),
             drain: Duration::from_secs(2),
             webhooks: WebhookBoard::default(),
+            calls: CallBoard::default(),
         }
     }
 }
@@ -106,6 +110,7 @@ pub async fn serve(
         keepalive,
         drain,
         webhooks,
+        calls,
     } = options;
     let stop = Stop { intake: CancellationToken::new(), streams: CancellationToken::new() };
     let streams = Streams::default();
@@ -120,6 +125,7 @@ pub async fn serve(
         .max_concurrent_streams(max_concurrent_streams)
         .http2_keepalive_interval(Some(keepalive))
         .http2_keepalive_timeout(Some(keepalive))
+        .layer(tower::util::option_layer(calls.layer()))
         .layer(Shed::new(max_calls))
         .add_service(TaskServiceServer::new(tasks).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(OperatorServiceServer::new(operator).max_decoding_message_size(MAX_MESSAGE_BYTES))
