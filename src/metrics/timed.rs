@@ -1,12 +1,11 @@
 //! A store whose commits are timed. It changes nothing about what the store does.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Instant,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
+
+use tokio::time::Instant;
 
 use super::text::Sizes;
 use crate::{
