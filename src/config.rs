@@ -56,6 +56,8 @@ pub struct Settings {
     pub prices: Option<PathBuf>,
     /// The file of webhooks, if there is one.
     pub webhooks: Option<PathBuf>,
+    /// Where metrics are served, if they are.
+    pub metrics: Option<SocketAddr>,
     /// How long a shutdown may take before open streams are cut.
     pub shutdown_grace: Duration,
     /// The most attempts one worker is given at once, whatever it asks for.
@@ -183,6 +185,7 @@ impl Default for Settings {
             max_concurrent_streams: 128,
             prices: None,
             webhooks: None,
+            metrics: None,
             shutdown_grace: Duration::from_secs(10),
             worker_max_concurrency: 1_000,
             max_sessions: 16_384,
@@ -222,6 +225,7 @@ impl Settings {
             max_concurrent_streams: _,
             prices: _,
             webhooks: _,
+            metrics,
             shutdown_grace: _,
             worker_max_concurrency: _,
             max_sessions: _,
@@ -238,6 +242,16 @@ impl Settings {
                 "listen: {listen} can be reached from other machines, and there is no TLS and there are no keys yet. \
                  Listen on 127.0.0.1:{}, or write --insecure if everyone who can reach it may use it",
                 listen.port()
+            ));
+        }
+        if let Some(metrics) = metrics
+            && !metrics.ip().is_loopback()
+            && !insecure
+        {
+            faults.push(format!(
+                "metrics: {metrics} can be reached from other machines, and there is no TLS and there are no keys yet. Serve \
+                 them on 127.0.0.1:{}, or write --insecure if everyone who can reach it may read them",
+                metrics.port()
             ));
         }
         if !in_memory && data.as_os_str().is_empty() {

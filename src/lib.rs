@@ -9,6 +9,7 @@ pub mod conformance;
 pub mod console;
 pub mod demo;
 pub mod engine;
+pub mod metrics;
 pub mod notify;
 pub mod runtime;
 pub mod service;

@@ -51,6 +51,7 @@ pub(super) fn compose(settings: Settings) -> Result<Composed, Failure> {
         max_concurrent_streams,
         prices,
         webhooks,
+        metrics,
         shutdown_grace,
         worker_max_concurrency,
         max_sessions,
@@ -85,6 +86,7 @@ pub(super) fn compose(settings: Settings) -> Result<Composed, Failure> {
         server: ServerOptions { max_concurrent_streams, forbid_chaos, ..ServerOptions::default() },
         traces: Traces::FromEnvironment,
         webhooks,
+        metrics,
         grace: shutdown_grace,
     };
     Ok(Composed { app, log, log_format })

@@ -1,6 +1,11 @@
 //! What stands, read from the parts when somebody asks. Never here: anything that costs more as tasks grow in number.
 
-use super::{Sources, counters::Counters, names, text::Page};
+use super::{
+    Sources,
+    counters::Counters,
+    names::{self, Family},
+    text::Page,
+};
 use crate::{
     runtime::{AgentInfo, ReadError},
     service::{calls::Call, webhooks::WebhookState},
@@ -8,6 +13,11 @@ use crate::{
 
 /// Agents that have a sample of their own; the others are added up.
 const MAX_AGENTS: usize = super::counters::MAX_AGENTS;
+
+/// A figure of an agent.
+type AgentFigure = (&'static Family, fn(&AgentInfo) -> u32);
+/// A figure of a webhook, given the end of the log.
+type WebhookFigure = (&'static Family, fn(&WebhookState, u64) -> u64);
 
 /// The whole page.
 ///
@@ -53,7 +63,7 @@ fn agents(page: &mut Page, agents: &[AgentInfo]) {
     by_load.sort_by_key(|agent| std::cmp::Reverse((agent.leased, agent.waiting, agent.workers)));
     let others = by_load.split_off(by_load.len().min(MAX_AGENTS));
     by_load.sort_by(|a, b| a.row.name.cmp(&b.row.name));
-    let families: [(_, fn(&AgentInfo) -> u32); 3] = [
+    let families: [AgentFigure; 3] = [
         (&names::AGENT_WORKERS, |agent| agent.workers),
         (&names::AGENT_WAITING, |agent| agent.waiting),
         (&names::AGENT_LEASED, |agent| agent.leased),
@@ -71,7 +81,7 @@ fn agents(page: &mut Page, agents: &[AgentInfo]) {
 }
 
 fn hooks(page: &mut Page, hooks: &[(String, WebhookState)], log_end: u64) {
-    let families: [(_, fn(&WebhookState, u64) -> u64); 4] = [
+    let families: [WebhookFigure; 4] = [
         (&names::WEBHOOK_BEHIND, |hook, log_end| log_end.saturating_sub(hook.position)),
         (&names::WEBHOOK_FAILING, |hook, _| u64::from(hook.failing.is_some())),
         (&names::WEBHOOK_DELIVERED, |hook, _| hook.delivered),

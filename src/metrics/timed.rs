@@ -1,20 +1,19 @@
 //! A store whose commits are timed. It changes nothing about what the store does.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Instant,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
+
+use tokio::time::Instant;
 
 use super::text::Sizes;
 use crate::{
     store::{
         Store, StoreError,
         record::{
-            AgentRow, Append, EscalationRow, LogEntry, OpenTask, PageAfter, ParkedNote, StoredEvent, SummaryRow,
-            TaskFilter,
+            AgentRow, Append, EscalationRow, LogEntry, OpenTask, PageAfter, ParkedNote, StoredEvent,
+            SummaryRow, TaskFilter,
         },
     },
     types::{

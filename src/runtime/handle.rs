@@ -278,6 +278,11 @@ impl Runtime {
         self.0.health.watch()
     }
 
+    /// Tasks that may be open at once.
+    pub fn max_open_tasks(&self) -> usize {
+        self.0.intake.max()
+    }
+
     /// Tasks that are open.
     pub fn open_tasks(&self) -> usize {
         self.0.intake.open()

@@ -20,6 +20,7 @@ use crate::{
 
 use super::{
     MAX_MESSAGE_BYTES,
+    calls::CallBoard,
     chaos::Edge,
     frame::WorkerRoute,
     operator::Operator,
@@ -55,6 +56,8 @@ pub struct ServerOptions {
     pub webhooks: WebhookBoard,
     /// Whether chaos runs are refused.
     pub forbid_chaos: bool,
+    /// Where calls are counted, if they are.
+    pub calls: CallBoard,
 }
 
 impl Default for ServerOptions {
@@ -69,6 +72,7 @@ impl Default for ServerOptions {
             drain: Duration::from_secs(2),
             webhooks: WebhookBoard::default(),
             forbid_chaos: false,
+            calls: CallBoard::default(),
         }
     }
 }
@@ -113,6 +117,7 @@ pub async fn serve(
         drain,
         webhooks,
         forbid_chaos,
+        calls,
     } = options;
     let edge = Edge::new(forbid_chaos);
     let stop = Stop { intake: CancellationToken::new(), streams: CancellationToken::new() };
@@ -129,6 +134,7 @@ pub async fn serve(
         .max_concurrent_streams(max_concurrent_streams)
         .http2_keepalive_interval(Some(keepalive))
         .http2_keepalive_timeout(Some(keepalive))
+        .layer(tower::util::option_layer(calls.layer()))
         .layer(Shed::new(max_calls))
         .add_service(TaskServiceServer::new(tasks).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(OperatorServiceServer::new(operator).max_decoding_message_size(MAX_MESSAGE_BYTES))
