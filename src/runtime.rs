@@ -8,7 +8,6 @@
 
 pub mod acceptance;
 mod answer_check;
-mod blocking;
 mod clock;
 mod codec;
 mod courier;
@@ -16,6 +15,7 @@ mod dispatch;
 mod entropy;
 mod error;
 mod handle;
+mod hands;
 mod intake;
 mod keeper;
 mod options;
@@ -40,6 +40,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use error::{CommandError, OpenError, Overloaded, ReadError, SessionError, SubmitError};
 pub use handle::{PersonAnswer, Runtime};
+pub use hands::{Hands, Pace, Wait, Work};
 pub use options::{RuntimeOptions, StartError};
 pub use prices::{Price, PriceTable};
 pub use questions::{EscalationFilter, EscalationPage, QuestionNews, QuestionPlace, QuestionWatch};

@@ -16,6 +16,7 @@ mod list;
 mod lock;
 mod merge;
 mod open;
+mod open_rows;
 mod overlay;
 mod pool;
 mod project;
@@ -31,10 +32,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use rusqlite::Connection;
+
 use super::{
     Store, StoreError,
     record::{
-        AgentRow, Append, EscalationRow, LogEntry, MAX_NUMBER, PageAfter, StoredEvent, SummaryRow, TaskFilter,
+        AgentRow, Append, EscalationRow, LogEntry, MAX_NUMBER, OpenTask, PageAfter, ParkedNote, StoredEvent,
+        SummaryRow, TaskFilter,
     },
 };
 use crate::types::{
@@ -52,6 +56,7 @@ pub struct SqliteStore {
     checkpointer: checkpoint::Checkpointer,
     readers: pool::Pool,
     writer: Arc<Mutex<commit::Committer>>,
+    views: Arc<Mutex<Connection>>,
     overlay: Arc<overlay::Overlay>,
     _lock: lock::FileLock,
 }
@@ -83,9 +88,10 @@ impl SqliteStore {
         let committer = commit::Committer::new(journal, open::reader(&beside)?, overlay.end());
         let writer = Arc::new(Mutex::new(committer));
         let checkpointer = checkpoint::Checkpointer::start(open::checkpointer(&path)?, Arc::clone(&writer))?;
-        let work = projector::Work { views, overlay: Arc::clone(&overlay) };
+        let views = Arc::new(Mutex::new(views));
+        let work = projector::Work { views: Arc::clone(&views), overlay: Arc::clone(&overlay) };
         let readers = pool::Pool::new(readers);
-        Ok((Self { projector: None, checkpointer, readers, writer, overlay, _lock: lock }, work))
+        Ok((Self { projector: None, checkpointer, readers, writer, views, overlay, _lock: lock }, work))
     }
 
     fn writer(&self) -> MutexGuard<'_, commit::Committer> {
@@ -159,8 +165,22 @@ impl Store for SqliteStore {
         self.readers.with(|reader| merge::list(reader, &self.overlay, filter, after, limit))
     }
 
-    fn open_tasks(&self) -> Result<Vec<TaskId>, StoreError> {
-        self.readers.with(|reader| merge::open_tasks(reader, &self.overlay))
+    fn open_tasks(&self, after: Option<PageAfter>, limit: usize) -> Result<Vec<OpenTask>, StoreError> {
+        self.readers.with(|reader| merge::open_tasks(reader, &self.overlay, after, limit))
+    }
+
+    fn open_count(&self) -> Result<u64, StoreError> {
+        self.readers.with(|reader| merge::open_count(reader, &self.overlay))
+    }
+
+    fn note_parked(&self, notes: &[ParkedNote]) -> Result<(), StoreError> {
+        // Nothing is on its way into the tables while this has them, unless that failed.
+        let mut views = projector::lock(&self.views);
+        let stored = self.overlay.note_parked(notes);
+        if stored.is_empty() {
+            return Ok(());
+        }
+        open_rows::note_parked(&mut views, stored.into_iter())
     }
 
     fn escalation(&self, id: EscalationId) -> Result<Option<EscalationRow>, StoreError> {

@@ -152,6 +152,9 @@ struct SummaryHead<'a> {
     created_at: Timestamp,
     updated_at: Timestamp,
     seq: u64,
+    /// Of the text that tells how the task stands, if there is one; it comes before the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    parked: Option<usize>,
     bytes: usize,
 }
 
@@ -205,6 +208,7 @@ impl<'a> SummaryHead<'a> {
             created_at,
             updated_at,
             seq,
+            parked,
             view,
         } = row;
         Self {
@@ -217,13 +221,25 @@ impl<'a> SummaryHead<'a> {
             created_at: *created_at,
             updated_at: *updated_at,
             seq: *seq,
+            parked: parked.as_ref().map(String::len),
             bytes: view.len(),
         }
     }
 
-    fn row(self, task: TaskId, view: String) -> SummaryRow {
-        let Self { state, ended_by, cause, owner, agents, labels, created_at, updated_at, seq, bytes: _ } =
-            self;
+    fn row(self, task: TaskId, parked: Option<String>, view: String) -> SummaryRow {
+        let Self {
+            state,
+            ended_by,
+            cause,
+            owner,
+            agents,
+            labels,
+            created_at,
+            updated_at,
+            seq,
+            parked: _,
+            bytes: _,
+        } = self;
         SummaryRow {
             task,
             state,
@@ -235,6 +251,7 @@ impl<'a> SummaryHead<'a> {
             created_at,
             updated_at,
             seq,
+            parked,
             view,
         }
     }
@@ -272,6 +289,7 @@ impl Rows {
         }
         let end = body.len();
         if let Some(summary) = part.summary {
+            summary.parked.iter().for_each(|parked| put(body, parked));
             put(body, &summary.view);
         }
         for row in part.escalations {
@@ -379,8 +397,9 @@ pub(super) fn parts(first: u64, body: &[u8]) -> Result<Vec<ReadPart>, StoreError
         let place = Place { after, count: events.len() as u64, row: first, start: start as u64, bytes };
         let summary = match summary {
             Some(head) => Some({
+                let parked = head.parked.map(|bytes| reader.text(bytes)).transpose()?;
                 let view = reader.text(head.bytes)?;
-                head.row(task, view)
+                head.row(task, parked, view)
             }),
             None => None,
         };

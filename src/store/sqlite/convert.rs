@@ -16,6 +16,10 @@ use crate::{
 /// Turns the rows of events into rows of the journal. What is made from the journal goes into a file of its own, later.
 pub(super) fn from_tables(writer: &mut Connection, to: i64) -> Result<(), StoreError> {
     let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let parked = "SELECT count(*) FROM pragma_table_info('tasks') WHERE name = 'parked'";
+    if transaction.query_row(parked, [], |row| row.get::<_, i64>(0))? == 0 {
+        transaction.execute_batch("ALTER TABLE tasks ADD COLUMN parked TEXT")?;
+    }
     transaction.execute_batch("ALTER TABLE events RENAME TO old_events")?;
     transaction.execute_batch(include_str!("journal.sql"))?;
     copy(&transaction)?;

@@ -5,11 +5,11 @@ use std::{cmp::Reverse, collections::HashSet};
 
 use rusqlite::Connection;
 
-use super::{body::Place, journal, list, overlay::Overlay, pool::Reader, read};
+use super::{body::Place, journal, list, open_rows, overlay::Overlay, pool::Reader, read};
 use crate::{
     store::{
         StoreError,
-        record::{EscalationRow, PageAfter, StoredEvent, SummaryRow, TaskFilter},
+        record::{EscalationRow, OpenTask, PageAfter, StoredEvent, SummaryRow, TaskFilter},
     },
     types::{
         ids::{EscalationId, TaskId},
@@ -83,13 +83,31 @@ pub(super) fn list(
     Ok(found)
 }
 
-/// Tasks that have not ended, oldest first.
-pub(super) fn open_tasks(reader: &Reader, overlay: &Overlay) -> Result<Vec<TaskId>, StoreError> {
-    let (changed, mut open) = overlay.open_tasks();
-    let stored = read::open_tasks(&reader.views)?;
-    open.extend(stored.into_iter().filter(|(_, task)| !changed.contains(task)));
-    open.sort_unstable();
-    Ok(open.into_iter().map(|(_, task)| task).collect())
+/// Tasks that have not ended, oldest first, at most `limit`.
+pub(super) fn open_tasks(
+    reader: &Reader,
+    overlay: &Overlay,
+    after: Option<PageAfter>,
+    limit: usize,
+) -> Result<Vec<OpenTask>, StoreError> {
+    let (changed, mut open) = overlay.open_tasks(after);
+    let snapshot = reader.views.unchecked_transaction()?;
+    let page = |after, rows| open_rows::open_tasks(&snapshot, after, rows);
+    unchanged(&mut open, limit, after, OpenTask::place, |open| !changed.contains(&open.task), page)?;
+    open.sort_unstable_by_key(|open| (open.created_at, open.task));
+    open.truncate(limit);
+    Ok(open)
+}
+
+/// How many tasks have not ended.
+pub(super) fn open_count(reader: &Reader, overlay: &Overlay) -> Result<u64, StoreError> {
+    let (changed, open) = overlay.open_tasks(None);
+    let snapshot = reader.views.unchecked_transaction()?;
+    let mut count = open_rows::open_count(&snapshot)? + open.len() as u64;
+    for task in changed {
+        count -= u64::from(open_rows::is_open(&snapshot, task)?);
+    }
+    Ok(count)
 }
 
 /// Questions that fit, oldest first, at most `limit`.

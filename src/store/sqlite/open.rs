@@ -13,9 +13,9 @@ use crate::store::StoreError;
 /// "Bail": what `file` and `sqlite3` show for a database of ours.
 const APPLICATION_ID: i32 = 0x4261_696c;
 /// The schema that this program reads and writes.
-const SCHEMA: i64 = 2;
-/// The schema of a table of events and of all others in the same file, which is converted.
-const SCHEMA_OF_TABLES: i64 = 1;
+const SCHEMA: i64 = 3;
+/// The last schema of a table of events and of all others in the same file; from the first on, these are converted.
+const LAST_OF_TABLES: i64 = 2;
 /// The first SQLite without a known bug that loses commits when a checkpoint and a write meet in WAL mode.
 const OLDEST_LIBRARY: i32 = 3_051_003;
 /// How long a statement waits for another process that has the file, such as an operator's `sqlite3`.
@@ -147,7 +147,7 @@ fn check_owner(connection: &Connection, path: &Path) -> Result<Owner, StoreError
         connection.query_row("SELECT value FROM meta WHERE name = 'schema'", [], |row| row.get(0))?;
     match schema {
         SCHEMA => Ok(Owner::Ours),
-        SCHEMA_OF_TABLES => Ok(Owner::OursOfTables),
+        1..=LAST_OF_TABLES => Ok(Owner::OursOfTables),
         newer if newer > SCHEMA => refused(format!(
             "was made by a newer version (schema {newer}, this version knows {SCHEMA}): start that version or a later one, \
              or restore a backup made before the upgrade"

@@ -12,12 +12,9 @@ use super::body::{Part, Place, Row, opening};
 use crate::{
     store::{
         StoreError,
-        record::{EscalationRow, MAX_NUMBER, PageAfter, SummaryRow, TaskFilter},
+        record::{EscalationRow, MAX_NUMBER, OpenTask, PageAfter, ParkedNote, SummaryRow, TaskFilter},
     },
-    types::{
-        ids::{EscalationId, TaskId},
-        time::Timestamp,
-    },
+    types::ids::{EscalationId, TaskId},
 };
 
 /// How long commits gather before they are written to the tables: what a task goes through in this time is written once.
@@ -131,6 +128,10 @@ struct State {
 }
 
 impl State {
+    fn is_empty(&self) -> bool {
+        self.growing.tasks.is_empty() && self.leaving.is_none()
+    }
+
     /// Newest first.
     fn generations(&self) -> impl Iterator<Item = &Generation> {
         std::iter::once(&self.growing).chain(self.leaving.as_deref())
@@ -247,13 +248,35 @@ impl Overlay {
         (changed, found.into_iter().take(limit).cloned().collect())
     }
 
-    /// All tasks that have changed, and of them those that are open, with their ages.
-    pub(super) fn open_tasks(&self) -> (HashSet<TaskId>, Vec<(Timestamp, TaskId)>) {
+    /// All tasks that have changed, and of them those that are open and behind `after`.
+    pub(super) fn open_tasks(&self, after: Option<PageAfter>) -> (HashSet<TaskId>, Vec<OpenTask>) {
         let state = self.state();
         let changed = state.tasks().map(|(task, _)| *task).collect();
-        let rows = state.tasks().filter_map(|(_, pending)| pending.summary.as_ref());
-        let open = rows.filter(|row| !row.state.is_end()).map(|row| (row.created_at, row.task)).collect();
-        (changed, open)
+        let follows = |row: &&SummaryRow| {
+            after.is_none_or(|last| (row.created_at, row.task) > (last.created_at, last.task))
+        };
+        let rows = state.tasks().filter_map(|(_, pending)| pending.summary.as_ref()).filter(follows);
+        let open = rows.filter(|row| !row.state.is_end()).map(|row| OpenTask {
+            task: row.task,
+            created_at: row.created_at,
+            parked: row.parked.clone(),
+        });
+        (changed, open.collect())
+    }
+
+    /// Takes in notes on tasks that have changed; the others come back. Those on their way into the tables are lost: a note
+    /// only saves work.
+    pub(super) fn note_parked<'n>(&self, notes: &'n [ParkedNote]) -> Vec<&'n ParkedNote> {
+        let mut state = self.state();
+        let mut left = Vec::new();
+        for note in notes {
+            match state.growing.tasks.get_mut(&note.task).map(|pending| pending.summary.as_mut()) {
+                Some(Some(row)) if row.seq == note.seq => row.parked = Some(note.parked.clone()),
+                Some(_) => {}
+                None => left.push(note),
+            }
+        }
+        left
     }
 
     /// All questions that have changed, and of them those that fit.
@@ -286,35 +309,39 @@ impl Overlay {
         named.map(|(name, sum)| (name.clone(), *sum)).collect()
     }
 
-    /// Waits for commits, lets them gather, and takes them. The generation taken before and not written comes again. `None`
-    /// once closed and empty.
+    /// Waits for commits and lets them gather. False once closed and empty.
+    pub(super) fn gather(&self) -> bool {
+        let is_idle = |state: &mut State| state.is_empty() && !state.closed;
+        let state = self.changed.wait_while(self.state(), is_idle).unwrap_or_else(PoisonError::into_inner);
+        let gathers =
+            |state: &mut State| state.leaving.is_none() && !state.growing.is_enough() && !state.closed;
+        let waited = self.changed.wait_timeout_while(state, GATHER, gathers);
+        !waited.unwrap_or_else(PoisonError::into_inner).0.is_empty()
+    }
+
+    /// Takes what has gathered. What was taken before and not written comes again.
     pub(super) fn take(&self) -> Option<Arc<Generation>> {
         let mut state = self.state();
-        if state.leaving.is_none() {
-            let is_idle = |state: &mut State| state.growing.tasks.is_empty() && !state.closed;
-            state = self.changed.wait_while(state, is_idle).unwrap_or_else(PoisonError::into_inner);
-            let gathers = |state: &mut State| !state.growing.is_enough() && !state.closed;
-            let waited = self.changed.wait_timeout_while(state, GATHER, gathers);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        if state.leaving.is_none() && !state.growing.tasks.is_empty() {
+            state.leaving = Some(Arc::new(std::mem::take(&mut state.growing)));
         }
-        let taken = Self::start_leaving(&mut state);
+        let taken = state.leaving.clone();
         drop(state);
         // There is room again.
         self.changed.notify_all();
         taken
     }
 
-    /// The same without waiting.
+    /// Whether a commit need not wait.
     #[cfg(test)]
-    pub(super) fn take_now(&self) -> Option<Arc<Generation>> {
-        Self::start_leaving(&mut self.state())
+    pub(super) fn has_room(&self) -> bool {
+        self.state().growing.bytes < MOST
     }
 
-    fn start_leaving(state: &mut State) -> Option<Arc<Generation>> {
-        if state.leaving.is_none() && !state.growing.tasks.is_empty() {
-            state.leaving = Some(Arc::new(std::mem::take(&mut state.growing)));
-        }
-        state.leaving.clone()
+    /// Whether there is anything to be written.
+    #[cfg(test)]
+    pub(super) fn gathered(&self) -> bool {
+        !self.state().is_empty()
     }
 
     /// The tables have what was taken.
@@ -328,12 +355,15 @@ impl Overlay {
         drop(gone);
     }
 
-    /// The tables could not be written; waits for a while before that is tried again. Says whether it is worth trying.
-    pub(super) fn failed(&self, error: StoreError) -> bool {
-        let mut state = self.state();
-        state.trouble = Some(error);
+    /// The tables could not be written. Until they are, whoever finds no room is told.
+    pub(super) fn failed(&self, error: StoreError) {
+        self.state().trouble = Some(error);
         self.changed.notify_all();
-        let waited = self.changed.wait_timeout_while(state, RETRY, |state| !state.closed);
+    }
+
+    /// Waits for a while before that is tried again. Says whether it is worth trying.
+    pub(super) fn rest(&self) -> bool {
+        let waited = self.changed.wait_timeout_while(self.state(), RETRY, |state| !state.closed);
         !waited.unwrap_or_else(PoisonError::into_inner).0.closed
     }
 

@@ -28,7 +28,7 @@ pub(super) fn project(views: &mut Connection, generation: &Generation) -> Result
 }
 
 /// The same within a transaction.
-fn write(transaction: &Transaction<'_>, generation: &Generation) -> Result<(), StoreError> {
+pub(super) fn write(transaction: &Transaction<'_>, generation: &Generation) -> Result<(), StoreError> {
     let mut statements = Statements::prepare(transaction)?;
     // In the order of their ids: neighbours share pages, and the same journal makes the same tables.
     let mut tasks: Vec<(&TaskId, &Pending)> = generation.tasks.iter().collect();
@@ -136,13 +136,15 @@ impl<'c> Statements<'c> {
             )?,
             add_task: prepare(
                 "INSERT INTO tasks (task_id, state, ended_by, cause, owner, agents, labels, created_at, updated_at, seq, \
-                 view) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                 parked, view) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             )?,
             change_task: prepare(
                 "UPDATE tasks SET state = ?2, ended_by = ?3, cause = ?4, owner = ?5, agents = ?6, labels = ?7, \
-                 created_at = ?8, updated_at = ?9, seq = ?10, view = ?11 WHERE id = ?1",
+                 created_at = ?8, updated_at = ?9, seq = ?10, parked = ?11, view = ?12 WHERE id = ?1",
             )?,
-            touch_task: prepare("UPDATE tasks SET updated_at = ?2, seq = ?3, view = ?4 WHERE id = ?1")?,
+            touch_task: prepare(
+                "UPDATE tasks SET updated_at = ?2, seq = ?3, parked = ?4, view = ?5 WHERE id = ?1",
+            )?,
             add_places: prepare("INSERT INTO task_events (task, seq, places) VALUES (?1, ?2, ?3)")?,
             put_escalation: prepare(
                 "INSERT INTO escalations (task_id, number, open, state, asked_at, view) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
@@ -202,9 +204,9 @@ impl<'c> Statements<'c> {
     fn add_task(&mut self, task: &str, summary: &SummaryRow) -> Result<i64, StoreError> {
         let Face { state, ended_by, cause, owner, agents, labels, created_at } = &Face::of(summary)?;
         let (created_at, updated_at) = (number(*created_at), number(summary.updated_at.0));
-        let (seq, view) = (number(summary.seq), &summary.view);
+        let (seq, parked, view) = (number(summary.seq), &summary.parked, &summary.view);
         let id = self.add_task.insert(params![
-            task, state, ended_by, cause, owner, agents, labels, created_at, updated_at, seq, view
+            task, state, ended_by, cause, owner, agents, labels, created_at, updated_at, seq, parked, view
         ])?;
         self.terms.change(task, &BTreeSet::new(), &terms_of(summary))?;
         Ok(id)
@@ -218,16 +220,18 @@ impl<'c> Statements<'c> {
         summary: &SummaryRow,
     ) -> Result<(), StoreError> {
         let face = Face::of(summary)?;
-        let (updated_at, seq, view) = (number(summary.updated_at.0), number(summary.seq), &summary.view);
+        let (updated_at, seq) = (number(summary.updated_at.0), number(summary.seq));
+        let SummaryRow { parked, view, .. } = summary;
         if *before == face {
             // The most frequent case of a long task, and the cheapest: no column of an index is named.
-            self.touch_task.execute(params![id, updated_at, seq, view])?;
+            self.touch_task.execute(params![id, updated_at, seq, parked, view])?;
             return Ok(());
         }
         let Face { state, ended_by, cause, owner, agents, labels, created_at } = &face;
         let at = number(*created_at);
-        self.change_task
-            .execute(params![id, state, ended_by, cause, owner, agents, labels, at, updated_at, seq, view])?;
+        self.change_task.execute(params![
+            id, state, ended_by, cause, owner, agents, labels, at, updated_at, seq, parked, view
+        ])?;
         if (&before.owner, &before.agents, &before.labels, before.created_at)
             == (owner, agents, labels, *created_at)
         {

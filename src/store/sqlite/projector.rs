@@ -1,7 +1,11 @@
 //! Writes what was committed into the tables, behind the commits. Never part of a commit: the journal alone is the truth, and
 //! the tables can be made from it again.
 
-use std::{io, sync::Arc, thread};
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+};
 
 use rusqlite::Connection;
 
@@ -11,7 +15,8 @@ use crate::store::StoreError;
 /// What the thread works with.
 #[derive(Debug)]
 pub(super) struct Work {
-    pub(super) views: Connection,
+    /// Locked from before a generation is taken until it is gone.
+    pub(super) views: Arc<Mutex<Connection>>,
     pub(super) overlay: Arc<Overlay>,
 }
 
@@ -45,38 +50,34 @@ impl Drop for CloseOnDrop {
     }
 }
 
+/// The connection that writes the tables.
+pub(super) fn lock(views: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
+    // A panic has unwound through the transaction, which rolls back: the connection is as before it.
+    views.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Work {
-    fn run(mut self) {
+    fn run(self) {
         let _closed = CloseOnDrop(Arc::clone(&self.overlay));
-        while let Some(generation) = self.overlay.take() {
-            match project::project(&mut self.views, &generation) {
-                Ok(()) => {
-                    drop(generation);
-                    self.overlay.written();
-                }
-                Err(error) => {
-                    if !self.overlay.failed(error) {
-                        return;
-                    }
+        while self.overlay.gather() {
+            if let Err(error) = self.step() {
+                self.overlay.failed(error);
+                if !self.overlay.rest() {
+                    return;
                 }
             }
         }
-        at_close(&self.views);
+        // If this fails, the next start finds the log and reads it.
+        super::checkpoint::at_close(&lock(&self.views));
     }
 
     /// Writes what there is; says whether there was anything.
-    #[cfg(test)]
-    pub(super) fn step(&mut self) -> Result<bool, StoreError> {
-        let Some(generation) = self.overlay.take_now() else { return Ok(false) };
-        project::project(&mut self.views, &generation)?;
+    pub(super) fn step(&self) -> Result<bool, StoreError> {
+        let mut views = lock(&self.views);
+        let Some(generation) = self.overlay.take() else { return Ok(false) };
+        project::project(&mut views, &generation)?;
         drop(generation);
         self.overlay.written();
         Ok(true)
     }
-}
-
-/// Makes the views one file again.
-fn at_close(views: &Connection) {
-    // If this fails, the next start finds the log and reads it.
-    super::checkpoint::at_close(views);
 }

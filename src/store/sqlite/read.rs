@@ -9,16 +9,12 @@ use crate::{
         StoreError,
         record::{AgentRow, EscalationRow, SummaryRow},
     },
-    types::{
-        ids::{EscalationId, TaskId},
-        outcome::TaskState,
-        time::Timestamp,
-    },
+    types::ids::{EscalationId, TaskId},
 };
 
 /// The columns of [`to_summary`], of the table `tasks` under the name `t`.
 pub(super) const SUMMARY_COLUMNS: &str = "t.task_id, t.state, t.ended_by, t.cause, t.owner, t.agents, t.labels, \
-                                          t.created_at, t.updated_at, t.seq, t.view";
+                                          t.created_at, t.updated_at, t.seq, t.parked, t.view";
 /// The columns of [`to_escalation`].
 pub(super) const ESCALATION_COLUMNS: &str = "task_id, number, open, state, asked_at, view";
 
@@ -35,6 +31,7 @@ pub(super) fn to_summary(row: &Row<'_>) -> Result<SummaryRow, StoreError> {
         created_at: columns.time()?,
         updated_at: columns.time()?,
         seq: columns.number()?,
+        parked: columns.string_or_null()?,
         view: columns.string()?,
     })
 }
@@ -86,25 +83,6 @@ pub(super) fn summary(reader: &Connection, task: TaskId) -> Result<Option<Summar
     let sql = format!("SELECT {SUMMARY_COLUMNS} FROM tasks t WHERE t.task_id = ?1");
     let mut statement = reader.prepare_cached(&sql)?;
     statement.query_and_then([TaskText::new(task).as_str()], to_summary)?.next().transpose()
-}
-
-/// Tasks that have not ended, with their ages, oldest first.
-pub(super) fn open_tasks(reader: &Connection) -> Result<Vec<(Timestamp, TaskId)>, StoreError> {
-    let open: Vec<String> = TaskState::ALL
-        .iter()
-        .filter(|state| !state.is_end())
-        .map(super::text::word)
-        .collect::<Result<_, _>>()?;
-    let marks = vec!["?"; open.len()].join(", ");
-    let sql = format!(
-        "SELECT created_at, task_id FROM tasks WHERE state IN ({marks}) ORDER BY created_at, task_id"
-    );
-    let mut statement = reader.prepare_cached(&sql)?;
-    let aged = |row: &Row<'_>| {
-        let mut columns = Columns::of(row);
-        Ok((columns.time()?, columns.parsed(str::parse)?))
-    };
-    statement.query_and_then(rusqlite::params_from_iter(open), aged)?.collect()
 }
 
 pub(super) fn escalation(reader: &Connection, id: EscalationId) -> Result<Option<EscalationRow>, StoreError> {

@@ -1,5 +1,8 @@
 //! What only a look inside can show: a full disk, the log's length, the plans of queries, tampered rows.
 
+mod crash;
+mod tables;
+
 use super::*;
 use crate::{
     store::record::{EscalationRow, StoredEvent},
@@ -24,6 +27,7 @@ fn append(n: u128, expected_seq: u64, body_bytes: usize) -> Append {
         created_at: at,
         updated_at: at,
         seq: expected_seq + 1,
+        parked: None,
         view: "{}".to_owned(),
     };
     Append {
@@ -98,11 +102,11 @@ fn reads_go_on_while_a_commit_is_open() {
 
 #[test]
 fn what_does_not_parse_is_said_with_its_column() {
-    let (_folder, store, mut work) = held_in_new_folder();
+    let (_folder, store, work) = held_in_new_folder();
     let one = append(1, 0, 10);
     store.commit(std::slice::from_ref(&one)).expect("a commit");
     work.step().expect("written");
-    work.views.execute("UPDATE tasks SET state = 'BORED'", []).expect("tampering");
+    projector::lock(&work.views).execute("UPDATE tasks SET state = 'BORED'", []).expect("tampering");
     let error = store.summary(one.task).expect_err("no such state");
     assert!(matches!(&error, StoreError::Corrupt(why) if why.contains("column state")), "{error}");
 }
@@ -123,7 +127,7 @@ fn no_page_of_a_list_sorts_or_scans_its_table() {
     ];
     let after = PageAfter { created_at: Timestamp(7), task: append(1, 0, 0).task };
     for filter in filters {
-        for plan in list::plans(&work.views, &filter, Some(after)).expect("plans") {
+        for plan in list::plans(&projector::lock(&work.views), &filter, Some(after)).expect("plans") {
             assert!(!plan.contains("TEMP B-TREE") && !plan.contains("SCAN"), "{filter:?}: {plan}");
             assert!(plan.contains("created_at>? AND"), "the page's bounds are the index's: {plan}");
         }
