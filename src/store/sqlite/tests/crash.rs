@@ -40,7 +40,7 @@ enum Act {
     Write,
     /// They cannot be written, once.
     FailToWrite,
-    /// The process is gone while the tables are written: `keeps` of their pages are in the log, but no commit.
+    /// The process is gone while the tables are written: pages of them are in the log, but no commit.
     CrashWhileWriting,
     /// The process is gone.
     Crash,
@@ -334,7 +334,7 @@ impl Rig {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_to_the_tables_reads_are_those_of_the_journal(acts in vec(act(), 1..24)) {
