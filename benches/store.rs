@@ -1,4 +1,4 @@
-//! `cargo bench --bench store [-- CYCLES]`: what the journal costs without the rest of the server. Tasks are submitted and
+//! `cargo bench --bench store [-- TASKS [PAGE_SIZE]]`: what the journal costs without the rest of the server. Tasks are submitted and
 //! assigned in one commit and completed in another, 1, 10 and 100 tasks a commit, on one thread. Prints the time of a commit
 //! and the processor time of the whole process for each task; what is behind the commits at their end is counted too. Judges
 //! nothing.
@@ -31,29 +31,36 @@ const TASKS: usize = 20_000;
 const ROUNDS: usize = 3;
 
 fn main() {
-    let tasks = std::env::args().filter_map(|word| word.parse().ok()).next().unwrap_or(TASKS);
+    let mut numbers = std::env::args().filter_map(|word| word.parse::<usize>().ok());
+    let (tasks, page_size) = (numbers.next().unwrap_or(TASKS), numbers.next());
     println!(
         "tasks a commit   tasks/s   p50 commit   p99 commit   longest   processor a task   bytes a task"
     );
     for batch in BATCHES {
         for _ in 0..ROUNDS {
-            run(batch, if batch == 1 { tasks / 10 } else { tasks });
+            run(batch, if batch == 1 { tasks / 10 } else { tasks }, page_size);
         }
     }
 }
 
 #[allow(clippy::disallowed_methods)] // A benchmark reads the clock.
-fn run(batch: usize, tasks: usize) {
+fn run(batch: usize, tasks: usize, page_size: Option<usize>) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("bench.db");
+    if let Some(bytes) = page_size {
+        let empty = rusqlite::Connection::open(&path).expect("a file");
+        empty
+            .execute_batch(&format!("PRAGMA page_size = {bytes}; PRAGMA journal_mode = WAL"))
+            .expect("pages");
+    }
     let store = SqliteStore::open(&path).expect("a new database");
     let (before, start) = (processor_time(), Instant::now());
     let mut commits = Vec::new();
     for first in (0..tasks).step_by(batch) {
         let ids: Vec<TaskId> = (first..first + batch).map(id).collect();
-        for appends in [ids.iter().map(|id| submitted(*id)), ids.iter().map(|id| completed(*id))]
-            .map(Iterator::collect::<Vec<_>>)
-        {
+        let both: [fn(TaskId) -> Append; 2] = [submitted, completed];
+        for step in both {
+            let appends: Vec<Append> = ids.iter().map(|id| step(*id)).collect();
             let at = Instant::now();
             store.commit(&appends).expect("there is room");
             commits.push(at.elapsed());

@@ -131,16 +131,25 @@ fn an_operator_reads_the_events_with_sql() {
     let mut statement = operator
         .prepare("SELECT position, task_id, seq, at, kind, version, body FROM events ORDER BY position")
         .expect("the view");
-    type Seen = (u64, String, u64, u64, String, u16, String);
+    type Seen = (i64, String, i64, i64, String, u16, String);
     let to_seen = |row: &rusqlite::Row<'_>| {
         Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?))
     };
     let seen: Vec<Seen> =
         statement.query_map([], to_seen).expect("rows").collect::<Result<_, _>>().expect("rows");
     let log = store.log(0, 1_000).expect("a read").into_iter();
+    let signed = |number: u64| i64::try_from(number).expect("a small number");
     let expected: Vec<Seen> = log
         .map(|LogEntry { position, task, event }| {
-            (position, task.to_string(), event.seq, event.at.0, event.kind, event.version, event.body)
+            (
+                signed(position),
+                task.to_string(),
+                signed(event.seq),
+                signed(event.at.0),
+                event.kind,
+                event.version,
+                event.body,
+            )
         })
         .collect();
     assert_eq!(seen, expected);
