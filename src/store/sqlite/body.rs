@@ -1,7 +1,7 @@
 //! What a row of the journal holds, as text that people can read: for each append a line of JSON, then the texts that this
 //! line counts out. Never looks into those texts: a body is kept byte for byte, whatever it is.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Write as _};
 
 use serde::{Deserialize, Serialize};
 
@@ -267,22 +267,24 @@ pub(super) struct Rows {
 impl Rows {
     /// Rows from position `first` on, about `bytes` long.
     pub(super) fn new(first: u64, bytes: usize) -> Self {
-        let body = Vec::with_capacity(bytes.min(ROW_BYTES + ROW_BYTES / 4));
-        Self { done: Vec::new(), open: Row { first, body, ..Row::default() } }
+        let mut rows = Self { done: Vec::new(), open: Row::default() };
+        rows.begin(first, bytes);
+        rows
     }
 
     /// Adds an append.
     pub(super) fn push(&mut self, part: &Part<'_>) -> Result<Place, StoreError> {
         if self.open.body.len() >= ROW_BYTES {
             let next = self.open.first + self.open.count;
-            self.cut(next);
+            self.cut(next, ROW_BYTES);
         }
         let Row { first, count, parts, body } = &mut self.open;
         let start = body.len();
         serde_json::to_writer(&mut *body, &Line::of(part))
             .map_err(|error| StoreError::Corrupt(format!("a line to write: {error}")))?;
         parts.push(if parts.is_empty() { '[' } else { ',' });
-        parts.push_str(&format!("[{start},{},{count}]", body.len() - start));
+        let end = body.len() - start;
+        write!(parts, "[{start},{end},{count}]").expect("a text takes any number");
         body.push(b'\n');
         for event in part.events {
             put(body, &event.body);
@@ -309,17 +311,23 @@ impl Rows {
     /// The next append's first event has position `position`: where that leaves a gap, a new row begins.
     pub(super) fn go_on_at(&mut self, position: u64) {
         if self.open.first + self.open.count != position {
-            self.cut(position);
+            self.cut(position, ROW_BYTES);
         }
     }
 
-    /// Ends the row; the next one begins at position `first`.
-    fn cut(&mut self, first: u64) {
-        let mut row = std::mem::replace(&mut self.open, Row { first, ..Row::default() });
-        if row.count > 0 {
-            row.parts.push(']');
-            self.done.push(row);
+    /// Ends the row; the next one begins at position `first` and will have about so many bytes.
+    fn cut(&mut self, first: u64, bytes: usize) {
+        if self.open.count > 0 {
+            self.open.parts.push(']');
+            self.done.push(std::mem::take(&mut self.open));
         }
+        self.begin(first, bytes);
+    }
+
+    fn begin(&mut self, first: u64, bytes: usize) {
+        // The last append of a row may reach beyond its end.
+        let body = Vec::with_capacity(bytes.min(ROW_BYTES + ROW_BYTES / 4));
+        self.open = Row { first, body, ..Row::default() };
     }
 
     /// Takes the rows that are done.
@@ -329,7 +337,7 @@ impl Rows {
 
     /// All rows.
     pub(super) fn finish(mut self) -> Vec<Row> {
-        self.cut(0);
+        self.cut(0, 0);
         self.done
     }
 }
