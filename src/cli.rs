@@ -21,12 +21,14 @@ pub mod drill;
 pub mod exit;
 pub mod extend;
 pub mod failure;
+mod files;
 pub mod get;
 pub mod inbox;
 pub mod json;
 pub mod list;
 mod place;
 pub mod question;
+pub mod reset_breaker;
 pub mod run;
 pub mod serve;
 pub mod show;
@@ -104,6 +106,8 @@ enum Command {
     Workers(workers::WorkersArgs),
     /// List every agent the server has ever seen.
     Agents(agents::AgentsArgs),
+    /// Close the circuit breaker of an agent or a worker by hand.
+    ResetBreaker(reset_breaker::ResetBreakerArgs),
     /// Run a crew of agents over a folder, end to end, without a model or a network.
     Demo(demo::DemoArgs),
     #[command(hide = true)]
@@ -137,6 +141,7 @@ impl Command {
             Self::Webhooks(args) => args.remote.json,
             Self::Workers(args) => args.remote.json,
             Self::Agents(args) => args.remote.json,
+            Self::ResetBreaker(args) => args.remote.json,
             Self::Demo(args) => args.json,
             Self::Conformance(args) => args.json,
             Self::Backtest(args) => args.json,
@@ -162,6 +167,7 @@ impl Command {
             Self::Webhooks(args) => webhooks::run(args, terminal).await,
             Self::Workers(args) => workers::run(args, terminal).await,
             Self::Agents(args) => agents::run(args, terminal).await,
+            Self::ResetBreaker(args) => reset_breaker::run(args, terminal).await,
             Self::Demo(args) => run::demo(args, terminal).await,
             Self::Crew(args) => run::crew(args).await,
             Self::Conformance(args) => run::conformance(args, terminal).await,

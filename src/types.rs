@@ -10,6 +10,7 @@ pub mod extension;
 pub mod guards;
 pub mod ids;
 pub mod limits;
+pub mod name_limits;
 pub mod outcome;
 pub mod payload;
 pub mod plan;

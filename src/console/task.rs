@@ -1,9 +1,9 @@
 //! A task in full, for people: outcome, ledger, counters, turns.
 
-use crate::pb;
+use crate::{pb, types::ids::DEFAULT_NAMESPACE};
 
 use super::{
-    Look, Tone, children, ledger,
+    Look, Tone, children, circuit, ledger,
     text::{between, clean, clip, date, value},
     trips, turns, words,
 };
@@ -59,6 +59,10 @@ pub fn full(look: Look, task: &pb::Task) -> Vec<String> {
             summary.labels.iter().map(|(k, v)| format!("{}={}", clean(k), clean(v))).collect();
         lines.push(format!("{} {}", head("labels"), labels.join(" ")));
     }
+    let namespace = task.contract.as_ref().map_or("", |contract| &contract.namespace);
+    if !namespace.is_empty() && namespace != DEFAULT_NAMESPACE {
+        lines.push(format!("{} {}", head("namespace"), clean(namespace)));
+    }
     if !task.trace_id.is_empty() {
         lines.push(format!("{} {}", head("trace"), clean(&task.trace_id)));
     }
@@ -87,6 +91,7 @@ pub fn full(look: Look, task: &pb::Task) -> Vec<String> {
         lines.push(head("turns"));
         lines.push(turns::turns(look, &task.turns));
     }
+    lines.extend(indented(circuit::waiting(&task.waiting)));
     lines
 }
 

@@ -39,6 +39,7 @@ impl Task {
             | Event::TurnClosed { turn, .. }
             | Event::HandedOff { turn, .. }
             | Event::DirectiveRefused { turn, .. }
+            | Event::TurnHeldUp { turn, .. }
             | Event::GateJudged { turn, .. } => self.turn(*turn).is_some(),
             Event::LateUsage { turn, child, .. } => {
                 self.turn(*turn).is_some()
@@ -96,6 +97,11 @@ impl Task {
                 self.end_turn(*turn, Stage::Closed { reason: reason.clone() }, at);
             }
             Event::HandedOff { hop, .. } => self.counters.hops = *hop,
+            Event::TurnHeldUp { turn, reason, .. } => {
+                if let Some(state) = self.turn_mut(*turn) {
+                    state.held_up = Some(reason.as_str().into());
+                }
+            }
             Event::PlanStarted { .. } => self.on_plan_started(event),
             Event::StepEnded { step, end, reason, optional, .. } => {
                 if let Some(plan) = &mut self.plan {
@@ -205,6 +211,7 @@ impl Task {
             opened_at: at,
             started_at: None,
             ended_at: None,
+            held_up: None,
             attempts: Vec::new(),
             stage: Stage::Ready { since: at, not_before: at },
         });

@@ -13,7 +13,7 @@ use crate::types::{
     contract::{ContractDraft, Convergence},
     envelope::{Answer, Envelope, WorkStep},
     extension::Extension,
-    ids::{AgentName, AttemptNumber, Lease, StepId, TaskId, TurnNumber, WorkerId},
+    ids::{AgentName, AttemptNumber, Lease, Namespace, StepId, TaskId, TurnNumber, WorkerId},
     limits::Ceilings,
     outcome::{Cause, TaskState},
     payload::Payload,
@@ -26,7 +26,22 @@ pub trait Agents {
     /// Whether a worker has ever served it.
     fn is_known(&self, agent: &AgentName) -> bool;
     /// Since when no worker serves it; `None` while one does.
+    /// An agent whose circuit is open counts as served by nobody.
     fn away_since(&self, agent: &AgentName) -> Option<Timestamp>;
+    /// The agent's circuit, while it is not closed.
+    fn circuit(&self, agent: &AgentName) -> Option<Circuit> {
+        let _ = agent;
+        None
+    }
+}
+
+/// An agent's circuit that is not closed: too many of its attempts have failed for technical reasons.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Circuit {
+    /// Since when.
+    pub since: Timestamp,
+    /// The same with the evidence, in a sentence: "unavailable: circuit open since ..., 5 of the last 5 attempts failed".
+    pub reason: String,
 }
 
 /// What comes in with every decision.
@@ -124,6 +139,13 @@ pub enum Command {
     },
     /// A child tells what it used.
     HearChild(Box<ChildReport>),
+    /// A turn that is ready waits because its agent's circuit is open. Harmless where it does no more.
+    HoldUp {
+        /// The turn.
+        turn: TurnNumber,
+        /// In a sentence.
+        reason: String,
+    },
     /// Look at the clock. Spurious ticks are harmless.
     Tick,
 }
@@ -272,6 +294,8 @@ pub enum Effect {
         agent: AgentName,
         /// The kind: decide turns bypass bulkheads.
         kind: TurnKind,
+        /// The task's namespace.
+        namespace: Namespace,
         /// Higher first.
         priority: u8,
         /// When it may start.
@@ -288,6 +312,8 @@ pub enum Effect {
         lease: Lease,
         /// The worker.
         worker: WorkerId,
+        /// How its attempt ended.
+        end: AttemptEnd,
         /// Why.
         reason: String,
         /// The cause; `None` where the lease was simply lost.
@@ -295,6 +321,8 @@ pub enum Effect {
     },
     /// The lease is closed by its answer: the dispatcher forgets it.
     Close {
+        /// Whether the answer was a technical failure.
+        technical: bool,
         /// The lease.
         lease: Lease,
         /// The worker.
@@ -325,6 +353,8 @@ pub struct LiveLease {
     pub worker: WorkerId,
     /// The agent.
     pub agent: AgentName,
+    /// The task's namespace.
+    pub namespace: Namespace,
     /// The attempt's number within the turn.
     pub attempt: AttemptNumber,
     /// What its answer must be checked against.

@@ -12,6 +12,7 @@ mod escalation;
 mod extend;
 mod funding;
 mod gate;
+mod hold_up;
 mod lease;
 mod ownership;
 mod plan_flow;
@@ -140,6 +141,7 @@ impl<'a> Txn<'a> {
                 self.start_child(lease, child, &draft, &ceilings, fingerprint)
             }
             Command::HearChild(report) => Ok(self.hear_child(*report)),
+            Command::HoldUp { turn, reason } => self.hold_up(turn, reason),
             Command::Tick => Ok(Reply::Done),
         }
     }

@@ -23,7 +23,7 @@ use crate::types::{
 };
 
 /// Version of the JSON encoding below.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// An event with its number and time.
 #[derive(Debug, Clone, PartialEq)]
@@ -226,6 +226,13 @@ pub enum Event {
     },
     ChildStarted(Box<ChildStarted>),
     ChildEnded(Box<ChildEnded>),
+    /// A turn waits because its agent's circuit is open; or its step was passed on to a fallback for that.
+    TurnHeldUp {
+        turn: TurnNumber,
+        reason: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        passed_to: Option<AgentName>,
+    },
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde wants a reference.
@@ -265,6 +272,7 @@ impl Event {
             Self::LateUsage { .. } => "late_usage",
             Self::ChildStarted(_) => "child_started",
             Self::ChildEnded(_) => "child_ended",
+            Self::TurnHeldUp { .. } => "turn_held_up",
         }
     }
 }

@@ -25,6 +25,7 @@ impl Task {
             ledger: self.ledger.view(),
             agents: self.agents.clone(),
             parent: self.parent.as_ref().map(|parent| parent.task),
+            namespace: self.contract.namespace.clone(),
             unsettled: self.children.is_unsettled(),
         }
     }

@@ -10,7 +10,7 @@ use super::{
 use crate::types::{
     contract::{Contract, DefaultAnswer},
     envelope::{Answer, Confidence},
-    ids::{AgentName, AttemptNumber, StepId, TaskId, TurnNumber, WorkerId},
+    ids::{AgentName, AttemptNumber, Namespace, StepId, TaskId, TurnNumber, WorkerId},
     outcome::{Cause, EndedBy, TaskState},
     payload::Payload,
     time::Timestamp,
@@ -88,6 +88,8 @@ pub struct SummaryView {
     pub agents: Vec<AgentName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<TaskId>,
+    #[serde(default, skip_serializing_if = "Namespace::is_default")]
+    pub namespace: Namespace,
     /// Whether a child has not been heard of: what it used is still to come, even after the end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unsettled: bool,

@@ -26,10 +26,11 @@ pub(super) use mailbox::{
 use super::{
     clock::Now,
     courier::Errands,
-    dispatch::{Dispatch, Order},
+    dispatch::{Dispatch, Order, Slot},
     entropy::Entropy,
     hands::Hands,
     intake::Intake,
+    journal_health::{JournalFailing, JournalHealth},
     questions::Questions,
     registry::Registry,
     watchers::Watchers,
@@ -74,6 +75,7 @@ pub(super) struct Shared {
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) errands: Errands,
     pub(super) hands: Hands,
+    pub(super) health: JournalHealth,
 }
 
 /// A batch's fate.
@@ -98,6 +100,9 @@ pub(super) struct Shard {
     /// What the dispatcher wants, in order. At most one for each slot and lease.
     orders: VecDeque<Order>,
     requests: VecDeque<Request>,
+    /// Slots that wait until the journal takes something again: a lease that cannot be written would only come back.
+    kept_slots: Vec<Slot>,
+    journal: watch::Receiver<Option<Arc<JournalFailing>>>,
 }
 
 /// What comes in beside requests.
@@ -113,6 +118,7 @@ impl Shard {
     pub(super) fn new(shared: Shared, open: Vec<Task>) -> Self {
         let (fates, fated) = mpsc::unbounded_channel();
         let hydration = Hydration::new(&shared);
+        let journal = shared.health.watch();
         let mut shard = Self {
             shared,
             residents: Residents::default(),
@@ -125,6 +131,8 @@ impl Shard {
             hydration,
             orders: VecDeque::new(),
             requests: VecDeque::new(),
+            kept_slots: Vec::new(),
+            journal,
         };
         let now = shard.shared.now.read();
         for task in open {
@@ -149,6 +157,8 @@ impl Shard {
                 () = std::future::ready(()), if busy => {}
                 Some(request) = wires.inlet.running.recv(), if may_take => shard.requests.push_back(request),
                 Some(request) = wires.inlet.intake.recv(), if may_take => shard.requests.push_back(request),
+                // Whoever watches has a sender among what is shared.
+                Ok(()) = shard.journal.changed() => shard.journal_changed(),
                 () = wires.stop.cancelled(), if !stopping => {
                     stopping = true;
                     wires.inlet.close();
@@ -227,7 +237,7 @@ impl Shard {
     fn adopt(&mut self, task: Task, now: Timestamp) {
         let id = task.id();
         let outstanding = task.outstanding();
-        let place = (!task.is_ended()).then(|| self.shared.intake.take());
+        let place = (!task.is_ended()).then(|| self.shared.intake.take(&task.contract().namespace));
         self.residents.insert(task, place);
         for live in outstanding.leases {
             self.shared.dispatch.restore(live, now);

@@ -16,10 +16,11 @@ use super::{
     answer_check::AnswerCheck,
     clock::Now,
     codec, courier,
-    dispatch::Dispatch,
+    dispatch::{Dispatch, Terms},
     handle::Inner,
     hands::{Hands, Work},
     intake::Intake,
+    journal_health::JournalHealth,
     keeper,
     registry::Registry,
     shard::{MAX_IN_FLIGHT, Shard, Shared, Wires, mailbox},
@@ -157,7 +158,13 @@ fn launch(
     let registry = Arc::new(Registry::new(agents, now.clone()));
     let (to_shards, orders): (Vec<_>, Vec<_>) = tasks.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let (mailboxes, inlets): (Vec<_>, Vec<_>) = tasks.iter().map(|_| mailbox(options.max_queue)).unzip();
-    let dispatch = Arc::new(Dispatch::new(Arc::clone(&registry), to_shards, options.lease_time));
+    let terms = Terms {
+        lease_time: options.lease_time,
+        breaking: options.breaking,
+        bulkheads: options.bulkheads.clone(),
+        forgives_absence: now.jumps_are_absences(),
+    };
+    let dispatch = Arc::new(Dispatch::new(Arc::clone(&registry), to_shards, terms));
     let stop = CancellationToken::new();
     let (errands, to_carry) = courier::Errands::new();
     let shared = Shared {
@@ -168,11 +175,12 @@ fn launch(
         watchers: Arc::default(),
         questions: Arc::default(),
         log_end: watch::channel(0).0,
-        intake: Intake::new(options.max_open_tasks),
+        intake: Intake::new(options.max_open_tasks, options.max_open_by_namespace.clone()),
         now: now.clone(),
         entropy: Arc::clone(&entropy),
         errands: errands.clone(),
         hands: hands.clone(),
+        health: JournalHealth::default(),
     };
     let inner = Arc::new(Inner {
         options,
@@ -190,10 +198,13 @@ fn launch(
         closing: AtomicBool::new(false),
         next_shard: AtomicUsize::new(0),
         errands,
-        hands,
+        hands: hands.clone(),
+        health: shared.health.clone(),
     });
     let mut background = RuntimeTasks::new(Runtime(Arc::clone(&inner)), stop.clone(), writer, journal);
-    background.spawn("keeper".to_owned(), keeper::keep(dispatch, now, stop.clone()));
+    background.spawn("keeper".to_owned(), keeper::keep(dispatch, now.clone(), stop.clone()));
+    let trying = shared.health.clone().keep_trying(shared.store.clone(), hands, now.clone(), stop.clone());
+    background.spawn("journal's health".to_owned(), trying);
     let carry = courier::carry(Runtime(Arc::clone(&inner)), to_carry, stop.clone());
     background.spawn("courier".to_owned(), carry);
     for (number, ((tasks, inlet), orders)) in (0_u32..).zip(tasks.into_iter().zip(inlets).zip(orders)) {

@@ -5,6 +5,7 @@
 //! message is collected (`faults`), so that its sender hears of all of it at once.
 
 pub mod answer;
+pub(crate) mod circuit;
 pub mod contract;
 pub mod enums;
 pub mod event;

@@ -11,7 +11,7 @@ use crate::{
     pb,
     runtime::{CommandError, EscalationFilter, EscalationPage, Overloaded, Runtime},
     types::{
-        ids::{EscalationId, InvalidName},
+        ids::{AgentName, EscalationId, InvalidName, WorkerId},
         limits::fixed::MAX_TEXT_BYTES,
         time::Span,
     },
@@ -180,5 +180,32 @@ impl pb::operator_service_server::OperatorService for Operator {
         let pb::ListWebhooksRequest {} = request.into_inner();
         let log_end = *self.runtime.log_end().borrow();
         Ok(Response::new(pb::ListWebhooksResponse { webhooks: self.webhooks.wire(log_end) }))
+    }
+
+    async fn reset_breaker(
+        &self,
+        request: Request<pb::ResetBreakerRequest>,
+    ) -> Result<Response<pb::ResetBreakerResponse>, Status> {
+        let pb::ResetBreakerRequest { whose } = request.into_inner();
+        let mut faults = Faults::default();
+        let was_open = match whose {
+            None => {
+                faults.add("whose", "is required: name an agent or a worker_id");
+                None
+            }
+            Some(pb::reset_breaker_request::Whose::Agent(name)) => {
+                let agent: Option<AgentName> = faults.name("agent", &name);
+                if let Some(agent) = agent.as_ref().filter(|agent| !self.runtime.is_known(agent)) {
+                    return Err(Fault::AgentNotFound(agent.clone()).into());
+                }
+                agent.map(|agent| self.runtime.reset_agent(&agent))
+            }
+            Some(pb::reset_breaker_request::Whose::WorkerId(id)) => {
+                let worker: Option<WorkerId> = faults.name("worker_id", &id);
+                worker.map(|worker| self.runtime.reset_worker(&worker))
+            }
+        };
+        let was_open = faults.finish(was_open).map_err(Fault::InvalidMessage)?;
+        Ok(Response::new(pb::ResetBreakerResponse { was_open }))
     }
 }

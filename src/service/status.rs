@@ -14,9 +14,11 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use crate::{
     engine::{command::Rejection, intake::Violation},
     pb,
-    runtime::{CommandError, OpenError, Overloaded, ReadError, SessionError, StoreError, SubmitError},
+    runtime::{
+        CommandError, JournalFailing, OpenError, Overloaded, ReadError, SessionError, StoreError, SubmitError,
+    },
     types::{
-        ids::{Lease, TaskId},
+        ids::{AgentName, Lease, Namespace, TaskId},
         time::Span,
     },
 };
@@ -60,12 +62,25 @@ pub enum Fault {
     TaskNotFound(String),
     /// No such question, in words.
     EscalationNotFound(String),
+    /// No such agent.
+    AgentNotFound(AgentName),
     /// The idempotency key names another contract.
     KeyTaken(TaskId),
     /// The engine refused.
     Rejected(Rejection),
     /// Something is full.
     Overloaded(Overloaded),
+    /// The journal takes nothing for now.
+    JournalFailing(JournalFailing),
+    /// The namespace has as many open tasks as it may have.
+    NamespaceFull {
+        /// The namespace.
+        namespace: Namespace,
+        /// The most it may have.
+        limit: u32,
+        /// When to try again.
+        retry_after: Span,
+    },
     /// The server is going away.
     ShuttingDown,
     /// The store failed.
@@ -114,9 +129,14 @@ impl Fault {
             Self::SessionUnknown => verdict(Code::NotFound, "SESSION_UNKNOWN"),
             Self::TaskNotFound(_) => verdict(Code::NotFound, "TASK_NOT_FOUND"),
             Self::EscalationNotFound(_) => verdict(Code::NotFound, "ESCALATION_NOT_FOUND"),
+            Self::AgentNotFound(_) => verdict(Code::NotFound, "AGENT_NOT_FOUND"),
             Self::KeyTaken(_) => verdict(Code::AlreadyExists, "KEY_TAKEN"),
             Self::Rejected(rejection) => rejected(rejection),
             Self::Overloaded(full) => later(Code::ResourceExhausted, "OVERLOADED", full.retry_after),
+            Self::JournalFailing(_) => later(Code::Unavailable, "JOURNAL_FAILING", DEFAULT_RETRY),
+            Self::NamespaceFull { retry_after, .. } => {
+                later(Code::ResourceExhausted, "NAMESPACE_FULL", *retry_after)
+            }
             Self::ShuttingDown => later(Code::Unavailable, "SHUTTING_DOWN", DEFAULT_RETRY),
             Self::Store(error) => stored(error),
         }
@@ -155,10 +175,18 @@ impl Fault {
             }
             Self::SessionUnknown => SessionError::SessionUnknown.to_string(),
             Self::TaskNotFound(what) | Self::EscalationNotFound(what) => what.clone(),
+            Self::AgentNotFound(agent) => {
+                format!("no worker has ever served {agent}: `bailiwick agents` lists them")
+            }
             Self::KeyTaken(task) => SubmitError::KeyTaken { task: *task }.to_string(),
             Self::Rejected(Rejection::EscalationClosed(closed)) => closed::message(closed),
             Self::Rejected(rejection) => rejection.to_string(),
             Self::Overloaded(full) => full.to_string(),
+            Self::JournalFailing(failing) => failing.to_string(),
+            Self::NamespaceFull { namespace, limit, retry_after } => {
+                let (namespace, limit, retry_after) = (namespace.clone(), *limit, *retry_after);
+                SubmitError::NamespaceFull { namespace, limit, retry_after }.to_string()
+            }
             Self::ShuttingDown => "the server is shutting down: try again when it is back".to_owned(),
             Self::Store(error) => error.to_string(),
         };
@@ -324,6 +352,10 @@ impl From<SubmitError> for Fault {
         match error {
             SubmitError::KeyTaken { task } => Self::KeyTaken(task),
             SubmitError::Overloaded(full) => Self::Overloaded(full),
+            SubmitError::JournalFailing(failing) => Self::JournalFailing(failing),
+            SubmitError::NamespaceFull { namespace, limit, retry_after } => {
+                Self::NamespaceFull { namespace, limit, retry_after }
+            }
             SubmitError::ShuttingDown => Self::ShuttingDown,
             SubmitError::Store(error) => Self::Store(error),
         }

@@ -191,6 +191,7 @@ fn filter(wire: &pb::ListTasksRequest, faults: &mut Faults) -> TaskFilter {
         page_size: _,
         page_token: _,
         parent_task_id,
+        namespace,
     } = wire;
     faults.list("states", states, TaskState::ALL.len());
     faults.list("causes", causes, Cause::ALL.len());
@@ -204,6 +205,7 @@ fn filter(wire: &pb::ListTasksRequest, faults: &mut Faults) -> TaskFilter {
         labels: labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
         since: timestamp(faults, "since", *since),
         parent: if parent_task_id.is_empty() { None } else { faults.name("parent_task_id", parent_task_id) },
+        namespace: if namespace.is_empty() { None } else { faults.name("namespace", namespace) },
     }
 }
 
@@ -272,7 +274,8 @@ impl pb::task_service_server::TaskService for Tasks {
     ) -> Result<Response<pb::GetTaskResponse>, Status> {
         let pb::GetTaskRequest { task_id: text } = request.into_inner();
         let view = self.runtime.get(task_id(&text)?).await.map_err(Fault::from)?;
-        Ok(Response::new(pb::GetTaskResponse { task: Some(task_out(&view)) }))
+        let waits = self.runtime.waits(&view);
+        Ok(Response::new(pb::GetTaskResponse { task: Some(task_out(&view, &waits)) }))
     }
 
     async fn list_tasks(

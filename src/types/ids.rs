@@ -126,6 +126,12 @@ macro_rules! name_type {
             }
         }
 
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
         impl FromStr for $name {
             type Err = InvalidName;
 
@@ -170,6 +176,13 @@ name_type!(
     NAME_RULE
 );
 name_type!(
+    /// A namespace: whose tasks share a bulkhead, and a bound of open tasks.
+    Namespace,
+    "namespace",
+    is_name,
+    NAME_RULE
+);
+name_type!(
     /// A step's name within its plan.
     StepId,
     "step id",
@@ -183,6 +196,24 @@ name_type!(
     is_worker_id,
     "1 to 128 characters of A-Z, a-z, 0-9, ., _, : and -"
 );
+
+/// The namespace of a task whose contract names none.
+pub const DEFAULT_NAMESPACE: &str = "default";
+
+impl Default for Namespace {
+    /// The namespace of a task whose contract names none. All of them share one text.
+    fn default() -> Self {
+        static DEFAULT: std::sync::LazyLock<Arc<str>> = std::sync::LazyLock::new(|| DEFAULT_NAMESPACE.into());
+        Self(DEFAULT.clone())
+    }
+}
+
+impl Namespace {
+    /// Whether it is that of contracts that name none.
+    pub fn is_default(&self) -> bool {
+        *self.0 == *DEFAULT_NAMESPACE
+    }
+}
 
 /// A turn's number within its task, from 1.
 pub type TurnNumber = u32;

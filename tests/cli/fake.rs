@@ -400,6 +400,15 @@ impl OperatorService for Fake {
         Ok(Response::new(pb::ListWebhooksResponse { webhooks: vec![webhook] }))
     }
 
+    async fn reset_breaker(
+        &self,
+        request: Request<pb::ResetBreakerRequest>,
+    ) -> Result<Response<pb::ResetBreakerResponse>, Status> {
+        let of_agent = pb::reset_breaker_request::Whose::Agent("researcher".into());
+        let was_open = request.into_inner().whose == Some(of_agent);
+        Ok(Response::new(pb::ResetBreakerResponse { was_open }))
+    }
+
     async fn list_workers(
         &self,
         _: Request<pb::ListWorkersRequest>,

@@ -4,6 +4,7 @@
 mod kit;
 
 mod children;
+mod circuits;
 mod failures;
 mod flow;
 mod gate;

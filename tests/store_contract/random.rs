@@ -87,6 +87,7 @@ fn filter() -> impl Strategy<Value = TaskFilter> {
             labels: labels(&pairs),
             since: since.map(Timestamp),
             parent: None,
+            namespace: None,
         })
 }
 

@@ -120,6 +120,7 @@ fn contract() -> Contract {
     Contract {
         goal: "Audit the tree".to_owned(),
         input: None,
+        namespace: bailiwick::types::ids::Namespace::default(),
         start: Start::FirstAgent(agent("planner")),
         owner: agent("boss"),
         budget: Budget {

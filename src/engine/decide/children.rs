@@ -191,6 +191,7 @@ impl Task {
             max_children: limits.max_children,
             max_depth: limits.max_depth - 1,
             priority: self.contract.priority,
+            namespace: Some(self.contract.namespace.clone()),
         }
     }
 }

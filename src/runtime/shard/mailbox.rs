@@ -16,7 +16,11 @@ use crate::{
         family::{Birth, Parent},
         view::{EscalationView, SummaryView, TaskView},
     },
-    runtime::{CommandError, Overloaded, ReadError, SubmitError, Submitted, dispatch::Ending, intake::Place},
+    runtime::{
+        CommandError, Overloaded, ReadError, SubmitError, Submitted,
+        dispatch::{Ending, HeldUp},
+        intake::Place,
+    },
     store::StoreError,
     types::{
         contract::Contract,
@@ -81,6 +85,8 @@ pub(in crate::runtime) enum Request {
     Lineage(Lease, Answer<Vec<LineageEntry>, CommandError>),
     /// The runtime's own: nobody waits for it.
     End(Ending),
+    /// The same.
+    HoldUp(HeldUp),
 }
 
 /// Why a request was given up without being served.
@@ -99,6 +105,7 @@ impl Request {
             Self::View(task, _) => *task,
             Self::Lineage(lease, _) => lease.task,
             Self::End(ending) => ending.lease.task,
+            Self::HoldUp(held_up) => held_up.key.task,
         }
     }
 
@@ -127,6 +134,10 @@ impl Request {
             }
             Self::End(ending) => {
                 tracing::debug!(%task, turn = ending.lease.turn, ?why, "a lease could not be ended");
+            }
+            // The turn waits all the same; it will be told again, or its time will come.
+            Self::HoldUp(held_up) => {
+                tracing::debug!(%task, turn = held_up.key.turn, ?why, "a turn was not told")
             }
         }
     }
@@ -170,7 +181,11 @@ impl Mailbox {
     pub(in crate::runtime) fn send(&self, request: Request) -> Result<(), NotSent> {
         let queue = match &request {
             Request::Submit(_) => &self.intake,
-            Request::Command(_) | Request::View(..) | Request::Lineage(..) | Request::End(_) => &self.running,
+            Request::Command(_)
+            | Request::View(..)
+            | Request::Lineage(..)
+            | Request::End(_)
+            | Request::HoldUp(_) => &self.running,
         };
         queue.try_send(request).map_err(|error| match error {
             TrySendError::Full(_) => {

@@ -176,6 +176,10 @@ impl Reader {
             Event::LateUsage { turn, attempt, usage, child } => late_usage(*turn, *attempt, *usage, child.as_deref()),
             Event::ChildStarted(started) => child_started(started),
             Event::ChildEnded(ended) => child_ended(ended),
+            Event::TurnHeldUp { turn, reason, passed_to } =>
+                Wire::TurnHeldUp(pb::TurnHeldUp {
+                    turn: int32(*turn), reason: reason.clone(),
+                    passed_to: passed_to.as_ref().map(ToString::to_string).unwrap_or_default() }),
         }
     }
 }

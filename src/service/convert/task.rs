@@ -10,12 +10,13 @@ use crate::{
         view::{BestView, ChildView, Counters, SummaryView, TaskView, Tripped, TurnView},
     },
     pb,
-    types::{outcome::EndedBy, trace_ids},
+    runtime::Waits,
+    types::{ids::TurnNumber, outcome::EndedBy, trace_ids},
 };
 
 use super::{
-    answer::answer_out, contract::contract_out, enums, int32, int64, time::wire, value::value,
-    verdict::inputs_out,
+    answer::answer_out, circuit::waiting_out, contract::contract_out, enums, int32, int64, time::wire,
+    value::value, verdict::inputs_out,
 };
 
 /// A task in a line.
@@ -36,6 +37,7 @@ pub fn summary_out(view: &SummaryView) -> pb::TaskSummary {
         ledger,
         agents,
         parent: _,    // Task.parent has more of it.
+        namespace: _, // Task.contract has it.
         unsettled: _, // For the server's own start.
     } = view;
     pb::TaskSummary {
@@ -125,7 +127,7 @@ pub(crate) fn outcome_out(outcome: &Outcome) -> pb::Outcome {
 }
 
 /// A task in full.
-pub fn task_out(view: &TaskView) -> pb::Task {
+pub fn task_out(view: &TaskView, waits: &[(TurnNumber, Waits)]) -> pb::Task {
     let TaskView {
         summary,
         contract,
@@ -152,6 +154,7 @@ pub fn task_out(view: &TaskView) -> pb::Task {
         children: children.iter().map(child_out).collect(),
         trips: tripped.iter().map(together_out).collect(),
         best: best.as_ref().map(best_out),
+        waiting: waits.iter().map(waiting_out).collect(),
     }
 }
 

@@ -1,12 +1,7 @@
-//! `cargo bench --bench engine`: does a long task cost more for each turn than a short one? A task of hand-offs and a plan in
-//! parallel chains, in the pure engine: decided turn by turn, and replayed from its events. Prints the time for each turn at
-//! 100 and at 1,000 of them and the ratio of the two: about 1 is linear. Judges nothing.
+//! Does a long task cost more for each turn than a short one? A task of hand-offs and a plan in parallel chains, in the pure
+//! engine: decided turn by turn, and replayed from its events. The row is the time for each turn of 1,000 over that of 100.
 
-use std::{
-    hint::black_box,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{hint::black_box, sync::Arc, time::Duration};
 
 use bailiwick::{
     engine::{
@@ -25,6 +20,12 @@ use bailiwick::{
         time::Timestamp,
         usage::Usage,
     },
+};
+
+use crate::{
+    Bench,
+    row::{Aim, Row},
+    stats::now,
 };
 
 /// The sizes that are compared.
@@ -56,38 +57,37 @@ struct Shape {
 }
 
 const SHAPES: [Shape; 2] = [
-    Shape { name: "task of hand-offs", contract: hand_offs, answer: hand_on },
-    Shape { name: "plan in 8 chains", contract: plan, answer: |_, _| success() },
+    Shape { name: "task of 1,000 turns", contract: hand_offs, answer: hand_on },
+    Shape { name: "plan of 1,000 steps", contract: plan, answer: |_, _| success() },
 ];
 
-fn main() {
-    println!("{:<20} {:>12} {:>12} {:>8}", "", "100 turns", "1,000 turns", "ratio");
+pub(crate) fn rows(bench: &Bench) -> Vec<Row> {
+    let linear = |what: String, [few, many]: [Duration; 2]| {
+        let micros = |time: Duration| time.as_secs_f64() * 1e6;
+        let note = format!("{:.2} us a turn of 1,000, {:.2} us of 100", micros(many), micros(few));
+        bench.say(format!("{what}: {note}"));
+        // The least of many short times: whoever else is busy, some of them are undisturbed.
+        Row::new("long", &what, "x", Some(Aim::at_most(1.5, 1.15)))
+            .with(&[(many.as_secs_f64() / few.as_secs_f64(), true)])
+            .note(note)
+    };
+    let mut rows = Vec::new();
     for shape in SHAPES {
         let decided = SIZES.map(|n| least(n, || drop(black_box(run(&shape, n)))));
-        show(&format!("{}, decided", shape.name), decided);
+        rows.push(linear(format!("{}: a turn's cost, decided", shape.name), decided));
         let replayed = SIZES.map(|n| {
             let (id, records) = run(&shape, n);
             least(n, || drop(black_box(Task::replay(id, records.iter().cloned()))))
         });
-        show(&format!("{}, replayed", shape.name), replayed);
+        rows.push(linear(format!("{}: a turn's cost, replayed", shape.name), replayed));
     }
-}
-
-fn show(name: &str, [few, many]: [Duration; 2]) {
-    let micros = |time: Duration| time.as_secs_f64() * 1e6;
-    println!(
-        "{name:<28} {:>7.2} us {:>9.2} us {:>8.2}",
-        micros(few),
-        micros(many),
-        many.as_secs_f64() / few.as_secs_f64()
-    );
+    rows
 }
 
 /// The least time for each of `n` turns.
-#[allow(clippy::disallowed_methods)] // A benchmark reads the clock.
 fn least(n: i32, work: impl Fn()) -> Duration {
     let once = || {
-        let start = Instant::now();
+        let start = now();
         work();
         start.elapsed() / n.unsigned_abs()
     };
