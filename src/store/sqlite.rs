@@ -12,6 +12,7 @@ mod checkpoint;
 mod commit;
 mod convert;
 mod journal;
+mod line;
 mod list;
 mod lock;
 mod merge;

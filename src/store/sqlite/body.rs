@@ -5,6 +5,7 @@ use std::{borrow::Cow, fmt::Write as _};
 
 use serde::{Deserialize, Serialize};
 
+use super::line;
 use crate::{
     store::{
         StoreError,
@@ -114,51 +115,49 @@ pub(super) struct ReadPart {
 }
 
 /// The line of an append. The texts follow it in the order of their mention.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Line<'a> {
     task: TaskId,
     after: u64,
     #[serde(borrow)]
     events: Vec<EventHead<'a>>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    summary: Option<SummaryHead<'a>>,
-    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
+    summary: Option<SummaryHead>,
+    #[serde(borrow, default)]
     questions: Vec<QuestionHead<'a>>,
-    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
-    sums: Cow<'a, [(String, u64)]>,
+    #[serde(default)]
+    sums: Vec<(String, u64)>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct EventHead<'a> {
     at: Timestamp,
     #[serde(borrow)]
     kind: Cow<'a, str>,
     version: u16,
-    /// Where it starts, counted from the line's end: for the view in SQL.
-    start: usize,
     bytes: usize,
 }
 
-#[derive(Serialize, Deserialize)]
-struct SummaryHead<'a> {
+#[derive(Deserialize)]
+struct SummaryHead {
     state: TaskState,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     ended_by: Option<EndedBy>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     cause: Option<Cause>,
-    owner: Cow<'a, AgentName>,
-    agents: Cow<'a, [AgentName]>,
-    labels: Cow<'a, [(String, String)]>,
+    owner: AgentName,
+    agents: Vec<AgentName>,
+    labels: Vec<(String, String)>,
     created_at: Timestamp,
     updated_at: Timestamp,
     seq: u64,
     /// Of the text that tells how the task stands, if there is one; it comes before the other.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     parked: Option<usize>,
     bytes: usize,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct QuestionHead<'a> {
     number: u32,
     open: bool,
@@ -168,64 +167,7 @@ struct QuestionHead<'a> {
     bytes: usize,
 }
 
-impl<'a> Line<'a> {
-    fn of(part: &Part<'a>) -> Self {
-        let mut start = 0;
-        let event = |event: &'a StoredEvent| {
-            let StoredEvent { seq: _, at, kind, version, body } = event;
-            let head =
-                EventHead { at: *at, kind: Cow::Borrowed(kind), version: *version, start, bytes: body.len() };
-            start += body.len() + 1;
-            head
-        };
-        let events = part.events.iter().map(event).collect();
-        let question = |row: &'a EscalationRow| {
-            let EscalationRow { id, open, state, asked_at, view } = row;
-            let (number, state) = (id.number, Cow::Borrowed(state.as_str()));
-            QuestionHead { number, open: *open, state, asked_at: *asked_at, bytes: view.len() }
-        };
-        Self {
-            task: part.task,
-            after: part.after,
-            events,
-            summary: part.summary.map(SummaryHead::of),
-            questions: part.escalations.iter().map(question).collect(),
-            sums: Cow::Borrowed(part.sums),
-        }
-    }
-}
-
-impl<'a> SummaryHead<'a> {
-    fn of(row: &'a SummaryRow) -> Self {
-        let SummaryRow {
-            task: _,
-            state,
-            ended_by,
-            cause,
-            owner,
-            agents,
-            labels,
-            created_at,
-            updated_at,
-            seq,
-            parked,
-            view,
-        } = row;
-        Self {
-            state: *state,
-            ended_by: *ended_by,
-            cause: *cause,
-            owner: Cow::Borrowed(owner),
-            agents: Cow::Borrowed(agents),
-            labels: Cow::Borrowed(labels),
-            created_at: *created_at,
-            updated_at: *updated_at,
-            seq: *seq,
-            parked: parked.as_ref().map(String::len),
-            bytes: view.len(),
-        }
-    }
-
+impl SummaryHead {
     fn row(self, task: TaskId, parked: Option<String>, view: String) -> SummaryRow {
         let Self {
             state,
@@ -245,9 +187,9 @@ impl<'a> SummaryHead<'a> {
             state,
             ended_by,
             cause,
-            owner: owner.into_owned(),
-            agents: agents.into_owned(),
-            labels: labels.into_owned(),
+            owner,
+            agents,
+            labels,
             created_at,
             updated_at,
             seq,
@@ -280,8 +222,7 @@ impl Rows {
         }
         let Row { first, count, parts, body } = &mut self.open;
         let start = body.len();
-        serde_json::to_writer(&mut *body, &Line::of(part))
-            .map_err(|error| StoreError::Corrupt(format!("a line to write: {error}")))?;
+        line::write(body, part)?;
         parts.push(if parts.is_empty() { '[' } else { ',' });
         let end = body.len() - start;
         write!(parts, "[{start},{end},{count}]").expect("a text takes any number");
@@ -377,8 +318,7 @@ impl<'b> Reader<'b> {
 
     fn events(&mut self, after: u64, heads: Vec<EventHead<'_>>) -> Result<Vec<StoredEvent>, StoreError> {
         let mut events = Vec::with_capacity(heads.len());
-        for (seq, EventHead { at, kind, version, start: _, bytes }) in (after.saturating_add(1)..).zip(heads)
-        {
+        for (seq, EventHead { at, kind, version, bytes }) in (after.saturating_add(1)..).zip(heads) {
             let (kind, body) = (kind.into_owned(), self.text(bytes)?);
             events.push(StoredEvent { seq, at, kind, version, body });
         }
@@ -416,7 +356,7 @@ pub(super) fn parts(first: u64, body: &[u8]) -> Result<Vec<ReadPart>, StoreError
             let (id, view) = (EscalationId { task, number }, reader.text(bytes)?);
             escalations.push(EscalationRow { id, open, state: state.into_owned(), asked_at, view });
         }
-        parts.push(ReadPart { task, events, summary, escalations, sums: sums.into_owned(), place });
+        parts.push(ReadPart { task, events, summary, escalations, sums, place });
     }
     Ok(parts)
 }

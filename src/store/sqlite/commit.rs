@@ -85,30 +85,41 @@ impl Committer {
 
     /// Refuses what another writer has overtaken.
     fn check(&self, appends: &[Append], overlay: &Overlay) -> Result<(), StoreError> {
-        let mut seqs = HashMap::with_capacity(appends.len());
+        let mut seqs = self.seqs_of(appends, overlay)?;
         for append in appends {
             let Append { task, expected_seq: expected, .. } = append;
-            let found = match seqs.get(task) {
-                Some(seq) => *seq,
-                None => self.seq(*task, overlay)?,
-            };
+            let found = seqs.insert(*task, append.last_seq()).unwrap_or_default();
             if found != *expected {
                 return Err(StoreError::Conflict { task: *task, expected: *expected, found });
             }
-            seqs.insert(*task, append.last_seq());
         }
         Ok(())
     }
 
-    /// The number of a task's last event; 0 where it has none.
-    fn seq(&self, task: TaskId, overlay: &Overlay) -> Result<u64, StoreError> {
-        // What is in neither of the first two is in the tables, if it is anywhere: it leaves the overlay only after that.
-        if let Some(seq) = self.seqs.get(task).or_else(|| overlay.seq(task)) {
-            return Ok(seq);
+    /// The numbers of the tasks' last events; those that have none are missing.
+    fn seqs_of(&self, appends: &[Append], overlay: &Overlay) -> Result<HashMap<TaskId, u64>, StoreError> {
+        let mut seqs = HashMap::with_capacity(appends.len());
+        let mut unknown = Vec::new();
+        for Append { task, .. } in appends {
+            match self.seqs.get(*task).or_else(|| overlay.seq(*task)) {
+                Some(seq) => drop(seqs.insert(*task, seq)),
+                None => unknown.push(*task),
+            }
         }
-        let mut statement = self.views.prepare_cached("SELECT seq FROM tasks WHERE task_id = ?1")?;
-        let text = TaskText::new(task);
-        let found = statement.query_and_then([text.as_str()], |row| Columns::of(row).number())?.next();
-        found.transpose().map(Option::unwrap_or_default)
+        if unknown.is_empty() {
+            return Ok(seqs);
+        }
+        // Only after the overlay was asked for all: what is not there is in the tables by now, if it is anywhere. In one
+        // transaction, for each takes and gives back a lock on the file.
+        let snapshot = self.views.unchecked_transaction()?;
+        let mut statement = snapshot.prepare_cached("SELECT seq FROM tasks WHERE task_id = ?1")?;
+        for task in unknown {
+            let text = TaskText::new(task);
+            let found = statement.query_and_then([text.as_str()], |row| Columns::of(row).number())?.next();
+            if let Some(seq) = found.transpose()? {
+                seqs.insert(task, seq);
+            }
+        }
+        Ok(seqs)
     }
 }

@@ -254,14 +254,16 @@ impl Rig {
         }
     }
 
-    /// Where a note was lost, both have none again: it is written in no journal.
+    /// Where a note was lost, both have again what came with the last event, or nothing, which a note cannot say and an empty one
+    /// stands for: notes are written in no journal.
     fn forget_notes(&self, act: &Act) {
         if !matches!(act, Act::Commit(_) | Act::Write | Act::SetNumber(..)) {
             for n in 1..=TASKS {
                 let stored = self.store.summary(id(n)).expect("a read");
                 let known = self.memory.summary(id(n)).expect("a read");
                 let (Some(stored), Some(known)) = (stored, known) else { continue };
-                if stored.parked != known.parked {
+                if stored.parked.as_deref().unwrap_or_default() != known.parked.as_deref().unwrap_or_default()
+                {
                     let lost = known.parked.as_ref().is_some_and(|parked| parked.starts_with("noted"));
                     assert!(lost, "{stored:?} {known:?}");
                     let parked = stored.parked.unwrap_or_default();
