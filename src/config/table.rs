@@ -41,7 +41,7 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         key: "data",
-        help: "The database: one SQLite file, made when it is not there.",
+        help: "The database: an SQLite file, made when it is not there; docs/database.md says what stands beside it.",
         bounds: Bounds::Free,
         slot: |s| Slot::Path(&mut s.data),
     },
