@@ -72,6 +72,7 @@ async fn serve(listen: SocketAddr, data: PathBuf) -> Result<Exit, Failure> {
         server: ServerOptions::default(),
         webhooks: Webhooks::default(),
         traces: Traces::FromEnvironment,
+        metrics: None,
         grace: GRACE,
     };
     let mut running = app::serve(options).await.map_err(|error| Failure::from(error.to_string()))?;
