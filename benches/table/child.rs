@@ -6,6 +6,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
+    sync::LazyLock,
 };
 
 use bailiwick::app::{AppOptions, StoreChoice};
@@ -109,8 +110,19 @@ impl Drop for Server {
     }
 }
 
+/// Whether `perf` may count here: many virtual machines have no counters.
+static COUNTS: LazyLock<bool> = LazyLock::new(|| {
+    let tried = Command::new("perf").args(["stat", "-x,", "-e", "instructions:u", "true"]).output();
+    tried.is_ok_and(|tried| {
+        tried.status.success() && !String::from_utf8_lossy(&tried.stderr).contains("not supported")
+    })
+});
+
 /// Instructions in user mode that the server runs while `work` does, where `perf` may count them.
 pub(crate) async fn instructions<T>(server: &Server, work: impl Future<Output = T>) -> (T, Option<f64>) {
+    if !*COUNTS {
+        return (work.await, None);
+    }
     let counting = Command::new("perf")
         .args(["stat", "-x,", "-e", "instructions:u", "-p"])
         .arg(server.pid().to_string())
