@@ -56,12 +56,16 @@ pub struct Settings {
     pub prices: Option<PathBuf>,
     /// The file of webhooks, if there is one.
     pub webhooks: Option<PathBuf>,
+    /// Where metrics are served, if they are.
+    pub metrics: Option<SocketAddr>,
     /// How long a shutdown may take before open streams are cut.
     pub shutdown_grace: Duration,
     /// The most attempts one worker is given at once, whatever it asks for.
     pub worker_max_concurrency: u32,
     /// Worker sessions open at once.
     pub max_sessions: u32,
+    /// Whether chaos runs are refused.
+    pub forbid_chaos: bool,
     /// Which log lines are written, in the words of `tracing_subscriber::EnvFilter`.
     pub log: String,
     /// How they are written.
@@ -181,9 +185,11 @@ impl Default for Settings {
             max_concurrent_streams: 128,
             prices: None,
             webhooks: None,
+            metrics: None,
             shutdown_grace: Duration::from_secs(10),
             worker_max_concurrency: 1_000,
             max_sessions: 16_384,
+            forbid_chaos: false,
             log: "info".to_owned(),
             log_format: LogFormat::Text,
             breakers: Breakers::default(),
@@ -219,9 +225,11 @@ impl Settings {
             max_concurrent_streams: _,
             prices: _,
             webhooks: _,
+            metrics,
             shutdown_grace: _,
             worker_max_concurrency: _,
             max_sessions: _,
+            forbid_chaos: _,
             log,
             log_format: _,
             breakers,
@@ -234,6 +242,16 @@ impl Settings {
                 "listen: {listen} can be reached from other machines, and there is no TLS and there are no keys yet. \
                  Listen on 127.0.0.1:{}, or write --insecure if everyone who can reach it may use it",
                 listen.port()
+            ));
+        }
+        if let Some(metrics) = metrics
+            && !metrics.ip().is_loopback()
+            && !insecure
+        {
+            faults.push(format!(
+                "metrics: {metrics} can be reached from other machines, and there is no TLS and there are no keys yet. Serve \
+                 them on 127.0.0.1:{}, or write --insecure if everyone who can reach it may read them",
+                metrics.port()
             ));
         }
         if !in_memory && data.as_os_str().is_empty() {

@@ -6,6 +6,7 @@
 pub mod children;
 pub mod circuit;
 pub mod contract;
+pub mod dead_letter;
 pub mod events;
 pub mod gate;
 pub mod ledger;

@@ -3,7 +3,9 @@
 //! Never here: async, clocks, randomness, I/O, wire types. A value of these types is valid by construction: whoever
 //! holds one need not check it again.
 
+pub mod chaos;
 pub mod contract;
+pub mod dice;
 pub mod drill;
 pub mod envelope;
 pub mod extension;

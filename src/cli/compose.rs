@@ -51,9 +51,11 @@ pub(super) fn compose(settings: Settings) -> Result<Composed, Failure> {
         max_concurrent_streams,
         prices,
         webhooks,
+        metrics,
         shutdown_grace,
         worker_max_concurrency,
         max_sessions,
+        forbid_chaos,
         log,
         log_format,
         breakers,
@@ -81,9 +83,10 @@ pub(super) fn compose(settings: Settings) -> Result<Composed, Failure> {
         listen,
         store: if in_memory { StoreChoice::Memory } else { StoreChoice::Sqlite(data) },
         runtime,
-        server: ServerOptions { max_concurrent_streams, ..ServerOptions::default() },
+        server: ServerOptions { max_concurrent_streams, forbid_chaos, ..ServerOptions::default() },
         traces: Traces::FromEnvironment,
         webhooks,
+        metrics,
         grace: shutdown_grace,
     };
     Ok(Composed { app, log, log_format })

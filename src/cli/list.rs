@@ -137,7 +137,7 @@ pub(super) fn label(text: &str) -> Result<(String, String), String> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "what a person means by 'two hours ago' is their own clock's")]
-fn since(text: &str) -> Result<Timestamp, String> {
+pub(super) fn since(text: &str) -> Result<Timestamp, String> {
     since_at(text, SystemTime::now())
 }
 

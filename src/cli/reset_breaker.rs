@@ -31,7 +31,7 @@ pub struct ResetBreakerArgs {
 pub async fn run(args: ResetBreakerArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let ResetBreakerArgs { agent, worker, remote } = args;
     let name = agent.as_ref().or(worker.as_ref()).cloned().unwrap_or_default();
-    let whose = agent.map(Whose::Agent).or(worker.map(Whose::WorkerId));
+    let whose = agent.map(Whose::Agent).or_else(|| worker.map(Whose::WorkerId));
     let client = Client::connect(&remote, terminal).await?;
     let request = pb::ResetBreakerRequest { whose };
     let answer = client.ask(terminal, client.operator.clone().reset_breaker(request)).await?;

@@ -41,7 +41,7 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         key: "data",
-        help: "The database: one SQLite file, made when it is not there.",
+        help: "The database: an SQLite file, made when it is not there; docs/database.md says what stands beside it.",
         bounds: Bounds::Free,
         slot: |s| Slot::Path(&mut s.data),
     },
@@ -108,6 +108,13 @@ pub const ROWS: &[Row] = &[
         slot: |s| Slot::OptionalPath(&mut s.webhooks),
     },
     Row {
+        key: "metrics",
+        help: "Where figures for Prometheus are served, as `http://ADDR/metrics`: docs/metrics.md. Without it they are not. \
+               Anything but a loopback address is refused without `insecure`.",
+        bounds: Bounds::Free,
+        slot: |s| Slot::OptionalAddress(&mut s.metrics),
+    },
+    Row {
         key: "shutdown_grace",
         help: "How long a shutdown may take before what is still open is cut.",
         bounds: GRACE,
@@ -124,6 +131,12 @@ pub const ROWS: &[Row] = &[
         help: "Worker sessions that may be open at once.",
         bounds: MILLION,
         slot: |s| Slot::Count(&mut s.max_sessions),
+    },
+    Row {
+        key: "forbid_chaos",
+        help: "Refuse chaos runs: nobody may make failures between this server and its workers on purpose.",
+        bounds: Bounds::Free,
+        slot: |s| Slot::Switch(&mut s.forbid_chaos),
     },
     Row {
         key: "log",

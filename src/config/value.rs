@@ -23,6 +23,8 @@ pub enum Slot<'a> {
     DerivedTime(&'a mut Option<Duration>),
     /// An address and port.
     Address(&'a mut SocketAddr),
+    /// An address and port that need not be there.
+    OptionalAddress(&'a mut Option<SocketAddr>),
     /// A file.
     Path(&'a mut PathBuf),
     /// A file that need not be there.
@@ -74,6 +76,7 @@ impl Slot<'_> {
             Self::Time(slot) => *slot = time(text, bounds)?,
             Self::DerivedTime(slot) => *slot = Some(time(text, bounds)?),
             Self::Address(slot) => *slot = address(text)?,
+            Self::OptionalAddress(slot) => *slot = Some(address(text)?),
             Self::Path(slot) => *slot = PathBuf::from(text),
             Self::OptionalPath(slot) => *slot = Some(PathBuf::from(text)),
             Self::Text(slot) => text.clone_into(slot),
@@ -93,6 +96,7 @@ impl Slot<'_> {
             Self::Time(slot) => show_duration(*slot),
             Self::DerivedTime(slot) => slot.map(show_duration).unwrap_or_default(),
             Self::Address(slot) => slot.to_string(),
+            Self::OptionalAddress(slot) => slot.map(|addr| addr.to_string()).unwrap_or_default(),
             Self::Path(slot) => slot.display().to_string(),
             Self::OptionalPath(slot) => slot.as_ref().map(|p| p.display().to_string()).unwrap_or_default(),
             Self::Text(slot) => slot.clone(),
@@ -115,7 +119,7 @@ impl Slot<'_> {
             Self::Switch(_) => "BOOL",
             Self::Count(_) | Self::Big(_) => "N",
             Self::Time(_) | Self::DerivedTime(_) => "DURATION",
-            Self::Address(_) => "HOST:PORT",
+            Self::Address(_) | Self::OptionalAddress(_) => "HOST:PORT",
             Self::Path(_) | Self::OptionalPath(_) => "FILE",
             Self::Text(_) => "FILTER",
             Self::Format(_) => "text|json",

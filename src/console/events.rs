@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::pb::{self, task_event::Event};
 
 use super::{
-    Look, Tone, circuit, gate, question,
+    Look, Tone, circuit, dead_letter, gate, question,
     text::{clean, clip, clock, confidence, number, plural, tokens, value},
     trips, turns, words,
 };
@@ -102,6 +102,10 @@ impl Story {
             Event::EscalationEnded(it) => escalation_ended(it),
             Event::Extended(it) => extended(it),
             Event::Ended(it) => ended(it),
+            Event::Redriven(it) => line(Tone::Warn, dead_letter::redriven(it)),
+            Event::Discarded(it) => {
+                line(Tone::Faint, with(format!("discarded by {}", clean(&it.by)), &it.note))
+            }
             Event::ChildStarted(it) => child_started(it, &self.turn(it.turn)),
             Event::ChildEnded(it) => child_ended(it),
             Event::TurnHeldUp(it) => circuit::held_up(it, &self.turn(it.turn)),

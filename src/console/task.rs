@@ -3,7 +3,7 @@
 use crate::{pb, types::ids::DEFAULT_NAMESPACE};
 
 use super::{
-    Look, Tone, children, circuit, ledger,
+    Look, Tone, children, circuit, dead_letter, ledger,
     text::{between, clean, clip, date, value},
     trips, turns, words,
 };
@@ -65,6 +65,17 @@ pub fn full(look: Look, task: &pb::Task) -> Vec<String> {
     }
     if !task.trace_id.is_empty() {
         lines.push(format!("{} {}", head("trace"), clean(&task.trace_id)));
+    }
+    if let Some(redrives) = &task.redrives {
+        lines.push(format!(
+            "{} {} (by {})",
+            head("redrive of"),
+            clean(&redrives.task_id),
+            clean(&redrives.by)
+        ));
+    }
+    if let Some(letter) = task.dead_letter.as_ref().and_then(|status| dead_letter::settled(Some(status))) {
+        lines.push(format!("{} {letter}", head("dead letter")));
     }
     if let Some(parent) = &task.parent {
         let pb::Parent { task_id, turn, attempt, depth } = parent;

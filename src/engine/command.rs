@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
+pub use super::too_late::{ClosedQuestion, SettledLetter};
 use super::{
     answer_checks::AnswerChecks,
-    event::{AttemptEnd, EscalationEnd, Trip, TurnKind},
+    dead_letter::{Discarded, Redriven, Redrives},
+    event::{AttemptEnd, Trip, TurnKind},
     family::ChildReport,
     intake::Violation,
 };
@@ -146,6 +148,10 @@ pub enum Command {
         /// In a sentence.
         reason: String,
     },
+    /// Make a successor of a dead letter.
+    Redrive(Box<Redriven>),
+    /// Say that nothing more is to come of a dead letter.
+    Discard(Box<Discarded>),
     /// Look at the clock. Spurious ticks are harmless.
     Tick,
 }
@@ -226,6 +232,18 @@ pub enum Reply {
         number: u32,
         /// Whether it had been submitted before.
         existing: bool,
+    },
+    /// The dead letter has this successor, to be made in the same commit unless it was there before.
+    Redriven {
+        /// The successor.
+        successor: TaskId,
+        /// What the successor is to know; `None`: this very redrive had been made before.
+        begun: Option<Box<Redrives>>,
+    },
+    /// The dead letter is discarded; or it had been, and nothing changed.
+    Discarded {
+        /// Whether it had been discarded before.
+        already: bool,
     },
     /// The task is cancelled; or it had ended, and nothing changed.
     Cancelled {
@@ -448,7 +466,24 @@ pub enum Rejection {
     #[error(
         "the idempotency key already names child {0} under this lease, whose contract is another: use a new key"
     )]
-    ChildKeyTaken(TaskId),
+    ChildKeyTaken(TaskId, Vec<String>),
+    /// Only dead letters are redriven and discarded.
+    #[error(
+        "the task is {0:?} and no dead letter: only a task that ended DEAD_LETTERED is redriven or discarded"
+    )]
+    NotADeadLetter(TaskState),
+    /// A child is its parent's affair.
+    #[error(
+        "the task is a child of {parent}, which was told of its end and answers for the work: where the parent still runs, it \
+         decides what follows; where it is a dead letter, redrive the parent; else submit the contract as a task of its own"
+    )]
+    RedriveOfChild {
+        /// The parent.
+        parent: TaskId,
+    },
+    /// The dead letter has been redriven or discarded already.
+    #[error("{0}")]
+    LetterSettled(Box<SettledLetter>),
     /// The child's contract has these faults.
     #[error("the child's contract has {} faults", .0.len())]
     ChildContract(Vec<Violation>),
@@ -457,42 +492,4 @@ pub enum Rejection {
 fn sentences(faults: &[Violation]) -> String {
     let each: Vec<_> = faults.iter().map(|fault| format!("{} {}", fault.field, fault.description)).collect();
     each.join("; ")
-}
-
-/// A question that has ended, for whoever answers it too late.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClosedQuestion {
-    /// How it ended.
-    pub end: EscalationEnd,
-    /// Who answered; empty on expiry and withdrawal.
-    pub by: String,
-    /// What they noted.
-    pub note: String,
-    /// When.
-    pub at: Timestamp,
-    /// How the task has ended, if it has.
-    pub outcome: Option<(TaskState, Cause)>,
-}
-
-impl std::fmt::Display for ClosedQuestion {
-    /// Who did what, and what came of it; without the time, which is written by whoever shows it.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let by = &self.by;
-        match self.end {
-            EscalationEnd::Approved => write!(f, "{by} approved it"),
-            EscalationEnd::Amended => write!(f, "{by} amended the result"),
-            EscalationEnd::Extended => write!(f, "{by} extended the task"),
-            EscalationEnd::Aborted => write!(f, "{by} aborted the task"),
-            EscalationEnd::Withdrawn => f.write_str("it was withdrawn, because the task had ended or moved on"),
-            EscalationEnd::Expired => match self.outcome {
-                Some((TaskState::Partial, _)) => f.write_str(
-                    "it expired: nobody answered in time, and by the default answer the task ended PARTIAL with its best \
-                     result so far",
-                ),
-                Some(_) | None => {
-                    f.write_str("it expired: nobody answered in time, and by the default answer the task ended FAILED")
-                }
-            },
-        }
-    }
 }

@@ -147,7 +147,7 @@ async fn start(runtime: &Runtime, birth: Birth, made: Option<oneshot::Sender<Res
                 | SubmitError::Store(_),
             ) => {}
             Err(SubmitError::ShuttingDown) => break Err(CommandError::ShuttingDown),
-            Err(SubmitError::KeyTaken { task }) => {
+            Err(SubmitError::KeyTaken { task, .. }) => {
                 // The id is made of the contract or of its key under one attempt, and the parent has compared them.
                 tracing::error!(%task, "a child's id names another contract");
                 break Err(CommandError::NotFound { task });

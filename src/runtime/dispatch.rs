@@ -11,6 +11,7 @@ mod bulkhead;
 mod circuits;
 mod from_sessions;
 mod from_shards;
+mod loss;
 mod matching;
 mod over_time;
 mod queue;

@@ -30,10 +30,15 @@ impl Overloaded {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
     /// The idempotency key already names another contract.
-    #[error("the idempotency key already names task {task}, whose contract is another: use a new key")]
+    #[error(
+        "the idempotency key already names task {task}, whose contract is another{}: use a new key",
+        in_what(differs)
+    )]
     KeyTaken {
         /// The task it names.
         task: TaskId,
+        /// The fields that differ, with the values there and here.
+        differs: Vec<String>,
     },
     /// Full; nothing was kept.
     #[error(transparent)]
@@ -57,6 +62,10 @@ pub enum SubmitError {
     /// The store failed. With an idempotency key, submitting again is safe.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+fn in_what(differs: &[String]) -> String {
+    if differs.is_empty() { String::new() } else { format!(" (there -> here: {})", differs.join("; ")) }
 }
 
 /// Why something could not be read.

@@ -48,12 +48,15 @@ use crate::{
     },
 };
 
+mod chaos;
 mod child;
 mod circuits;
+mod dead_letter;
 mod drill;
 mod lease;
 mod person;
 
+pub use dead_letter::{Discard, RedriveOf};
 pub use person::PersonAnswer;
 
 /// How long to wait when too many tasks or sessions are open: they end at their own pace.
@@ -204,7 +207,7 @@ impl Runtime {
         self.0.intake.try_take_any().ok_or_else(|| self.full())
     }
 
-    fn full(&self) -> Overloaded {
+    pub(super) fn full(&self) -> Overloaded {
         let what = format!("{} tasks are open, the most there may be", self.0.intake.max());
         Overloaded::new(FULL_RETRY, what)
     }
@@ -273,6 +276,11 @@ impl Runtime {
     /// Why the journal takes nothing, while that is so: `None` is health.
     pub fn journal_failing(&self) -> watch::Receiver<Option<Arc<JournalFailing>>> {
         self.0.health.watch()
+    }
+
+    /// Tasks that may be open at once.
+    pub fn max_open_tasks(&self) -> usize {
+        self.0.intake.max()
     }
 
     /// Tasks that are open.

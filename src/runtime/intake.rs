@@ -26,12 +26,15 @@ struct Spaces {
     open: Mutex<BTreeMap<Namespace, u32>>,
 }
 
+/// A task that was counted in its namespace.
+type Counted = Box<(Arc<Spaces>, Namespace)>;
+
 /// One open task's place; dropping it gives it back.
 #[derive(Debug)]
 pub(super) struct Place {
     open: Arc<AtomicUsize>,
     /// In a namespace that has a bound.
-    space: Option<Box<(Arc<Spaces>, Namespace)>>,
+    space: Option<Counted>,
 }
 
 /// What there is no place in.
@@ -45,11 +48,7 @@ pub(super) enum Full {
 
 impl Spaces {
     /// Counts one more task of the namespace; `None`: it has no bound.
-    fn take(
-        self: &Arc<Self>,
-        namespace: &Namespace,
-        over: bool,
-    ) -> Result<Option<Box<(Arc<Self>, Namespace)>>, Full> {
+    fn take(self: &Arc<Self>, namespace: &Namespace, over: bool) -> Result<Option<Counted>, Full> {
         let Some(limit) = self.limits.of(namespace.as_str()) else { return Ok(None) };
         let mut spaces = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let open = spaces.entry(namespace.clone()).or_default();

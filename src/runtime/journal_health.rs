@@ -3,9 +3,9 @@
 //!
 //! Never here: a verdict from anything but what was written, or was not.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{clock::Now, hands::Hands};
@@ -32,43 +32,69 @@ pub struct JournalFailing {
 }
 
 /// What is known of the journal. Cheap to clone.
-#[derive(Debug, Clone)]
-pub(super) struct JournalHealth(watch::Sender<Option<Arc<JournalFailing>>>);
+#[derive(Debug, Clone, Default)]
+pub(super) struct JournalHealth(Arc<Mutex<Known>>);
 
-impl Default for JournalHealth {
-    fn default() -> Self {
-        Self(watch::channel(None).0)
+#[derive(Debug, Default)]
+struct Known {
+    failing: watch::Sender<Option<Arc<JournalFailing>>>,
+    /// One for each part of the runtime that wants to hear, rung in this order: a watch channel wakes them in any.
+    bells: Vec<Arc<Notify>>,
+}
+
+impl Known {
+    fn is_failing(&self) -> bool {
+        self.failing.borrow().is_some()
+    }
+
+    fn change(&self, failing: Option<JournalFailing>) {
+        self.failing.send_replace(failing.map(Arc::new));
+        self.bells.iter().for_each(|bell| bell.notify_one());
     }
 }
 
 impl JournalHealth {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // Every change under this lock is whole before anything that could panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Why nothing can be written, if that is so.
     pub(super) fn failing(&self) -> Option<Arc<JournalFailing>> {
-        self.0.borrow().clone()
+        self.known().failing.borrow().clone()
     }
 
     /// A commit failed. One that failed for its own sake says nothing of the journal. Says whether this is news.
     pub(super) fn failed(&self, error: &StoreError, now: Timestamp) -> bool {
         let StoreError::Unavailable(what) = error else { return false };
-        self.0.send_if_modified(|failing| {
-            let is_news = failing.is_none();
-            if is_news {
-                *failing = Some(Arc::new(JournalFailing { since: now, error: what.clone() }));
-            }
-            is_news
-        })
+        let known = self.known();
+        if known.is_failing() {
+            return false;
+        }
+        known.change(Some(JournalFailing { since: now, error: what.clone() }));
+        true
     }
 
     /// Something was written.
     pub(super) fn works(&self) {
-        if self.failing().is_some() && self.0.send_if_modified(|failing| failing.take().is_some()) {
+        let known = self.known();
+        if known.is_failing() {
+            known.change(None);
+            drop(known);
             tracing::info!("the journal takes commits again");
         }
     }
 
-    /// Hears of every change.
+    /// What is known, for those outside.
     pub(super) fn watch(&self) -> watch::Receiver<Option<Arc<JournalFailing>>> {
-        self.0.subscribe()
+        self.known().failing.subscribe()
+    }
+
+    /// A bell that rings at every change.
+    pub(super) fn bell(&self) -> Arc<Notify> {
+        let bell = Arc::new(Notify::new());
+        self.known().bells.push(Arc::clone(&bell));
+        bell
     }
 
     /// Tries, while the journal takes nothing, whether it does again. Ends when it is told to; it leaves no tasks.
@@ -79,13 +105,14 @@ impl JournalHealth {
         now: Now,
         stop: CancellationToken,
     ) -> usize {
-        let mut watched = self.watch();
+        let bell = self.bell();
         loop {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return 0,
-                // The sender lives as long as this borrow of it.
-                _ = watched.wait_for(Option::is_some) => {}
+            while self.failing().is_none() {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return 0,
+                    () = bell.notified() => {}
+                }
             }
             tokio::select! {
                 biased;

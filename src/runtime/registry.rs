@@ -2,7 +2,7 @@
 //! here has been made durable by the caller.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
@@ -131,6 +131,12 @@ impl Registry {
         if let Some(entry) = self.write().get_mut(agent) {
             entry.circuit = circuit;
         }
+    }
+
+    /// Agents that a session serves now.
+    pub(super) fn served_now(&self) -> BTreeSet<AgentName> {
+        let agents = self.read();
+        agents.iter().filter(|(_, entry)| entry.sessions > 0).map(|(name, _)| name.clone()).collect()
     }
 
     /// What the agent declared to take.

@@ -9,6 +9,7 @@ mod commit;
 mod decide;
 mod hydrate;
 mod mailbox;
+mod redrive;
 mod residents;
 
 use std::{
@@ -16,11 +17,11 @@ use std::{
     sync::Arc,
 };
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use mailbox::{
-    Answered, Asked, Inlet, Mailbox, NotSent, Outcome, QUEUE_RETRY, Request, Submission, mailbox,
+    Answered, Asked, Inlet, Mailbox, NotSent, Outcome, QUEUE_RETRY, Redrive, Request, Submission, mailbox,
 };
 
 use super::{
@@ -30,7 +31,7 @@ use super::{
     entropy::Entropy,
     hands::Hands,
     intake::Intake,
-    journal_health::{JournalFailing, JournalHealth},
+    journal_health::JournalHealth,
     questions::Questions,
     registry::Registry,
     watchers::Watchers,
@@ -102,7 +103,8 @@ pub(super) struct Shard {
     requests: VecDeque<Request>,
     /// Slots that wait until the journal takes something again: a lease that cannot be written would only come back.
     kept_slots: Vec<Slot>,
-    journal: watch::Receiver<Option<Arc<JournalFailing>>>,
+    /// Rings when the journal fails, and when it works again.
+    journal: Arc<Notify>,
 }
 
 /// What comes in beside requests.
@@ -118,7 +120,7 @@ impl Shard {
     pub(super) fn new(shared: Shared, open: Vec<Task>) -> Self {
         let (fates, fated) = mpsc::unbounded_channel();
         let hydration = Hydration::new(&shared);
-        let journal = shared.health.watch();
+        let journal = shared.health.bell();
         let mut shard = Self {
             shared,
             residents: Residents::default(),
@@ -157,8 +159,7 @@ impl Shard {
                 () = std::future::ready(()), if busy => {}
                 Some(request) = wires.inlet.running.recv(), if may_take => shard.requests.push_back(request),
                 Some(request) = wires.inlet.intake.recv(), if may_take => shard.requests.push_back(request),
-                // Whoever watches has a sender among what is shared.
-                Ok(()) = shard.journal.changed() => shard.journal_changed(),
+                () = shard.journal.notified() => shard.journal_changed(),
                 () = wires.stop.cancelled(), if !stopping => {
                     stopping = true;
                     wires.inlet.close();

@@ -15,7 +15,7 @@ use super::{
     Clock, Entropy, Runtime, RuntimeOptions, RuntimeTasks, StartError,
     answer_check::AnswerCheck,
     clock::Now,
-    codec, courier,
+    codec, courier, dead_letters,
     dispatch::{Dispatch, Terms},
     handle::Inner,
     hands::{Hands, Work},
@@ -49,7 +49,7 @@ struct Recovered {
     /// Open tasks, by shard.
     tasks: Vec<Vec<Task>>,
     count: usize,
-    /// The newest time in any of them.
+    /// The newest time in the journal.
     latest: Timestamp,
 }
 
@@ -95,8 +95,9 @@ fn recover(store: &dyn Store, shards: u16) -> Result<Recovered, StartError> {
         Some(stored) if stored == u64::from(shards) => {}
         Some(stored) => return Err(StartError::Shards { stored, asked: shards }),
     }
+    dead_letters::count_once(store)?;
     let mut tasks: Vec<Vec<Task>> = (0..shards).map(|_| Vec::new()).collect();
-    let (mut count, mut latest) = (0, Timestamp::default());
+    let (mut count, mut latest) = (0, newest(store)?);
     for id in open(store)?.into_iter().chain(unsettled(store)?) {
         let rebuild = |error| StartError::Rebuild { task: id, error };
         let missing = || rebuild(StoreError::Corrupt("it has no events".to_owned()));
@@ -113,6 +114,13 @@ fn recover(store: &dyn Store, shards: u16) -> Result<Recovered, StartError> {
         }
     }
     Ok(Recovered { agents: store.agents()?, tasks, count, latest })
+}
+
+/// The time of the journal's last event. Time goes on from there even where every task has ended and the clock was set back
+/// meanwhile: else the first look at an old task would make it leap, and every lease would lapse.
+fn newest(store: &dyn Store) -> Result<Timestamp, StoreError> {
+    let last = store.log(store.log_end()?.saturating_sub(1), 1)?;
+    Ok(last.last().map_or_else(Timestamp::default, |entry| entry.event.at))
 }
 
 /// Tasks that have not ended, oldest first.

@@ -38,7 +38,7 @@ use super::{
 /// Tasks a page where nothing is asked for.
 const TASKS_PAGE: usize = 50;
 /// Labels in a filter.
-const MAX_FILTER_LABELS: usize = 8;
+pub(super) const MAX_FILTER_LABELS: usize = 8;
 /// Contracts larger than this are checked off the threads that serve calls.
 const LARGE_CONTRACT_BYTES: usize = MAX_PAYLOAD_BYTES / 32;
 
@@ -102,7 +102,7 @@ impl Tasks {
     }
 
     /// Completes a contract, or names every fault in it.
-    async fn intake(&self, wire: pb::Contract) -> Result<Contract, Vec<Violation>> {
+    pub(super) async fn intake(&self, wire: pb::Contract) -> Result<Contract, Vec<Violation>> {
         let runtime = self.runtime.clone();
         let large = wire.encoded_len() > LARGE_CONTRACT_BYTES;
         let complete = move || intake(wire, runtime.ceilings(), &|agent| runtime.is_known(agent));
@@ -210,7 +210,12 @@ fn filter(wire: &pb::ListTasksRequest, faults: &mut Faults) -> TaskFilter {
 }
 
 /// The values of a filter; UNSPECIFIED among them means any.
-fn any_of<T>(field: &str, numbers: &[i32], parse: impl Fn(i32) -> Option<T>, faults: &mut Faults) -> Vec<T> {
+pub(super) fn any_of<T>(
+    field: &str,
+    numbers: &[i32],
+    parse: impl Fn(i32) -> Option<T>,
+    faults: &mut Faults,
+) -> Vec<T> {
     if numbers.contains(&0) {
         return Vec::new();
     }

@@ -199,6 +199,8 @@ impl Projector {
             | Event::TurnHeldUp { .. }
             | Event::Extended(_) => self.note(&record.event, at),
             Event::Ended { outcome, ledger } => self.end_task(outcome, ledger, at),
+            // The trace has been sent; the successor has one of its own.
+            Event::Redriven(_) | Event::Discarded(_) => {}
         }
     }
 

@@ -289,7 +289,8 @@ async fn a_namespace_has_its_own_bounds_and_is_found_by_its_name() {
         let found = world.runtime.list(filter, None, 10).await.expect("the store reads");
         let mut found: Vec<TaskId> = found.into_iter().map(|summary| summary.task).collect();
         let mut expected = expected;
-        (found.sort(), expected.sort());
+        found.sort();
+        expected.sort();
         assert_eq!(found, expected, "{name}");
     }
 }

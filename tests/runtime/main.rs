@@ -5,6 +5,7 @@ mod kit;
 
 mod children;
 mod circuits;
+mod dead_letters;
 mod failures;
 mod flow;
 mod gate;

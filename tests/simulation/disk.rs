@@ -7,7 +7,10 @@ use bailiwick::{
     store::{
         Store, StoreError,
         memory::MemoryStore,
-        record::{AgentRow, Append, EscalationRow, LogEntry, PageAfter, StoredEvent, SummaryRow, TaskFilter},
+        record::{
+            AgentRow, Append, EscalationRow, LogEntry, OpenTask, PageAfter, ParkedNote, StoredEvent,
+            SummaryRow, TaskFilter,
+        },
     },
     types::{
         ids::{EscalationId, TaskId},
@@ -196,8 +199,16 @@ impl Store for Mount {
         self.read()?.list(filter, after, limit)
     }
 
-    fn open_tasks(&self) -> Result<Vec<TaskId>, StoreError> {
-        self.read()?.open_tasks()
+    fn open_tasks(&self, after: Option<PageAfter>, limit: usize) -> Result<Vec<OpenTask>, StoreError> {
+        self.read()?.open_tasks(after, limit)
+    }
+
+    fn open_count(&self) -> Result<u64, StoreError> {
+        self.read()?.open_count()
+    }
+
+    fn note_parked(&self, notes: &[ParkedNote]) -> Result<(), StoreError> {
+        self.read()?.note_parked(notes)
     }
 
     fn escalation(&self, id: EscalationId) -> Result<Option<EscalationRow>, StoreError> {

@@ -106,6 +106,10 @@ impl Clock for LifeClock {
         self.wall.now()
     }
 
+    fn jumps_are_absences(&self) -> bool {
+        true
+    }
+
     fn wait(&self, until: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         let left = until.since(self.wall.now()).as_duration();
         Box::pin(sleep(left.min(LONGEST_SLEEP)))

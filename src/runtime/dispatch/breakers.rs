@@ -123,13 +123,13 @@ impl Breakers {
 
     /// An attempt ended. `others` are the workers beside this one that serve the agent now. Says whether anything changed for
     /// turns that wait.
-    pub(super) fn end(
+    pub(super) fn end<'a>(
         &mut self,
         agent: &AgentName,
         worker: &WorkerId,
         probes: Probes,
         verdict: Verdict,
-        others: &mut dyn Iterator<Item = &WorkerId>,
+        others: impl Iterator<Item = &'a WorkerId>,
         now: Timestamp,
     ) -> bool {
         let of_worker = self.end_of_worker(worker, probes.worker, verdict, now);
@@ -157,20 +157,20 @@ impl Breakers {
         })
     }
 
-    fn end_of_agent(
+    fn end_of_agent<'a>(
         &mut self,
         agent: &AgentName,
         worker: &WorkerId,
         probe: Option<Probe>,
         verdict: Verdict,
-        others: &mut dyn Iterator<Item = &WorkerId>,
+        mut others: impl Iterator<Item = &'a WorkerId>,
         now: Timestamp,
     ) -> bool {
         if !self.agents.contains_key(agent) && verdict != Verdict::Bad {
             return false;
         }
         let is_closed = |other: &WorkerId| self.workers.get(other).is_none_or(|of| of.breaker.is_closed());
-        let has_other = others.map(is_closed).any(|closed| closed);
+        let has_other = others.any(is_closed);
         let terms = self.terms.agents;
         let of = self.agents.entry(agent.clone()).or_default();
         if of.breaker.is_closed() {
@@ -351,7 +351,7 @@ mod tests {
         let others: Vec<WorkerId> = others.iter().map(|id| worker(id)).collect();
         let (agent, id) = (agent(), worker(id));
         let probes = breakers.start(&agent, &id, NOW);
-        breakers.end(&agent, &id, probes, Verdict::Bad, &mut others.iter(), NOW);
+        breakers.end(&agent, &id, probes, Verdict::Bad, others.iter(), NOW);
     }
 
     fn stands(breakers: &Breakers, whose: Whose) -> bool {

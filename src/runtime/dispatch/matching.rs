@@ -104,6 +104,9 @@ pub(super) struct Matching {
     parked: BTreeMap<Namespace, BTreeSet<AgentName>>,
     counter: u64,
     stopped: bool,
+    /// How often a queue was looked at: what a match costs must not grow with what waits.
+    #[cfg(test)]
+    looks: u64,
 }
 
 impl Matching {
@@ -191,8 +194,8 @@ impl Matching {
         }
         let Permit { agent, worker, probes, .. } = &*permit;
         let changed = {
-            let mut others = self.seats.serving(agent).filter(|other| *other != worker);
-            self.breakers.end(agent, worker, *probes, verdict, &mut others, now)
+            let others = self.seats.serving(agent).filter(|other| *other != worker);
+            self.breakers.end(agent, worker, *probes, verdict, others, now)
         };
         if !changed {
             return;
@@ -382,8 +385,13 @@ impl Matching {
         }
     }
 
-    /// The turn of the agent that could start now, if one could, and when the agent was served last.
+    /// The turn of the agent that could start now, if one could, and when the agent was served last. The one place where that is
+    /// told.
     fn head(&mut self, agent: &AgentName) -> Option<(Head, u64)> {
+        #[cfg(test)]
+        {
+            self.looks += 1;
+        }
         let queue = self.queues.get_mut(agent)?;
         if self.breakers.room_of_agent(agent) == Some(0) || self.seats.freest(agent).is_none() {
             return None;

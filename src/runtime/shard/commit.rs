@@ -96,7 +96,7 @@ impl Shard {
 
     /// The journal fails, or works again: then what was kept back is assigned.
     pub(super) fn journal_changed(&mut self) {
-        if self.journal.borrow_and_update().is_none() {
+        if self.shared.health.failing().is_none() {
             self.orders.extend(self.kept_slots.drain(..).map(Order::Assign));
         }
     }

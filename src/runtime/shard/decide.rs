@@ -5,6 +5,7 @@ use crate::{
     engine::{
         answer_checks::AnswerChecks,
         command::{Command, Effect, Env, Findings, HumanAnswer, Reply},
+        differs::differences,
         event::{AttemptEnd, TurnKind},
         family::Birth,
         task::{Decided, Task},
@@ -50,6 +51,7 @@ impl Shard {
     pub(super) fn serve_resident(&mut self, request: Request, now: Timestamp) {
         match request {
             Request::Submit(submission) => self.submit_again(*submission),
+            Request::Redrive(redrive) => self.redrive(*redrive, now),
             Request::Command(asked) => self.command(*asked, now),
             Request::End(ending) => self.end_lease(ending, now),
             Request::HoldUp(held_up) => self.hold_up(held_up, now),
@@ -99,18 +101,23 @@ impl Shard {
 
     /// The same key again: the same contract is the same task, another one is refused.
     fn submit_again(&mut self, submission: Submission) {
-        let Submission { id, fingerprint, answer, .. } = submission;
+        let Submission { id, contract, fingerprint, answer, .. } = submission;
         let Some(resident) = self.residents.get(id) else { return };
-        let same = resident.task.fingerprint() == fingerprint;
+        // As it was sent, or in what it means: a default may be written out or left out.
+        let differs = if resident.task.fingerprint() == fingerprint {
+            Vec::new()
+        } else {
+            differences(resident.task.contract(), &contract)
+        };
         // Whoever asks whether a child is there may not have heard that it has ended.
         self.send_errand(id, &Effect::TellParent);
         self.hold(
             id,
             Release::Answer(Box::new(move |failed| {
-                let found = if same {
+                let found = if differs.is_empty() {
                     accepted(Submitted { task: id, existing: true }, failed)
                 } else {
-                    Err(failed.map_or(SubmitError::KeyTaken { task: id }, SubmitError::Store))
+                    Err(failed.map_or(SubmitError::KeyTaken { task: id, differs }, SubmitError::Store))
                 };
                 let _ = answer.send(found);
             })),

@@ -12,6 +12,7 @@ use crate::{
     engine::{
         answer_checks::AnswerChecks,
         command::{Command, LineageEntry, Reply},
+        dead_letter::Redriven,
         event::TraceContext,
         family::{Birth, Parent},
         view::{EscalationView, SummaryView, TaskView},
@@ -48,6 +49,19 @@ pub(in crate::runtime) struct Submission {
     pub(in crate::runtime) answer: Answer<Submitted, SubmitError>,
 }
 
+/// A redrive on its way to its dead letter.
+pub(in crate::runtime) struct Redrive {
+    pub(in crate::runtime) redriven: Redriven,
+    /// The dead letter.
+    pub(in crate::runtime) task: TaskId,
+    pub(in crate::runtime) contract: Arc<Contract>,
+    /// Of the successor's contract.
+    pub(in crate::runtime) fingerprint: u128,
+    pub(in crate::runtime) trace: TraceContext,
+    pub(in crate::runtime) place: Place,
+    pub(in crate::runtime) answer: Answer<Submitted, CommandError>,
+}
+
 /// A command on its way to a task.
 pub(in crate::runtime) struct Asked {
     pub(in crate::runtime) task: TaskId,
@@ -80,6 +94,7 @@ pub(in crate::runtime) struct Outcome {
 /// What a shard is asked.
 pub(in crate::runtime) enum Request {
     Submit(Box<Submission>),
+    Redrive(Box<Redrive>),
     Command(Box<Asked>),
     View(TaskId, Answer<TaskView, ReadError>),
     Lineage(Lease, Answer<Vec<LineageEntry>, CommandError>),
@@ -101,6 +116,7 @@ impl Request {
     pub(super) fn task(&self) -> TaskId {
         match self {
             Self::Submit(submission) => submission.id,
+            Self::Redrive(redrive) => redrive.task,
             Self::Command(asked) => asked.task,
             Self::View(task, _) => *task,
             Self::Lineage(lease, _) => lease.task,
@@ -122,6 +138,7 @@ impl Request {
                 };
                 let _ = submission.answer.send(Err(error));
             }
+            Self::Redrive(redrive) => drop(redrive.answer.send(Err(command_error(task, why)))),
             Self::Command(asked) => drop(asked.answer.send(Err(command_error(task, why)))),
             Self::Lineage(_, answer) => drop(answer.send(Err(command_error(task, why)))),
             Self::View(_, answer) => {
@@ -180,7 +197,7 @@ impl Mailbox {
     /// Queues a request; a submission waits behind everything that runs.
     pub(in crate::runtime) fn send(&self, request: Request) -> Result<(), NotSent> {
         let queue = match &request {
-            Request::Submit(_) => &self.intake,
+            Request::Submit(_) | Request::Redrive(_) => &self.intake,
             Request::Command(_)
             | Request::View(..)
             | Request::Lineage(..)

@@ -15,8 +15,14 @@ use crate::{
 };
 
 use super::{
-    answer::answer_out, circuit::waiting_out, contract::contract_out, enums, int32, int64, time::wire,
-    value::value, verdict::inputs_out,
+    answer::answer_out,
+    circuit::waiting_out,
+    contract::contract_out,
+    dead_letter::{redrives_out, status_out},
+    enums, int32, int64,
+    time::wire,
+    value::value,
+    verdict::inputs_out,
 };
 
 /// A task in a line.
@@ -39,6 +45,7 @@ pub fn summary_out(view: &SummaryView) -> pb::TaskSummary {
         parent: _,    // Task.parent has more of it.
         namespace: _, // Task.contract has it.
         unsettled: _, // For the server's own start.
+        settled: _,   // Task.dead_letter has more of it.
     } = view;
     pb::TaskSummary {
         task_id: task.to_string(),
@@ -140,6 +147,8 @@ pub fn task_out(view: &TaskView, waits: &[(TurnNumber, Waits)]) -> pb::Task {
         children,
         tripped,
         best,
+        redrives,
+        dead_letter,
     } = view;
     pb::Task {
         summary: Some(summary_out(summary)),
@@ -155,6 +164,8 @@ pub fn task_out(view: &TaskView, waits: &[(TurnNumber, Waits)]) -> pb::Task {
         trips: tripped.iter().map(together_out).collect(),
         best: best.as_ref().map(best_out),
         waiting: waits.iter().map(waiting_out).collect(),
+        redrives: redrives.as_ref().map(redrives_out),
+        dead_letter: dead_letter.as_ref().map(status_out),
     }
 }
 

@@ -71,16 +71,15 @@ fn text(value: &str) -> Value {
     Value::Text(value.to_owned())
 }
 
-/// Summary rows that fit, newest first.
+/// Summary rows that fit, newest first. To be called within a transaction: a task that changes its state between two walks
+/// would be met twice or never.
 pub(super) fn tasks(
-    reader: &Connection,
+    snapshot: &Connection,
     filter: &TaskFilter,
     after: Option<PageAfter>,
     rows: usize,
 ) -> Result<Vec<SummaryRow>, StoreError> {
     let filter = &with_parent(filter);
-    // One snapshot for all walks: a task that changes its state between two of them would be met twice or never.
-    let snapshot = reader.unchecked_transaction()?;
     let mut found = Vec::new();
     for walk in walks(filter) {
         let query = walk_query(&walk, filter, after, rows)?;

@@ -338,3 +338,28 @@ fn terms_can_switch_breakers_off() {
     let mut matching = fill(Matching::new(breaking, Bulkheads::default()), &[(&["a"], 8)]);
     assert_eq!(break_down(&mut matching, &["w1"]), 40);
 }
+
+/// Looks at queues while `waiting` tasks wait and a hundred matches are made, over two agents and a full namespace.
+fn looks(waiting: u128) -> u64 {
+    let mut matching = limited("", "full=1", &[(&["a", "b"], 1)]);
+    for task in 1..=waiting {
+        let name = if task % 3 == 0 { "b" } else { "a" };
+        let namespace = space(["full", "m", "n", "default"][(task % 4) as usize]);
+        matching.offer(Offer { namespace, ..offer(task, 1, name) }, NOW);
+    }
+    let before = matching.looks;
+    let mut running = matching.credit(&worker("w1"), 1, None, NOW);
+    for _ in 0..100 {
+        matching.credit(&worker("w1"), 1, None, NOW);
+        running = matching.release(running.remove(0).permit, Verdict::Good, NOW);
+        assert_eq!(running.len(), 1);
+    }
+    matching.looks - before
+}
+
+#[test]
+fn what_a_match_costs_does_not_grow_with_what_waits() {
+    let few = looks(200);
+    assert_eq!(looks(20_000), few);
+    assert!(few <= 100 * 8, "{few} looks for a hundred matches");
+}
