@@ -23,6 +23,7 @@ use super::{
     hands::Hands,
     intake::{Intake, Place},
     questions::Questions,
+    recovery::Recovering,
     registry::Registry,
     shard::{Answered, Asked, Mailbox, NotSent, Outcome, Request, Submission},
     tallies,
@@ -51,6 +52,7 @@ mod child;
 mod drill;
 mod lease;
 mod person;
+mod recall;
 
 pub use person::PersonAnswer;
 
@@ -79,6 +81,7 @@ pub(super) struct Inner {
     pub(super) next_shard: AtomicUsize,
     pub(super) errands: Errands,
     pub(super) hands: Hands,
+    pub(super) recovering: Recovering,
 }
 
 /// An error of a call that may not get in, or may never hear how it went.
@@ -323,6 +326,7 @@ impl Runtime {
             let rows = self.0.hands.run(move || store.upsert_agents(&rows).map(|()| rows)).await??;
             self.0.registry.learn(rows);
         }
+        self.recall(&held).await?;
         let now = self.0.now.read();
         let session = SessionId(uuid_v7(&*self.0.entropy, now));
         let max_concurrency = max_concurrency.clamp(1, options.max_concurrency);

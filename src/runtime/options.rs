@@ -18,6 +18,9 @@ pub struct RuntimeOptions {
     pub heartbeat_interval: Span,
     /// Tasks that may be open at once; over it, intake says so.
     pub max_open_tasks: usize,
+    /// The most open tasks kept in memory, over all shards: the others are read from the journal when something happens to
+    /// them. From 1; each shard keeps at least one.
+    pub max_resident_tasks: usize,
     /// Requests that may wait for one shard, intake and the rest apart.
     pub max_queue: usize,
     /// Sessions that may be open at once.
@@ -37,6 +40,7 @@ impl Default for RuntimeOptions {
             lease_time: Span::from_secs(30),
             heartbeat_interval: Span::from_secs(10),
             max_open_tasks: 100_000,
+            max_resident_tasks: 20_000,
             max_queue: 1_024,
             max_sessions: 4_096,
             max_concurrency: 1_000,
@@ -57,6 +61,7 @@ impl RuntimeOptions {
                 "heartbeat_interval must be at most a third of lease_time, so that one lost heartbeat costs nothing",
             ),
             (self.max_open_tasks == 0, "max_open_tasks must be at least 1"),
+            (self.max_resident_tasks == 0, "max_resident_tasks must be at least 1"),
             (self.max_queue == 0, "max_queue must be at least 1"),
             (self.max_sessions == 0, "max_sessions must be at least 1"),
             (self.max_concurrency == 0, "max_concurrency must be at least 1"),

@@ -9,7 +9,7 @@ use crate::{
     },
     runtime::Down,
     types::{
-        ids::{Lease, TaskId},
+        ids::{AgentName, Lease, TaskId, WorkerId},
         outcome::Cause,
         time::Timestamp,
     },
@@ -147,6 +147,47 @@ impl Dispatch {
         }
         drop(state);
         self.nudge.notify_one();
+    }
+
+    /// A lease that a start has found in the journal; one lease period from now on. Sessions may be open by now: before one
+    /// opened, all that it claimed was made known here, so a lease that is new and whose worker has a session was not
+    /// claimed. Returns orders for the same shard.
+    pub(in crate::runtime) fn restore_found(
+        &self,
+        lease: Lease,
+        worker: &WorkerId,
+        agent: AgentName,
+        now: Timestamp,
+    ) -> Vec<Order> {
+        let mut state = self.state();
+        let expires = now.plus(self.lease_time);
+        let entry = state.workers.entry(worker, now, expires);
+        let has_session = entry.session.is_some();
+        if !has_session {
+            entry.expires = expires;
+        }
+        let held = Held {
+            worker: worker.clone(),
+            agent,
+            checks: None,
+            session: None,
+            delivered: true,
+            earmarked: false,
+        };
+        let is_new = state.workers.add_lease(lease, held);
+        if is_new {
+            state.matching.hold(worker);
+        }
+        drop(state);
+        self.nudge.notify_one();
+        if !(is_new && has_session) {
+            return Vec::new();
+        }
+        let reason = "its worker came back without it".to_owned();
+        self.keep_own(
+            lease.task.shard(),
+            vec![Order::End(Ending { lease, end: AttemptEnd::Released, reason })],
+        )
     }
 
     /// What an answer under the lease must be checked against, as far as it is known here.

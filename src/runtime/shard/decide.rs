@@ -31,6 +31,7 @@ impl Shard {
         }
         match request {
             Request::Submit(submission) if !submission.keyed => self.begin(*submission, now),
+            request @ Request::Recall(..) => self.recall(request),
             request => self.load_for(request),
         }
     }
@@ -41,6 +42,7 @@ impl Shard {
             Request::Submit(submission) => self.begin(*submission, now),
             // A lease of a task that never was holds nothing.
             Request::End(ending) => self.orders.extend(self.shared.dispatch.closed(&ending.lease)),
+            Request::Assign(slot) => self.shared.dispatch.unused(slot),
             request => request.give_up(GivenUp::NotFound),
         }
     }
@@ -50,6 +52,8 @@ impl Shard {
             Request::Submit(submission) => self.submit_again(*submission),
             Request::Command(asked) => self.command(*asked, now),
             Request::End(ending) => self.end_lease(ending, now),
+            Request::Assign(slot) => self.assign(slot, now),
+            request @ Request::Recall(..) => self.recall(request),
             Request::View(id, answer) => {
                 let Some(resident) = self.residents.get(id) else { return };
                 let view = resident.task.view();
@@ -83,6 +87,9 @@ impl Shard {
                 Task::submit_child(Birth { child: id, contract, fingerprint, parent: *parent }, env)
             }
         };
+        if self.recovering {
+            self.seen.insert(id);
+        }
         self.residents.insert(task, Some(place));
         self.absorb(id, decided, None, now);
         self.residents.settle(id, now, false);
@@ -197,6 +204,9 @@ impl Shard {
             && let Some(order) = self.orders.pop_front()
         {
             match order {
+                Order::Assign(slot) if self.parked.contains(slot.key.task) => {
+                    self.load_for(Request::Assign(slot));
+                }
                 Order::Assign(slot) => self.assign(slot, now),
                 Order::End(ending) => self.serve(Request::End(ending), now),
             }

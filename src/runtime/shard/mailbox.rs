@@ -16,7 +16,11 @@ use crate::{
         family::{Birth, Parent},
         view::{EscalationView, SummaryView, TaskView},
     },
-    runtime::{CommandError, Overloaded, ReadError, SubmitError, Submitted, dispatch::Ending, intake::Place},
+    runtime::{
+        CommandError, OpenError, Overloaded, ReadError, SubmitError, Submitted,
+        dispatch::{Ending, Slot},
+        intake::Place,
+    },
     store::StoreError,
     types::{
         contract::Contract,
@@ -81,6 +85,10 @@ pub(in crate::runtime) enum Request {
     Lineage(Lease, Answer<Vec<LineageEntry>, CommandError>),
     /// The runtime's own: nobody waits for it.
     End(Ending),
+    /// A worker is promised a turn of a task that is not in memory.
+    Assign(Slot),
+    /// Answered when all is known that the journal says of the task's leases.
+    Recall(TaskId, Answer<(), OpenError>),
 }
 
 /// Why a request was given up without being served.
@@ -96,7 +104,8 @@ impl Request {
         match self {
             Self::Submit(submission) => submission.id,
             Self::Command(asked) => asked.task,
-            Self::View(task, _) => *task,
+            Self::View(task, _) | Self::Recall(task, _) => *task,
+            Self::Assign(slot) => slot.key.task,
             Self::Lineage(lease, _) => lease.task,
             Self::End(ending) => ending.lease.task,
         }
@@ -124,6 +133,18 @@ impl Request {
                     GivenUp::Store(error) => error.into(),
                 };
                 let _ = answer.send(Err(error));
+            }
+            Self::Recall(_, answer) => {
+                let found = match why {
+                    // A lease of a task that never was holds nothing.
+                    GivenUp::NotFound => Ok(()),
+                    GivenUp::Overloaded(overloaded) => Err(overloaded.into()),
+                    GivenUp::Store(error) => Err(error.into()),
+                };
+                let _ = answer.send(found);
+            }
+            Self::Assign(slot) => {
+                tracing::error!(%task, turn = slot.key.turn, ?why, "a worker's place was not given back");
             }
             Self::End(ending) => {
                 tracing::debug!(%task, turn = ending.lease.turn, ?why, "a lease could not be ended");
@@ -170,7 +191,12 @@ impl Mailbox {
     pub(in crate::runtime) fn send(&self, request: Request) -> Result<(), NotSent> {
         let queue = match &request {
             Request::Submit(_) => &self.intake,
-            Request::Command(_) | Request::View(..) | Request::Lineage(..) | Request::End(_) => &self.running,
+            Request::Command(_)
+            | Request::View(..)
+            | Request::Lineage(..)
+            | Request::End(_)
+            | Request::Assign(_)
+            | Request::Recall(..) => &self.running,
         };
         queue.try_send(request).map_err(|error| match error {
             TrySendError::Full(_) => {
