@@ -19,7 +19,7 @@ pub struct RuntimeOptions {
     /// Tasks that may be open at once; over it, intake says so.
     pub max_open_tasks: usize,
     /// The most open tasks kept in memory, over all shards: the others are read from the journal when something happens to
-    /// them. From 1; each shard keeps at least one.
+    /// them. Every shard keeps its part, rounded up; with 0 it keeps only what is on its way to the disk.
     pub max_resident_tasks: usize,
     /// Requests that may wait for one shard, intake and the rest apart.
     pub max_queue: usize,
@@ -61,7 +61,6 @@ impl RuntimeOptions {
                 "heartbeat_interval must be at most a third of lease_time, so that one lost heartbeat costs nothing",
             ),
             (self.max_open_tasks == 0, "max_open_tasks must be at least 1"),
-            (self.max_resident_tasks == 0, "max_resident_tasks must be at least 1"),
             (self.max_queue == 0, "max_queue must be at least 1"),
             (self.max_sessions == 0, "max_sessions must be at least 1"),
             (self.max_concurrency == 0, "max_concurrency must be at least 1"),

@@ -184,7 +184,12 @@ pub(crate) struct World {
 }
 
 pub(crate) fn options() -> RuntimeOptions {
-    RuntimeOptions { lease_time: LEASE, heartbeat_interval: Span::from_secs(10), ..RuntimeOptions::default() }
+    RuntimeOptions {
+        lease_time: LEASE,
+        heartbeat_interval: Span::from_secs(10),
+        max_resident_tasks: crate::RESIDENTS,
+        ..RuntimeOptions::default()
+    }
 }
 
 /// Starts a runtime on a store.

@@ -13,3 +13,6 @@ mod patterns;
 mod restart;
 mod sessions;
 mod watching;
+
+/// Open tasks that the worlds keep in memory.
+const RESIDENTS: usize = 20_000;

@@ -13,7 +13,7 @@ use super::{
     mailbox::{GivenUp, QUEUE_RETRY},
 };
 use crate::{
-    engine::task::Task,
+    engine::{command::Env, task::Task},
     runtime::{Overloaded, codec, dispatch::Ending, hands::Hands},
     store::{Store, StoreError},
     types::{
@@ -211,10 +211,15 @@ impl Shard {
     fn take_in(&mut self, task: Task, now: Timestamp) {
         let id = task.id();
         self.shared.now.at_least(task.updated_at());
-        if let Some(place) = self.parked.remove(id) {
+        let env = Env { now, agents: &*self.shared.registry };
+        if let Some((place, may_be_due)) = self.parked.remove(id, env) {
             // All that is outstanding of it is known: it had only left memory.
             self.residents.insert(task, Some(place));
             self.residents.settle(id, now, false);
+            // What is due goes before what is asked, as it would have gone had the task been in memory.
+            if may_be_due {
+                self.tick(id, now);
+            }
         } else {
             let is_found = self.recovering && !self.hydration.lost.contains(&id);
             self.adopt(task, now, is_found);
@@ -224,7 +229,6 @@ impl Shard {
         }
         self.hydration.lost.remove(&id);
         self.hydration.found.remove(&id);
-        // What is due goes before what is asked, as it would have gone had the task been in memory.
         if self.residents.timer_of(id).is_some_and(|at| at <= now) {
             self.tick(id, now);
         }

@@ -56,7 +56,8 @@ impl Shard {
 
     /// A parked task could not be loaded: it is tried again, and until then nobody is given its turns.
     pub(super) fn lose_parked(&mut self, id: TaskId, now: Timestamp) {
-        if self.parked.remove(id).is_some() {
+        let env = Env { now, agents: &*self.shared.registry };
+        if self.parked.remove(id, env).is_some() {
             self.shared.dispatch.withdraw_task(id);
             self.hydration.lose(id, now);
         }

@@ -46,13 +46,13 @@ impl Parked {
         self.tasks.insert(id, Sleeper { place, sleep, timer: Some(timer) });
     }
 
-    /// Takes a task out.
-    pub(super) fn remove(&mut self, id: TaskId) -> Option<Place> {
-        let Sleeper { place, sleep: _, timer } = self.tasks.remove(&id)?;
+    /// Takes a task out; with its place, and whether something of it may be due.
+    pub(super) fn remove(&mut self, id: TaskId, env: Env<'_>) -> Option<(Place, bool)> {
+        let Sleeper { place, sleep, timer } = self.tasks.remove(&id)?;
         if let Some(at) = timer {
             self.timers.remove(&(at, id));
         }
-        Some(place)
+        Some((place, sleep.may_be_due(env)))
     }
 
     /// Tasks that are to be looked at, at most `limit`.
