@@ -17,6 +17,8 @@ mod leases;
 mod limits;
 #[path = "runtime/patterns.rs"]
 mod patterns;
+#[path = "runtime/recovery.rs"]
+mod recovery;
 #[path = "runtime/restart.rs"]
 mod restart;
 #[path = "runtime/sessions.rs"]

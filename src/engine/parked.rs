@@ -20,6 +20,9 @@ use crate::types::{
 /// The version of this encoding. One that is not read is no harm: the task is replayed.
 const VERSION: u16 = 1;
 
+/// Turns that may wait or run. It is written with every commit of the task: with more of them a replay is cheaper.
+const MAX_TURNS: usize = 16;
+
 /// How an open task stands after its last event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parked {
@@ -127,11 +130,11 @@ impl Sleep {
 }
 
 impl Task {
-    /// How it stands, for whoever must know without replaying it. `None`: it has ended, or owes a child something that only
-    /// the whole task can say.
+    /// How it stands, for whoever must know without replaying it. `None`: it has ended, it owes a child something that
+    /// only the whole task can say, or more of it is open than is worth writing.
     pub fn parked(&self) -> Option<Parked> {
         let owes = self.children.all.iter().any(|child| child.is_open() || child.used.is_none());
-        if self.is_ended() || owes {
+        if self.is_ended() || owes || self.open.len() > MAX_TURNS {
             return None;
         }
         let wake = self.next_own_timer()?;

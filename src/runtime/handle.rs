@@ -255,6 +255,12 @@ impl Runtime {
         self.0.log_end.subscribe()
     }
 
+    /// Whether every task that was open when the server started is known. Until then they are served all the same: what is
+    /// asked of one that was not read yet has it read.
+    pub fn is_recovered(&self) -> bool {
+        self.0.recovering.is_over()
+    }
+
     /// Tasks that are open.
     pub fn open_tasks(&self) -> usize {
         self.0.intake.open()
