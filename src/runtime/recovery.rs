@@ -62,9 +62,9 @@ impl Recovering {
         Self(Arc::new(AtomicUsize::new(shards)))
     }
 
-    /// One shard knows all of its own.
-    pub(super) fn one_less(&self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+    /// One shard knows all of its own. Whether it was the last.
+    pub(super) fn one_less(&self) -> bool {
+        self.0.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -269,7 +269,6 @@ pub(super) async fn recover(rest: Rest) -> usize {
         }
     }
     drop(shards);
-    intake.expect_no_more();
     tracing::info!(tasks = reader.read, "open tasks recovered");
     stop.cancelled().await;
     0

@@ -104,7 +104,9 @@ impl Shard {
     pub(super) fn all_found(&mut self) {
         if std::mem::take(&mut self.recovering) {
             self.seen.clear();
-            self.shared.recovering.one_less();
+            if self.shared.recovering.one_less() {
+                self.shared.intake.expect_no_more();
+            }
         }
     }
 
