@@ -292,11 +292,17 @@ pub async fn run_until_signal(
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// Listened for so that a limit on the size of files is an error of a write, as a full disk is, and not the process's end.
+    _file_size: Signal,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
+        })
     }
 
     async fn next(&mut self) {

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod backtest;
+pub mod chaos;
 pub mod cli;
 pub mod config;
 pub mod conformance;

@@ -11,12 +11,14 @@ mod answer_check;
 mod clock;
 mod codec;
 mod courier;
+pub mod dead_letters;
 mod dispatch;
 mod entropy;
 mod error;
 mod handle;
 mod hands;
 mod intake;
+mod journal_health;
 mod keeper;
 mod options;
 mod pattern;
@@ -38,14 +40,18 @@ pub use crate::store::{
     record::{AgentRow, PageAfter, TaskFilter},
 };
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use dispatch::{BreakerInfo, BreakerState, BreakerTerms, Breaking, Bulkheads, WaitReason, Waits};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use error::{CommandError, OpenError, Overloaded, ReadError, SessionError, SubmitError};
-pub use handle::{PersonAnswer, Runtime};
+pub use handle::{Discard, PersonAnswer, RedriveOf, Runtime};
 pub use hands::{Hands, Pace, Wait, Work};
+pub use journal_health::JournalFailing;
 pub use options::{RuntimeOptions, StartError};
 pub use prices::{Price, PriceTable};
 pub use questions::{EscalationFilter, EscalationPage, QuestionNews, QuestionPlace, QuestionWatch};
 pub use tallies::AgentRecord;
 pub use tasks::{RuntimeTasks, ShutdownReport};
 pub use watch::Watch;
-pub use words::{AgentInfo, Cancelled, Down, Grant, Opened, Registration, SessionId, Submitted, WorkerInfo};
+pub use words::{
+    AgentInfo, Cancelled, Down, Grant, NamespaceInfo, Opened, Registration, SessionId, Submitted, WorkerInfo,
+};

@@ -3,8 +3,14 @@
 
 #[path = "end_to_end/bad_input.rs"]
 mod bad_input;
+#[path = "end_to_end/chaos.rs"]
+mod chaos;
 #[path = "end_to_end/children.rs"]
 mod children;
+#[path = "end_to_end/circuits.rs"]
+mod circuits;
+#[path = "end_to_end/dead_letters.rs"]
+mod dead_letters;
 #[path = "end_to_end/gate.rs"]
 mod gate;
 #[path = "end_to_end/guards.rs"]

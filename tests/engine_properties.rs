@@ -79,6 +79,10 @@ enum Move {
     Lose {
         pick: usize,
     },
+    /// The circuit of a turn's agent is open.
+    HoldUp {
+        pick: usize,
+    },
     Late {
         pick: usize,
         tokens: u64,
@@ -128,6 +132,7 @@ fn moves() -> impl Strategy<Value = Move> {
         3 => (pick.clone(), proptest::collection::vec(0..7_usize, 1..6))
             .prop_map(|(pick, said)| Move::Stream { pick, said }),
         2 => pick.clone().prop_map(|pick| Move::Lose { pick }),
+        1 => pick.clone().prop_map(|pick| Move::HoldUp { pick }),
         2 => (pick.clone(), 0..30_000_u64).prop_map(|(pick, tokens)| Move::Late { pick, tokens }),
         3 => (pick.clone(), 0..6_u8, 0..40_000_i64)
             .prop_map(|(pick, name, tokens)| Move::Child { pick, name, tokens }),
@@ -355,6 +360,12 @@ fn play(bench: &mut Bench, seen: &mut Vec<Lease>, step: Move) {
             let end = AttemptEnd::LeaseExpired;
             let _ = bench.send(Command::EndLease { lease, end, reason: "lost".to_owned() });
         }
+        Move::HoldUp { pick } => {
+            if let Some(turn) = nth(&bench.ready(), pick) {
+                let reason = "unavailable: circuit open".to_owned();
+                let _ = bench.send(Command::HoldUp { turn, reason });
+            }
+        }
         Move::Late { pick, tokens } => {
             let Some(lease) = nth(seen, pick) else { return };
             let answer = Arc::new(Answer::Envelope(success("2", tokens)));
@@ -541,7 +552,8 @@ fn check_parked(bench: &Bench) {
     assert_eq!(parked.sleep(), sleep);
     let leases: Vec<Lease> = parked.leases.iter().map(|parked| parked.lease).collect();
     assert_eq!(leases, bench.leases());
-    let offered: Vec<_> = parked.ready.into_iter().map(ReadyTurn::effect).collect();
+    let offered: Vec<_> =
+        parked.ready.into_iter().map(|turn: ReadyTurn| turn.effect(&parked.namespace)).collect();
     assert_eq!((offered, Vec::new()), (outstanding.ready, outstanding.family));
 }
 

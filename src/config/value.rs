@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::LogFormat;
+use crate::types::name_limits::NameLimits;
 
 /// Where a value is kept in `Settings`.
 pub enum Slot<'a> {
@@ -30,6 +31,8 @@ pub enum Slot<'a> {
     Text(&'a mut String),
     /// A way of writing log lines.
     Format(&'a mut LogFormat),
+    /// Limits by name.
+    Limits(&'a mut NameLimits),
 }
 
 /// The least and the most a value may be, both included.
@@ -75,6 +78,7 @@ impl Slot<'_> {
             Self::OptionalPath(slot) => *slot = Some(PathBuf::from(text)),
             Self::Text(slot) => text.clone_into(slot),
             Self::Format(slot) => *slot = format(text)?,
+            Self::Limits(slot) => *slot = text.parse()?,
         }
         Ok(())
     }
@@ -92,6 +96,7 @@ impl Slot<'_> {
             Self::Path(slot) => slot.display().to_string(),
             Self::OptionalPath(slot) => slot.as_ref().map(|p| p.display().to_string()).unwrap_or_default(),
             Self::Text(slot) => slot.clone(),
+            Self::Limits(slot) => slot.to_string(),
             Self::Format(LogFormat::Text) => "text".to_owned(),
             Self::Format(LogFormat::Json) => "json".to_owned(),
         }
@@ -114,6 +119,7 @@ impl Slot<'_> {
             Self::Path(_) | Self::OptionalPath(_) => "FILE",
             Self::Text(_) => "FILTER",
             Self::Format(_) => "text|json",
+            Self::Limits(_) => "NAME=N,...",
         }
     }
 }

@@ -13,7 +13,7 @@ use super::{
     turn::Stage,
 };
 use crate::types::{
-    ids::{AgentName, Lease, TurnNumber, WorkerId},
+    ids::{AgentName, Lease, Namespace, TurnNumber, WorkerId},
     time::{Span, Timestamp},
 };
 
@@ -31,6 +31,9 @@ pub struct Parked {
     pub seq: u64,
     /// The earliest time at which a tick may change something, whichever agents are served.
     pub wake: Timestamp,
+    /// The task's namespace.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub namespace: Namespace,
     /// Turns that wait.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ready: Vec<ReadyTurn>,
@@ -98,10 +101,14 @@ impl Parked {
 
 impl ReadyTurn {
     /// What offers the turn.
-    pub fn effect(self) -> Effect {
+    pub fn effect(self, namespace: &Namespace) -> Effect {
         let Self { turn, agent, kind, priority, not_before, since: _, wait: _ } = self;
-        Effect::Ready { turn, agent, kind, priority, not_before }
+        Effect::Ready { turn, agent, kind, namespace: namespace.clone(), priority, not_before }
     }
+}
+
+fn is_default(namespace: &Namespace) -> bool {
+    *namespace == Namespace::default()
 }
 
 impl Sleep {
@@ -144,7 +151,8 @@ impl Task {
             let live = turn.live()?;
             Some(ParkedLease { lease: live.lease, worker: live.worker.clone(), agent: turn.agent.clone() })
         });
-        Some(Parked { version: VERSION, seq: self.seq, wake, ready, leases: leases.collect() })
+        let namespace = self.contract.namespace.clone();
+        Some(Parked { version: VERSION, seq: self.seq, wake, namespace, ready, leases: leases.collect() })
     }
 
     /// When to look at it, for a shard that lets go of it. `None`: it has ended.
@@ -158,7 +166,8 @@ impl Task {
     }
 
     fn ready_turn(&self, number: TurnNumber) -> Option<ReadyTurn> {
-        let Effect::Ready { turn, agent, kind, priority, not_before } = effects::ready(self, number)? else {
+        let ready = effects::ready(self, number)?;
+        let Effect::Ready { turn, agent, kind, namespace: _, priority, not_before } = ready else {
             return None;
         };
         let state = self.turn(turn)?;

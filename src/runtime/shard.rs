@@ -11,6 +11,7 @@ mod hydrate;
 mod mailbox;
 mod park;
 mod parked;
+mod redrive;
 mod residents;
 
 use std::{
@@ -18,20 +19,21 @@ use std::{
     sync::Arc,
 };
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use mailbox::{
-    Answered, Asked, Inlet, Mailbox, NotSent, Outcome, QUEUE_RETRY, Request, Submission, mailbox,
+    Answered, Asked, Inlet, Mailbox, NotSent, Outcome, QUEUE_RETRY, Redrive, Request, Submission, mailbox,
 };
 
 use super::{
     clock::Now,
     courier::Errands,
-    dispatch::{Dispatch, Order},
+    dispatch::{Dispatch, FoundLease, Order, Slot},
     entropy::Entropy,
     hands::Hands,
     intake::Intake,
+    journal_health::JournalHealth,
     questions::Questions,
     recovery::{Found, Recovering},
     registry::Registry,
@@ -81,6 +83,7 @@ pub(super) struct Shared {
     pub(super) recovering: Recovering,
     /// The most open tasks that each shard keeps in memory.
     pub(super) max_residents: usize,
+    pub(super) health: JournalHealth,
 }
 
 /// A batch's fate.
@@ -111,6 +114,10 @@ pub(super) struct Shard {
     /// What the dispatcher wants, in order. At most one for each slot and lease.
     orders: VecDeque<Order>,
     requests: VecDeque<Request>,
+    /// Slots that wait until the journal takes something again: a lease that cannot be written would only come back.
+    kept_slots: Vec<Slot>,
+    /// Rings when the journal fails, and when it works again.
+    journal: Arc<Notify>,
 }
 
 /// What comes in beside requests.
@@ -129,6 +136,7 @@ impl Shard {
         let (fates, fated) = mpsc::unbounded_channel();
         let hydration = Hydration::new(&shared);
         let max_residents = shared.max_residents;
+        let journal = shared.health.bell();
         let mut shard = Self {
             shared,
             residents: Residents::default(),
@@ -145,6 +153,8 @@ impl Shard {
             hydration,
             orders: VecDeque::new(),
             requests: VecDeque::new(),
+            kept_slots: Vec::new(),
+            journal,
         };
         let now = shard.shared.now.read();
         shard.take_found(found, now);
@@ -168,6 +178,7 @@ impl Shard {
                 () = std::future::ready(()), if busy => {}
                 Some(request) = wires.inlet.running.recv(), if may_take => shard.requests.push_back(request),
                 Some(request) = wires.inlet.intake.recv(), if may_take => shard.requests.push_back(request),
+                () = shard.journal.notified() => shard.journal_changed(),
                 () = wires.stop.cancelled(), if !stopping => {
                     stopping = true;
                     wires.inlet.close();
@@ -261,12 +272,13 @@ impl Shard {
     fn adopt(&mut self, task: Task, now: Timestamp, is_found: bool) {
         let id = task.id();
         let outstanding = task.outstanding();
-        let place = (!task.is_ended()).then(|| self.shared.intake.take_expected());
+        let place = (!task.is_ended()).then(|| self.shared.intake.take_expected(&task.contract().namespace));
         self.residents.insert(task, place);
         for live in outstanding.leases {
             if is_found {
-                let LiveLease { lease, worker, agent, .. } = live;
-                self.orders.extend(self.shared.dispatch.restore_found(lease, &worker, agent, now));
+                let LiveLease { lease, worker, agent, namespace, .. } = live;
+                let found = FoundLease { lease, worker, agent, namespace };
+                self.orders.extend(self.shared.dispatch.restore_found(found, now));
             } else {
                 self.shared.dispatch.restore(live, now);
             }

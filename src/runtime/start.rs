@@ -16,11 +16,12 @@ use super::{
     Clock, Entropy, Runtime, RuntimeOptions, RuntimeTasks, StartError,
     answer_check::AnswerCheck,
     clock::Now,
-    courier,
-    dispatch::Dispatch,
+    courier, dead_letters,
+    dispatch::{Dispatch, Terms},
     handle::Inner,
     hands::{Hands, Work},
     intake::Intake,
+    journal_health::JournalHealth,
     keeper,
     recovery::{self, First, MAX_PAGES, Reader, Recovering, Rest},
     registry::Registry,
@@ -78,6 +79,7 @@ fn look(store: Arc<dyn Store>, shards: u16) -> Result<(Vec<AgentRow>, First), St
         Some(stored) if stored == u64::from(shards) => {}
         Some(stored) => return Err(StartError::Shards { stored, asked: shards }),
     }
+    dead_letters::count_once(&*store)?;
     Ok((store.agents()?, Reader::first(store, shards)?))
 }
 
@@ -96,7 +98,13 @@ fn launch(
     let registry = Arc::new(Registry::new(agents, now.clone()));
     let (to_shards, orders): (Vec<_>, Vec<_>) = found.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let (mailboxes, inlets): (Vec<_>, Vec<_>) = found.iter().map(|_| mailbox(options.max_queue)).unzip();
-    let dispatch = Arc::new(Dispatch::new(Arc::clone(&registry), to_shards, options.lease_time));
+    let terms = Terms {
+        lease_time: options.lease_time,
+        breaking: options.breaking,
+        bulkheads: options.bulkheads.clone(),
+        forgives_absence: now.jumps_are_absences(),
+    };
+    let dispatch = Arc::new(Dispatch::new(Arc::clone(&registry), to_shards, terms));
     let stop = CancellationToken::new();
     let (errands, to_carry) = courier::Errands::new();
     let shared = Shared {
@@ -107,13 +115,14 @@ fn launch(
         watchers: Arc::default(),
         questions: Arc::default(),
         log_end: watch::channel(0).0,
-        intake: Intake::new(options.max_open_tasks),
+        intake: Intake::new(options.max_open_tasks, options.max_open_by_namespace.clone()),
         now: now.clone(),
         entropy: Arc::clone(&entropy),
         errands: errands.clone(),
         hands: hands.clone(),
         recovering: Recovering::new(found.len()),
         max_residents: options.max_resident_tasks.div_ceil(found.len()),
+        health: JournalHealth::default(),
     };
     shared.intake.expect(count);
     let inner = Arc::new(Inner {
@@ -134,9 +143,13 @@ fn launch(
         errands,
         hands: hands.clone(),
         recovering: shared.recovering.clone(),
+        health: shared.health.clone(),
     });
     let mut background = RuntimeTasks::new(Runtime(Arc::clone(&inner)), stop.clone(), writer, journal);
     background.spawn("keeper".to_owned(), keeper::keep(dispatch, now.clone(), stop.clone()));
+    let (health, tried) = (shared.health.clone(), shared.store.clone());
+    let trying = health.keep_trying(tried, hands.clone(), now.clone(), stop.clone());
+    background.spawn("journal's health".to_owned(), trying);
     let carry = courier::carry(Runtime(Arc::clone(&inner)), to_carry, stop.clone());
     background.spawn("courier".to_owned(), carry);
     let (to_find, finds): (Vec<_>, Vec<_>) = found.iter().map(|_| mpsc::channel(MAX_PAGES)).unzip();

@@ -4,6 +4,8 @@
 mod kit;
 
 mod children;
+mod circuits;
+mod dead_letters;
 mod failures;
 mod flow;
 mod gate;

@@ -30,7 +30,7 @@ const MAX_TAKEN: usize = 32;
 /// Tasks that wait to be loaded before parked ones are no longer woken by their timers.
 const BUSY: usize = 512;
 /// How soon tasks of a failed commit are loaded again, and again after a failure.
-const RELOAD_AFTER: Span = Span::from_millis(200);
+pub(super) const RELOAD_AFTER: Span = Span::from_millis(200);
 
 type Loaded = Result<Option<Task>, StoreError>;
 
@@ -116,9 +116,9 @@ impl Hydration {
     }
 
     /// A task's state is void: it is to be loaded again soon.
-    pub(super) fn lose(&mut self, task: TaskId, now: Timestamp) {
+    pub(super) fn lose(&mut self, task: TaskId, again_in: Span, now: Timestamp) {
         self.lost.insert(task);
-        self.retry_at = Some(now.plus(RELOAD_AFTER));
+        self.retry_at = Some(now.plus(again_in));
     }
 
     /// A lease to be ended once its task is back.
@@ -224,9 +224,7 @@ impl Shard {
             let is_found = self.recovering && !self.hydration.lost.contains(&id);
             self.adopt(task, now, is_found);
         }
-        if self.recovering {
-            self.seen.insert(id);
-        }
+        self.note_seen(id);
         self.hydration.lost.remove(&id);
         self.hydration.found.remove(&id);
         if self.residents.timer_of(id).is_some_and(|at| at <= now) {
@@ -247,11 +245,11 @@ impl Shard {
         tracing::error!(%task, %error, "a task could not be read from the journal");
         self.lose_parked(task, now);
         if self.hydration.found.remove(&task) {
-            self.hydration.lose(task, now);
+            self.hydration.lose(task, RELOAD_AFTER, now);
         }
         for request in waiting {
             match request {
-                Request::Assign(slot) => self.shared.dispatch.unused(slot),
+                Request::Assign(slot) => self.shared.dispatch.unused(slot, now),
                 Request::End(ending) => {
                     self.hydration.lost.insert(task);
                     self.hydration.follow_up(ending);

@@ -2,13 +2,13 @@
 //! and a start takes over what is open without replaying it. Never here: a task let go with something of it on its way to the
 //! disk, or an offer or a lease of a parked task that the dispatcher does not have.
 
-use super::{Request, Shard, mailbox::GivenUp, residents::Leaving};
+use super::{Request, Shard, hydrate::RELOAD_AFTER, mailbox::GivenUp, residents::Leaving};
 use crate::{
     engine::{
         command::Env,
         parked::{Parked as Standing, ParkedLease},
     },
-    runtime::recovery::Found,
+    runtime::{dispatch::FoundLease, recovery::Found},
     types::{ids::TaskId, time::Timestamp},
 };
 
@@ -31,7 +31,7 @@ impl Shard {
             match (task.sleep(), place) {
                 (Some(sleep), Some(place)) => self.parked.insert(task.id(), place, sleep, now),
                 // Only what has ended has no place, and that is not let go.
-                _ => self.hydration.lose(task.id(), now),
+                _ => self.hydration.lose(task.id(), RELOAD_AFTER, now),
             }
         }
     }
@@ -59,7 +59,14 @@ impl Shard {
         let env = Env { now, agents: &*self.shared.registry };
         if self.parked.remove(id, env).is_some() {
             self.shared.dispatch.withdraw_task(id);
-            self.hydration.lose(id, now);
+            self.hydration.lose(id, RELOAD_AFTER, now);
+        }
+    }
+
+    /// The task is here by another way than the start's reading.
+    pub(super) fn note_seen(&mut self, id: TaskId) {
+        if self.recovering {
+            self.seen.insert(id);
         }
     }
 
@@ -90,13 +97,15 @@ impl Shard {
 
     /// A task that stays parked: its turns are offered, its leases live for one period more.
     fn take_parked(&mut self, id: TaskId, standing: Standing, now: Timestamp) {
-        let place = self.shared.intake.take_expected();
+        let namespace = standing.namespace.clone();
+        let place = self.shared.intake.take_expected(&namespace);
         self.parked.insert(id, place, standing.sleep(), now);
         for ParkedLease { lease, worker, agent } in standing.leases {
-            self.orders.extend(self.shared.dispatch.restore_found(lease, &worker, agent, now));
+            let found = FoundLease { lease, worker, agent, namespace: namespace.clone() };
+            self.orders.extend(self.shared.dispatch.restore_found(found, now));
         }
         for turn in standing.ready {
-            self.perform(id, turn.effect(), None, now);
+            self.perform(id, turn.effect(&namespace), None, now);
         }
     }
 
