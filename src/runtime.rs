@@ -11,6 +11,7 @@ mod answer_check;
 mod clock;
 mod codec;
 mod courier;
+pub mod dead_letters;
 mod dispatch;
 mod entropy;
 mod error;
@@ -23,6 +24,7 @@ mod options;
 mod pattern;
 mod prices;
 mod questions;
+mod recovery;
 mod registry;
 pub mod schema;
 mod shard;
@@ -38,9 +40,10 @@ pub use crate::store::{
     record::{AgentRow, PageAfter, TaskFilter},
 };
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use dispatch::{BreakerInfo, BreakerState, BreakerTerms, Breaking, Bulkheads, WaitReason, Waits};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use error::{CommandError, OpenError, Overloaded, ReadError, SessionError, SubmitError};
-pub use handle::{PersonAnswer, Runtime};
+pub use handle::{Discard, PersonAnswer, RedriveOf, Runtime};
 pub use hands::{Hands, Pace, Wait, Work};
 pub use journal_health::JournalFailing;
 pub use options::{RuntimeOptions, StartError};
@@ -49,4 +52,6 @@ pub use questions::{EscalationFilter, EscalationPage, QuestionNews, QuestionPlac
 pub use tallies::AgentRecord;
 pub use tasks::{RuntimeTasks, ShutdownReport};
 pub use watch::Watch;
-pub use words::{AgentInfo, Cancelled, Down, Grant, Opened, Registration, SessionId, Submitted, WorkerInfo};
+pub use words::{
+    AgentInfo, Cancelled, Down, Grant, NamespaceInfo, Opened, Registration, SessionId, Submitted, WorkerInfo,
+};

@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use bailiwick::{
     engine::{command::Assignment, event::TraceContext},
     pb,
-    runtime::{Down, ManualClock, Opened, Registration, Runtime, RuntimeOptions, SeededEntropy, SessionId},
+    runtime::{
+        Down, Hands, ManualClock, Opened, Pace, Registration, Runtime, RuntimeOptions, SeededEntropy,
+        SessionId, Wait, Work,
+    },
     service::convert::contract,
     store::memory::MemoryStore,
     types::{
@@ -23,13 +26,24 @@ use tokio::sync::mpsc;
 const LANES: u64 = 64;
 const AGENT: &str = "counted";
 
+/// Lets everybody else go first: commits gather, and nothing runs beside anything else.
+#[derive(Debug)]
+struct Last;
+
+impl Pace for Last {
+    fn before(&self, _: Work) -> Wait {
+        Box::pin(tokio::task::yield_now())
+    }
+}
+
 /// Runs so many tasks to their end.
 pub(crate) fn run(tasks: u64) {
     let shell = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("one thread");
     shell.block_on(async {
         let clock = Arc::new(ManualClock::new(Timestamp(1_000_000_000)));
         let (store, entropy) = (Arc::new(MemoryStore::new()), Arc::new(SeededEntropy::new(1)));
-        let started = Runtime::start(store, RuntimeOptions::default(), clock, entropy).await;
+        let hands = Hands::InPlace(Arc::new(Last));
+        let started = Runtime::start_with(store, RuntimeOptions::default(), clock, entropy, hands).await;
         let (runtime, kept) = started.expect("it starts");
         let (session, down) = register(&runtime).await;
         let (ended, mut ends) = mpsc::unbounded_channel();

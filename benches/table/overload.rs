@@ -90,7 +90,10 @@ async fn run(bench: &Bench, stage: &Stage, rate: f64) -> (f64, f64, Arc<Fates>) 
     }
     let (memory, before, since) = warm.unwrap_or((0.0, 0, start));
     let goodput = per_second(done() - before, since.elapsed());
-    ((goodput), (stage.server.memory() - memory) / MIB, fates)
+    let growth = (stage.server.memory() - memory) / MIB;
+    // Those that are on their way have their fate too.
+    tokio::time::sleep(PATIENCE).await;
+    (goodput, growth, fates)
 }
 
 async fn offer(
@@ -102,6 +105,8 @@ async fn offer(
     let fate = match tokio::time::timeout(PATIENCE, call).await {
         Ok(Ok(_)) => &fates.accepted,
         Ok(Err(status)) if status.code() == Code::ResourceExhausted => &fates.refused,
+        // The run is over, and so is the server.
+        Ok(Err(status)) if status.code() == Code::Unavailable => &fates.late,
         Ok(Err(status)) => panic!("overload is told as such: {status:?}"),
         Err(_) => &fates.late,
     };

@@ -35,6 +35,9 @@ pub async fn serve(settings: Settings, terminal: &Terminal) -> Result<(), Failur
         ));
     }
     terminal.line(format!("bailiwick listens on http://{}", running.local_addr()))?;
+    if let Some(addr) = running.metrics_addr() {
+        terminal.note(format!("metrics are at http://{addr}/metrics"));
+    }
     let ended = app::run_until_signal(running, |grace| say_stopping(terminal, grace))
         .await
         .map_err(|error| not_started(&error))?;
@@ -64,6 +67,7 @@ fn not_started(error: &AppError) -> Failure {
         AppError::Start(_)
         | AppError::Bind { .. }
         | AppError::Open { .. }
+        | AppError::Metrics(_)
         | AppError::Serve(_)
         | AppError::Signals(_) => Exit::Error,
     };

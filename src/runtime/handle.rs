@@ -21,9 +21,10 @@ use super::{
     dispatch::{Arrival, Dispatch},
     entropy::uuid_v7,
     hands::Hands,
-    intake::{Intake, Place},
+    intake::{Full, Intake, Place},
     journal_health::{JournalFailing, JournalHealth},
     questions::Questions,
+    recovery::Recovering,
     registry::Registry,
     shard::{Answered, Asked, Mailbox, NotSent, Outcome, Request, Submission},
     tallies,
@@ -42,17 +43,22 @@ use crate::{
     },
     types::{
         contract::Contract,
-        ids::{AgentName, TaskId},
+        ids::{AgentName, Namespace, TaskId},
         limits::Ceilings,
         time::Span,
     },
 };
 
+mod chaos;
 mod child;
+mod circuits;
+mod dead_letter;
 mod drill;
 mod lease;
 mod person;
+mod recall;
 
+pub use dead_letter::{Discard, RedriveOf};
 pub use person::PersonAnswer;
 
 /// How long to wait when too many tasks or sessions are open: they end at their own pace.
@@ -80,6 +86,7 @@ pub(super) struct Inner {
     pub(super) next_shard: AtomicUsize,
     pub(super) errands: Errands,
     pub(super) hands: Hands,
+    pub(super) recovering: Recovering,
     pub(super) health: JournalHealth,
 }
 
@@ -165,7 +172,7 @@ impl Runtime {
         if let Some(failing) = self.0.health.failing() {
             return Err(SubmitError::JournalFailing(JournalFailing::clone(&failing)));
         }
-        let place = self.place()?;
+        let place = self.place_in(&contract.namespace)?;
         let shards = self.0.options.shards;
         let (id, keyed) = match &contract.idempotency_key {
             Some(key) => (TaskId::from_key(key, shards), true),
@@ -188,12 +195,24 @@ impl Runtime {
         submitted.await.unwrap_or(Err(SubmitError::ShuttingDown))
     }
 
-    /// A place among the open tasks.
-    fn place(&self) -> Result<Place, Overloaded> {
-        self.0.intake.try_take().ok_or_else(|| {
-            let what = format!("{} tasks are open, the most there may be", self.0.intake.max());
-            Overloaded::new(FULL_RETRY, what)
+    /// A place among the open tasks of a namespace.
+    fn place_in(&self, namespace: &Namespace) -> Result<Place, SubmitError> {
+        self.0.intake.try_take(namespace).map_err(|full| match full {
+            Full::Server => self.full().into(),
+            Full::Namespace(limit) => {
+                SubmitError::NamespaceFull { namespace: namespace.clone(), limit, retry_after: FULL_RETRY }
+            }
         })
+    }
+
+    /// A place among the open tasks, whatever its namespace has: for a child, whose parent is open already.
+    fn place(&self) -> Result<Place, Overloaded> {
+        self.0.intake.try_take_any().ok_or_else(|| self.full())
+    }
+
+    pub(super) fn full(&self) -> Overloaded {
+        let what = format!("{} tasks are open, the most there may be", self.0.intake.max());
+        Overloaded::new(FULL_RETRY, what)
     }
 
     /// An id of a task without a key: shards take it in turns.
@@ -257,9 +276,20 @@ impl Runtime {
         self.0.log_end.subscribe()
     }
 
+    /// Whether every task that was open when the server started is known. Until then they are served all the same: what is
+    /// asked of one that was not read yet has it read.
+    pub fn is_recovered(&self) -> bool {
+        self.0.recovering.is_over()
+    }
+
     /// Why the journal takes nothing, while that is so: `None` is health.
     pub fn journal_failing(&self) -> watch::Receiver<Option<Arc<JournalFailing>>> {
         self.0.health.watch()
+    }
+
+    /// Tasks that may be open at once.
+    pub fn max_open_tasks(&self) -> usize {
+        self.0.intake.max()
     }
 
     /// Tasks that are open.
@@ -333,6 +363,7 @@ impl Runtime {
             let rows = self.0.hands.run(move || store.upsert_agents(&rows).map(|()| rows)).await??;
             self.0.registry.learn(rows);
         }
+        self.recall(&held).await?;
         let now = self.0.now.read();
         let session = SessionId(uuid_v7(&*self.0.entropy, now));
         let max_concurrency = max_concurrency.clamp(1, options.max_concurrency);
@@ -374,7 +405,7 @@ impl Runtime {
 
     /// The stream is gone: so is its credit. Leases live until they lapse.
     pub fn close_session(&self, session: SessionId) {
-        self.0.dispatch.close(session);
+        self.0.dispatch.close(session, self.0.now.read());
     }
 
     /// Stops intake and dispatch, and tells every session to drain. What runs may still be answered.
@@ -386,7 +417,7 @@ impl Runtime {
 
     /// Ends every session and every watch.
     pub(super) fn end_streams(&self) {
-        self.0.dispatch.close_all();
+        self.0.dispatch.close_all(self.0.now.read());
         self.0.watchers.close();
         self.0.questions.close();
     }

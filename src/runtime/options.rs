@@ -2,10 +2,10 @@
 
 use crate::{
     store::StoreError,
-    types::{ids::TaskId, limits::Ceilings, time::Span},
+    types::{ids::TaskId, limits::Ceilings, name_limits::NameLimits, time::Span},
 };
 
-use super::prices::PriceTable;
+use super::{Breaking, Bulkheads, prices::PriceTable};
 
 /// How the runtime behaves. Every number bounds something.
 #[derive(Debug, Clone)]
@@ -18,12 +18,21 @@ pub struct RuntimeOptions {
     pub heartbeat_interval: Span,
     /// Tasks that may be open at once; over it, intake says so.
     pub max_open_tasks: usize,
+    /// The most open tasks kept in memory, over all shards: the others are read from the journal when something happens to
+    /// them. Every shard keeps its part, rounded up; with 0 it keeps only what is on its way to the disk.
+    pub max_resident_tasks: usize,
     /// Requests that may wait for one shard, intake and the rest apart.
     pub max_queue: usize,
     /// Sessions that may be open at once.
     pub max_sessions: usize,
     /// Attempts that one worker may hold at once, whatever it asks for.
     pub max_concurrency: u32,
+    /// When circuit breakers open, and how they close again.
+    pub breaking: Breaking,
+    /// The most attempts at once of one agent, and of one namespace.
+    pub bulkheads: Bulkheads,
+    /// The most tasks of one namespace that may be open at once; over it, intake says so.
+    pub max_open_by_namespace: NameLimits,
     /// The ceilings of every limit in a contract.
     pub ceilings: Ceilings,
     /// What models cost.
@@ -37,9 +46,13 @@ impl Default for RuntimeOptions {
             lease_time: Span::from_secs(30),
             heartbeat_interval: Span::from_secs(10),
             max_open_tasks: 100_000,
+            max_resident_tasks: 20_000,
             max_queue: 1_024,
             max_sessions: 16_384,
             max_concurrency: 1_000,
+            breaking: Breaking::default(),
+            bulkheads: Bulkheads::default(),
+            max_open_by_namespace: NameLimits::default(),
             ceilings: Ceilings::default(),
             prices: PriceTable::default(),
         }
@@ -60,6 +73,12 @@ impl RuntimeOptions {
             (self.max_queue == 0, "max_queue must be at least 1"),
             (self.max_sessions == 0, "max_sessions must be at least 1"),
             (self.max_concurrency == 0, "max_concurrency must be at least 1"),
+            (
+                [self.breaking.agents, self.breaking.workers]
+                    .iter()
+                    .any(|terms| terms.open_for == Span::ZERO),
+                "breakers.open_for must be more than 0",
+            ),
         ];
         match faults.into_iter().find(|(wrong, _)| *wrong) {
             Some((_, what)) => Err(StartError::Options(what)),

@@ -20,6 +20,8 @@ use crate::{
 
 use super::{
     MAX_MESSAGE_BYTES,
+    calls::CallBoard,
+    chaos::Edge,
     frame::WorkerRoute,
     operator::Operator,
     session::Context,
@@ -52,6 +54,10 @@ pub struct ServerOptions {
     pub drain: Duration,
     /// How the webhooks stand: whoever sends them writes it.
     pub webhooks: WebhookBoard,
+    /// Whether chaos runs are refused.
+    pub forbid_chaos: bool,
+    /// Where calls are counted, if they are.
+    pub calls: CallBoard,
 }
 
 impl Default for ServerOptions {
@@ -65,6 +71,8 @@ impl Default for ServerOptions {
             keepalive: Duration::from_secs(20),
             drain: Duration::from_secs(2),
             webhooks: WebhookBoard::default(),
+            forbid_chaos: false,
+            calls: CallBoard::default(),
         }
     }
 }
@@ -108,13 +116,16 @@ pub async fn serve(
         keepalive,
         drain,
         webhooks,
+        forbid_chaos,
+        calls,
     } = options;
+    let edge = Edge::new(forbid_chaos);
     let stop = Stop { intake: CancellationToken::new(), streams: CancellationToken::new() };
     let streams = Streams::default();
     let (ended, drain_grace) = (stop.streams.clone(), Span::from(drain));
-    let context = Context { runtime: runtime.clone(), stop: ended.clone(), drain_grace };
+    let context = Context { runtime: runtime.clone(), stop: ended.clone(), drain_grace, edge: edge.clone() };
     let tasks = Tasks::new(runtime.clone(), stop.clone(), max_watches, max_task_streams);
-    let operator = Operator::new(runtime.clone(), ended.clone(), max_watches, webhooks);
+    let operator = Operator::new(runtime.clone(), ended.clone(), max_watches, webhooks, edge);
     let worker = Worker::new(context, streams.clone(), max_polled_sessions);
     let (health, health_service) = tonic_health::server::health_reporter();
     set_health(&health, ServingStatus::Serving).await;
@@ -123,6 +134,7 @@ pub async fn serve(
         .max_concurrent_streams(max_concurrent_streams)
         .http2_keepalive_interval(Some(keepalive))
         .http2_keepalive_timeout(Some(keepalive))
+        .layer(tower::util::option_layer(calls.layer()))
         .layer(Shed::new(max_calls))
         .add_service(TaskServiceServer::new(tasks).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(OperatorServiceServer::new(operator).max_decoding_message_size(MAX_MESSAGE_BYTES))

@@ -29,6 +29,7 @@ use crate::{
 
 use super::{
     MAX_MESSAGE_BYTES,
+    chaos::{Arrived, Edge, WayDown},
     convert::session::{down_out, grant_out, registered, registered_out},
     frame::Frame,
     lanes::Lanes,
@@ -56,6 +57,8 @@ pub(crate) struct Context {
     pub(crate) stop: CancellationToken,
     /// What a drain tells workers about the time they have.
     pub(crate) drain_grace: Span,
+    /// Where a chaos run makes messages fail.
+    pub(crate) edge: Edge,
 }
 
 /// What goes down together: one write, where it fits into one.
@@ -116,6 +119,7 @@ where
         agents,
         last_message_id: message_id,
         downs: Some(downs),
+        way_down: WayDown::new(context.edge.clone(), context.runtime.clone()),
         lanes: Lanes::new(),
         running: FuturesUnordered::new(),
         acks: Vec::new(),
@@ -123,8 +127,8 @@ where
     })
 }
 
-/// A job done: its messages, its lease, what came of it.
-type Done = (Vec<i64>, Lease, Result<Reply, Fault>);
+/// A job done: its messages, its lease, what came of it; `None`: the session is cut.
+type Done = (Vec<i64>, Lease, Option<Result<Reply, Fault>>);
 
 struct Session {
     id: SessionId,
@@ -133,6 +137,7 @@ struct Session {
     last_message_id: i64,
     /// `None` once the runtime has closed it: superseded, silent for too long, or shut down.
     downs: Option<mpsc::Receiver<Down>>,
+    way_down: WayDown,
     lanes: Lanes<Said>,
     running: FuturesUnordered<BoxFuture<'static, Done>>,
     acks: Vec<i64>,
@@ -155,6 +160,8 @@ enum Closing {
     BySession,
     /// The server is going away.
     ByServer,
+    /// A chaos run has cut it: what is under way is not finished.
+    ByChaos,
 }
 
 impl Session {
@@ -169,7 +176,11 @@ impl Session {
         let mut closing = Closing::No;
         poll_fn(|cx| {
             loop {
-                let mut moved = self.take_done(cx) | self.take_told(cx, &mut closing);
+                let mut moved = self.take_done(cx, &mut closing) | self.take_told(cx, &mut closing);
+                moved |= self.take_arrived(cx, &mut closing);
+                if closing == Closing::ByChaos {
+                    return Poll::Ready(());
+                }
                 moved |= self.take_frames(cx, &mut frames, &mut closing);
                 if closing == Closing::No && stopped.as_mut().poll(cx).is_ready() {
                     self.tell_the_rest();
@@ -189,6 +200,7 @@ impl Session {
         .await;
         let end = match closing {
             Closing::No | Closing::ByWorker => return Ok(()),
+            Closing::ByChaos => Fault::SessionEnded,
             Closing::BySession if !stop.is_cancelled() => Fault::SessionEnded,
             Closing::BySession | Closing::ByServer => Fault::ShuttingDown,
         };
@@ -197,10 +209,26 @@ impl Session {
 
     /// Takes what has come of what was said. This and its like say whether anything has moved; if not, they will wake the
     /// task when something does.
-    fn take_done(&mut self, cx: &mut TaskContext<'_>) -> bool {
+    fn take_done(&mut self, cx: &mut TaskContext<'_>, closing: &mut Closing) -> bool {
         let mut moved = false;
-        while let Poll::Ready(Some(done)) = Pin::new(&mut self.running).poll_next(cx) {
-            self.done(done);
+        while let Poll::Ready(Some((ids, lease, result))) = Pin::new(&mut self.running).poll_next(cx) {
+            match result {
+                Some(result) => self.done(ids, lease, result),
+                None => *closing = Closing::ByChaos,
+            }
+            moved = true;
+        }
+        moved
+    }
+
+    /// Takes what has come to the end of its way through a chaos run.
+    fn take_arrived(&mut self, cx: &mut TaskContext<'_>, closing: &mut Closing) -> bool {
+        let mut moved = false;
+        while let Poll::Ready(Some(arrived)) = self.way_down.poll_next(cx) {
+            match arrived {
+                Arrived::Here(told, times) => (0..times).for_each(|_| self.tell(&told)),
+                Arrived::Cut => *closing = Closing::ByChaos,
+            }
             moved = true;
         }
         moved
@@ -214,7 +242,7 @@ impl Session {
         {
             moved = true;
             match told {
-                Some(told) => self.tell(&told),
+                Some(told) => self.pass_on(told),
                 None => {
                     self.downs = None;
                     if *closing == Closing::No {
@@ -303,6 +331,14 @@ impl Session {
             batch.push(DownMessage::Ack(pb::Ack { message_ids: std::mem::take(&mut self.acks) }));
         }
         batch.into_iter().map(|message| Ok(pb::SessionResponse { message: Some(message) })).collect()
+    }
+
+    /// What the runtime says goes down at once, unless a chaos run is in its way.
+    fn pass_on(&mut self, told: Down) {
+        let told = if self.way_down.is_open() { self.way_down.send(told) } else { Some(told) };
+        if let Some(told) = told {
+            self.tell(&told);
+        }
     }
 
     fn tell(&mut self, told: &Down) {
@@ -395,14 +431,19 @@ impl Session {
 
     fn start(&mut self, said: Said) {
         let runtime = self.context.runtime.clone();
+        let edge = self.context.edge.is_on().then(|| self.context.edge.clone());
         let Said { ids, call } = said;
         self.running.push(Box::pin(async move {
             let lease = call.lease;
-            (ids, lease, call.run(&runtime).await)
+            let told = match edge {
+                None => Some(call.run(&runtime).await),
+                Some(edge) => edge.up(&runtime, call).await,
+            };
+            (ids, lease, told)
         }));
     }
 
-    fn done(&mut self, (ids, lease, result): Done) {
+    fn done(&mut self, ids: Vec<i64>, lease: Lease, result: Result<Reply, Fault>) {
         match result {
             Ok(Reply::Progressed | Reply::Usage(_) | Reply::Completed { .. }) => self.acks.extend(ids),
             Ok(Reply::Budget(grant)) => {

@@ -67,7 +67,11 @@ impl Worker {
     }
 
     async fn run(&self, call: Result<Call, Refused>) -> Result<Reply, Fault> {
-        call.map_err(|(_, fault)| fault)?.run(self.runtime()).await
+        let call = call.map_err(|(_, fault)| fault)?;
+        if self.context.edge.is_on() {
+            return self.context.edge.up(self.runtime(), call).await.unwrap_or(Err(Fault::Injected));
+        }
+        call.run(self.runtime()).await
     }
 }
 
@@ -148,7 +152,7 @@ impl pb::worker_service_server::WorkerService for Worker {
         let pb::RequestBudgetRequest { request } = request.into_inner();
         let call = work::budget(given(request, "request")?).map_err(|(_, fault)| fault)?;
         let lease = call.lease;
-        let reply = call.run(self.runtime()).await?;
+        let reply = self.run(Ok(call)).await?;
         let grant = if let Reply::Budget(grant) = reply { Some(grant_out(&lease, grant, 0)) } else { None };
         Ok(Response::new(pb::RequestBudgetResponse { grant }))
     }

@@ -4,12 +4,19 @@
 mod kit;
 
 mod children;
+mod circuits;
+mod dead_letters;
 mod failures;
 mod flow;
 mod gate;
 mod leases;
 mod limits;
+mod parking;
 mod patterns;
+mod recovery;
 mod restart;
 mod sessions;
 mod watching;
+
+/// Open tasks that the worlds keep in memory.
+const RESIDENTS: usize = 20_000;

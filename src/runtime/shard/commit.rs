@@ -24,7 +24,7 @@ impl Shard {
         let batch = std::mem::replace(&mut self.batch, Batch::new(number + 1));
         let residents = &self.residents;
         let (appends, in_flight) =
-            batch.close(|id| residents.get(id).map(|resident| codec::summary_row(&resident.task.summary())));
+            batch.close(|id| residents.get(id).map(|resident| codec::task_row(&resident.task)));
         self.in_flight.push_back(in_flight);
         let fates = self.fates.clone();
         // A shard that has gone needs no answer.
@@ -116,11 +116,15 @@ impl Shard {
     pub(super) fn release(&self, release: Release, failed: Option<&StoreError>) {
         match (release, failed) {
             (Release::Answer(answer), failed) => answer(failed.cloned()),
-            (Release::Deliver(assignment), None) => self.shared.dispatch.deliver(traced(assignment)),
+            (Release::Deliver(assignment), None) => {
+                self.shared.dispatch.deliver(traced(assignment), self.shared.now.read());
+            }
             (Release::Errand(errand), None) => self.shared.errands.send(errand),
             // It never happened: the task, rebuilt, knows what it owes.
             (Release::Errand(_), Some(_)) => {}
-            (Release::Deliver(assignment), Some(_)) => self.shared.dispatch.unlease(&assignment.lease),
+            (Release::Deliver(assignment), Some(_)) => {
+                self.shared.dispatch.unlease(&assignment.lease, self.shared.now.read());
+            }
         }
     }
 }

@@ -26,7 +26,8 @@ const IN_MESSAGE: usize = 64;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let count: i64 = std::env::args().nth(1).map_or(Ok(100), |count| count.parse())?;
     let addr = std::env::var("BAILIWICK_ADDR").unwrap_or_else(|_| "127.0.0.1:7400".to_owned());
-    let client = TaskServiceClient::connect(format!("http://{addr}")).await?;
+    let channel = Channel::from_shared(format!("http://{addr}"))?.connect().await?;
+    let client = TaskServiceClient::new(channel);
     let mut open: BTreeMap<i64, Contract> = (1..=count).map(|number| (number, contract_of(number))).collect();
     while !open.is_empty() {
         if let Err(status) = one_stream(client.clone(), &mut open).await {
