@@ -74,7 +74,6 @@ async fn serve(listen: SocketAddr, data: PathBuf) -> Result<Exit, Failure> {
         traces: Traces::FromEnvironment,
         metrics: None,
         grace: GRACE,
-        metrics: None,
     };
     let mut running = app::serve(options).await.map_err(|error| Failure::from(error.to_string()))?;
     let mut out = std::io::stdout();
