@@ -17,15 +17,15 @@ use super::{
     answer_check::AnswerCheck,
     clock::Now,
     courier, dead_letters,
-    dispatch::{Dispatch, Terms},
+    dispatch::{Dispatch, Order, Terms},
     handle::Inner,
     hands::{Hands, Work},
     intake::Intake,
     journal_health::JournalHealth,
     keeper,
-    recovery::{self, First, MAX_PAGES, Reader, Recovering, Rest},
+    recovery::{self, First, Found, MAX_PAGES, Reader, Recovering, Rest},
     registry::Registry,
-    shard::{MAX_IN_FLIGHT, Shard, Shared, Wires, mailbox},
+    shard::{Inlet, MAX_IN_FLIGHT, Shard, Shared, Wires, mailbox},
     tasks::Journal,
 };
 use crate::store::{
@@ -98,13 +98,7 @@ fn launch(
     let registry = Arc::new(Registry::new(agents, now.clone()));
     let (to_shards, orders): (Vec<_>, Vec<_>) = found.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let (mailboxes, inlets): (Vec<_>, Vec<_>) = found.iter().map(|_| mailbox(options.max_queue)).unzip();
-    let terms = Terms {
-        lease_time: options.lease_time,
-        breaking: options.breaking,
-        bulkheads: options.bulkheads.clone(),
-        forgives_absence: now.jumps_are_absences(),
-    };
-    let dispatch = Arc::new(Dispatch::new(Arc::clone(&registry), to_shards, terms));
+    let dispatch = Arc::new(Dispatch::new(Arc::clone(&registry), to_shards, terms(&options, &now)));
     let stop = CancellationToken::new();
     let (errands, to_carry) = courier::Errands::new();
     let shared = Shared {
@@ -152,16 +146,37 @@ fn launch(
     background.spawn("journal's health".to_owned(), trying);
     let carry = courier::carry(Runtime(Arc::clone(&inner)), to_carry, stop.clone());
     background.spawn("courier".to_owned(), carry);
-    let (to_find, finds): (Vec<_>, Vec<_>) = found.iter().map(|_| mpsc::channel(MAX_PAGES)).unzip();
-    let ways = inlets.into_iter().zip(orders).zip(finds);
-    for (number, (first, ((inlet, orders), found))) in (0_u32..).zip(found.into_iter().zip(ways)) {
+    let shards = spawn_shards(&mut background, &shared, found, inlets.into_iter().zip(orders), &stop);
+    let rest = Rest { reader, shards, hands, intake: shared.intake, now, stop };
+    background.spawn("recovery".to_owned(), recovery::recover(rest));
+    Ok((Runtime(inner), background))
+}
+
+fn terms(options: &RuntimeOptions, now: &Now) -> Terms {
+    Terms {
+        lease_time: options.lease_time,
+        breaking: options.breaking,
+        bulkheads: options.bulkheads.clone(),
+        forgives_absence: now.jumps_are_absences(),
+    }
+}
+
+/// Starts the shards, each with the first of what was left open. Returns the ways in for the rest.
+fn spawn_shards(
+    background: &mut RuntimeTasks,
+    shared: &Shared,
+    found: Vec<Vec<Found>>,
+    ways: impl Iterator<Item = (Inlet, mpsc::UnboundedReceiver<Order>)>,
+    stop: &CancellationToken,
+) -> Vec<mpsc::Sender<Vec<Found>>> {
+    let mut to_find = Vec::new();
+    for (number, (first, (inlet, orders))) in (0_u32..).zip(found.into_iter().zip(ways)) {
+        let (sender, found) = mpsc::channel(MAX_PAGES);
+        to_find.push(sender);
         let wires = Wires { inlet, orders, found, stop: stop.clone() };
         background.spawn(format!("shard {number}"), Shard::new(shared.clone(), first).run(wires));
     }
-    let intake = shared.intake;
-    let rest = Rest { reader, shards: to_find, hands, intake, now, stop };
-    background.spawn("recovery".to_owned(), recovery::recover(rest));
-    Ok((Runtime(inner), background))
+    to_find
 }
 
 /// Starts what makes things durable.

@@ -183,10 +183,7 @@ impl Reader {
                 Wire::Discarded(pb::Discarded { by: it.by.clone(), note: it.note.clone() }),
             Event::ChildStarted(started) => child_started(started),
             Event::ChildEnded(ended) => child_ended(ended),
-            Event::TurnHeldUp { turn, reason, passed_to } =>
-                Wire::TurnHeldUp(pb::TurnHeldUp {
-                    turn: int32(*turn), reason: reason.clone(),
-                    passed_to: passed_to.as_ref().map(ToString::to_string).unwrap_or_default() }),
+            Event::TurnHeldUp { turn, reason, passed_to } => held_up(*turn, reason, passed_to.as_ref()),
         }
     }
 }
@@ -199,6 +196,14 @@ fn submitted(contract: &Contract, traceparent: Option<&str>, parent: Option<&Par
         traceparent: traceparent.unwrap_or_default().to_owned(),
         redrives_task_id: String::new(),
     }
+}
+
+fn held_up(turn: TurnNumber, reason: &str, passed_to: Option<&AgentName>) -> Wire {
+    Wire::TurnHeldUp(pb::TurnHeldUp {
+        turn: int32(turn),
+        reason: reason.to_owned(),
+        passed_to: passed_to.map(ToString::to_string).unwrap_or_default(),
+    })
 }
 
 fn usage_recorded(turn: u32, attempt: u32, usage: Usage) -> Wire {
