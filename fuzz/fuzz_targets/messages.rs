@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use std::{sync::LazyLock, time::Duration};
+use std::time::Duration;
 
 use bailiwick::{
     app::{self, AppOptions, Running, StoreChoice},
@@ -15,6 +15,7 @@ use tokio::{runtime::Runtime, time::timeout};
 use tonic::transport::{Channel, Endpoint};
 
 #[path = "../../tests/hostile/methods.rs"]
+#[allow(dead_code)]
 mod methods;
 #[path = "../../tests/hostile/raw.rs"]
 #[allow(dead_code)]
@@ -27,27 +28,40 @@ struct Stage {
     _running: Running,
 }
 
-static STAGE: LazyLock<Stage> = LazyLock::new(|| {
-    let runtime = Runtime::new().expect("threads");
-    let (running, channel) = runtime.block_on(async {
-        let running = app::serve(AppOptions::on_loopback(StoreChoice::Memory)).await.expect("it starts");
-        let url = format!("http://{}", running.local_addr());
-        (running, Endpoint::from_shared(url).expect("a URL").connect_lazy())
-    });
-    let pool = DescriptorPool::decode(pb::DESCRIPTORS).expect("the protos of this build");
-    Stage { runtime, channel, methods: methods::all(&pool), _running: running }
-});
+impl Stage {
+    fn new() -> Self {
+        let runtime = Runtime::new().expect("threads");
+        let (running, channel) = runtime.block_on(async {
+            let running = app::serve(AppOptions::on_loopback(StoreChoice::Memory)).await.expect("it starts");
+            let url = format!("http://{}", running.local_addr());
+            (running, Endpoint::from_shared(url).expect("a URL").connect_lazy())
+        });
+        let pool = DescriptorPool::decode(pb::DESCRIPTORS).expect("the protos of this build");
+        Self { runtime, channel, methods: methods::all(&pool), _running: running }
+    }
+
+    fn play(&self, first: u8, bytes: &[u8]) {
+        let method = &self.methods[usize::from(first) % self.methods.len()];
+        let path = method.path();
+        let call = raw::unary(&self.channel, &path, bytes.to_vec().into());
+        let answer = self.runtime.block_on(async { timeout(Duration::from_millis(100), call).await });
+        // What waits for work or news has nothing to say yet.
+        let Ok(answer) = answer else { return };
+        if method.method.is_server_streaming() {
+            return;
+        }
+        if let Some(fault) = raw::fault(&method.method.output(), &answer) {
+            panic!("{path} {fault}");
+        }
+    }
+}
+
+thread_local! {
+    static STAGE: Stage = Stage::new();
+}
 
 fuzz_target!(|bytes: &[u8]| {
-    let Some((first, bytes)) = bytes.split_first() else { return };
-    let method = &STAGE.methods[usize::from(*first) % STAGE.methods.len()];
-    let call = raw::unary(&STAGE.channel, &method.path(), bytes.to_vec().into());
-    // What waits for work or news has nothing to say yet.
-    let Ok(answer) = STAGE.runtime.block_on(async { timeout(Duration::from_millis(100), call).await }) else { return };
-    if method.waits() && answer.is_ok() || method.method.is_server_streaming() {
-        return;
-    }
-    if let Some(fault) = raw::fault(&method.method.output(), &answer) {
-        panic!("{} {fault}", method.path());
+    if let Some((first, bytes)) = bytes.split_first() {
+        STAGE.with(|stage| stage.play(*first, bytes));
     }
 });

@@ -6,6 +6,7 @@ use bailiwick::pb::{
 use prost::{Message as _, bytes::Bytes};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
 
 use crate::{
     dice::Dice,
@@ -18,7 +19,8 @@ use crate::{
 const MOST_MIB: u64 = 192;
 /// And for many that do not read 32 MiB of events each.
 const SLOW_READERS_MIB: u64 = 384;
-const READERS: usize = 64;
+/// Of each kind: from the beginning, and when everything is there.
+const READERS: usize = 16;
 const REPORTS: usize = 20;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -94,6 +96,17 @@ fn report(dice: &mut Dice, lease: &str) -> Up {
     Up::Progress(pb::Progress { lease: lease.to_owned(), steps, partial_result: None })
 }
 
+/// Streams that nobody reads, each on a connection of its own: on a shared one, they would stop each other.
+async fn unread(server: &Server, task_id: &str) -> Vec<Streaming<pb::WatchTaskResponse>> {
+    let mut readers = Vec::new();
+    for _ in 0..READERS {
+        let mut tasks = TaskServiceClient::new(server.channel());
+        let watch = pb::WatchTaskRequest { task_id: task_id.to_owned(), after_seq: 0 };
+        readers.push(soon("a watch", tasks.watch_task(watch)).await.expect("it opens").into_inner());
+    }
+    readers
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_that_do_not_read_cost_little_and_miss_nothing() {
     let server = Server::start().await;
@@ -103,18 +116,14 @@ async fn readers_that_do_not_read_cost_little_and_miss_nothing() {
     let request = pb::SubmitTaskRequest { contract: Some(contract("solver")), ..Default::default() };
     let task_id = tasks.submit_task(request).await.expect("it is taken").into_inner().task_id;
     let work = worker.assignment().await;
-    let watch = pb::WatchTaskRequest { task_id: task_id.clone(), after_seq: 0 };
-    let mut readers = Vec::new();
-    for _ in 0..READERS {
-        // A connection each: on a shared one, they would stop each other.
-        let mut tasks = TaskServiceClient::new(server.channel());
-        readers.push(soon("a watch", tasks.watch_task(watch.clone())).await.expect("it opens").into_inner());
-    }
+    let mut readers = unread(&server, &task_id).await;
     let mut dice = Dice::new(seed(), "reports", 0);
     for _ in 0..REPORTS {
         let id = worker.send(report(&mut dice, &work.lease)).await;
         worker.acked(id).await;
     }
+    // These find everything there already.
+    readers.extend(unread(&server, &task_id).await);
     server.serves_others().await;
     let cancel = pb::CancelTaskRequest { task_id, reason: "seen enough".into() };
     tasks.cancel_task(cancel).await.expect("it is there");

@@ -13,7 +13,7 @@ use crate::{
 };
 
 const STREAMS: usize = 10_000;
-/// `serve --max-watches`, as it is unless told otherwise.
+/// As many as a server takes: `ServerOptions::max_watches`.
 const WATCHES: usize = 2_048;
 const A_CONNECTION: usize = 120;
 /// What the server may grow by for all of them, in MiB: 50 KiB for a stream.
