@@ -87,7 +87,7 @@ mod tests {
 
     use super::{super::answer, *};
     use crate::{
-        engine::turn::{TurnKind, TurnState},
+        engine::{event::TurnKind, view::TurnState},
         types::time::Timestamp,
     };
 
