@@ -7,6 +7,7 @@ pub mod children;
 pub mod contract;
 pub mod events;
 pub mod gate;
+pub mod halt;
 pub mod ledger;
 pub mod operator;
 pub mod paint;

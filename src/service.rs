@@ -3,9 +3,11 @@
 //! Never here: a decision, the store, the engine beyond its public words, a clock that a decision could see. Wire types
 //! stop here.
 
+mod cancels;
 pub mod convert;
 mod follow;
 mod frame;
+mod halts;
 mod inbox;
 mod lanes;
 mod operator;

@@ -8,6 +8,7 @@ pub mod drill;
 pub mod envelope;
 pub mod extension;
 pub mod guards;
+pub mod halt;
 pub mod ids;
 pub mod limits;
 pub mod outcome;

@@ -6,6 +6,8 @@
 #[path = "cli/fake.rs"]
 #[allow(unreachable_pub)]
 mod fake;
+#[path = "cli/halts.rs"]
+mod halts;
 #[path = "cli/person.rs"]
 mod person;
 

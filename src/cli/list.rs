@@ -101,7 +101,7 @@ fn print(terminal: &Terminal, found: &[pb::TaskSummary], json: bool, next: &str)
     Ok(Exit::Ok)
 }
 
-fn state(text: &str) -> Result<i32, String> {
+pub(super) fn state(text: &str) -> Result<i32, String> {
     let known = (1..=9).filter_map(|number| pb::TaskState::try_from(number).ok());
     named(text, known.map(|state| (state as i32, state.as_str_name(), "TASK_STATE_")))
 }
@@ -132,7 +132,7 @@ pub(super) fn label(text: &str) -> Result<(String, String), String> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "what a person means by 'two hours ago' is their own clock's")]
-fn since(text: &str) -> Result<Timestamp, String> {
+pub(super) fn since(text: &str) -> Result<Timestamp, String> {
     since_at(text, SystemTime::now())
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::pb::{self, task_event::Event};
 
 use super::{
-    Look, Tone, gate, question,
+    Look, Tone, gate, halt, question,
     text::{clean, clip, clock, confidence, number, plural, tokens, value},
     trips, turns, words,
 };
@@ -104,6 +104,7 @@ impl Story {
             Event::Ended(it) => ended(it),
             Event::ChildStarted(it) => child_started(it, &self.turn(it.turn)),
             Event::ChildEnded(it) => child_ended(it),
+            Event::Halted(it) => line(Tone::Bad, halt::halted(it)),
         }
     }
 

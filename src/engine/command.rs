@@ -13,6 +13,7 @@ use crate::types::{
     contract::{ContractDraft, Convergence},
     envelope::{Answer, Envelope, WorkStep},
     extension::Extension,
+    halt::HaltMark,
     ids::{AgentName, AttemptNumber, Lease, StepId, TaskId, TurnNumber, WorkerId},
     limits::Ceilings,
     outcome::{Cause, TaskState},
@@ -97,6 +98,13 @@ pub enum Command {
     Cancel {
         /// Why.
         reason: String,
+    },
+    /// End the task for a halt, if it covers it.
+    Halt {
+        /// The halt.
+        halt: HaltMark,
+        /// Whether its attempts have been told to stop already: then it ends in any case.
+        told: bool,
     },
     /// A person's answer.
     AnswerEscalation {
@@ -205,7 +213,7 @@ pub enum Reply {
         /// Whether it had been submitted before.
         existing: bool,
     },
-    /// The task is cancelled; or it had ended, and nothing changed.
+    /// The task is cancelled or halted; or it had ended, and nothing changed.
     Cancelled {
         /// Whether it had ended already.
         already_ended: bool,

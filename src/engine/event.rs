@@ -14,6 +14,7 @@ use super::{
 use crate::types::{
     contract::Contract,
     envelope::{Answer, Confidence, WorkStep},
+    halt::HaltMark,
     ids::{AgentName, AttemptNumber, Lease, StepId, TurnNumber, WorkerId},
     outcome::{Cause, EndedBy, TaskState},
     payload::Payload,
@@ -23,7 +24,7 @@ use crate::types::{
 };
 
 /// Version of the JSON encoding below.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// An event with its number and time.
 #[derive(Debug, Clone, PartialEq)]
@@ -226,6 +227,8 @@ pub enum Event {
     },
     ChildStarted(Box<ChildStarted>),
     ChildEnded(Box<ChildEnded>),
+    /// A halt ends the task: `Ended` follows.
+    Halted(Box<HaltMark>),
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde wants a reference.
@@ -265,6 +268,7 @@ impl Event {
             Self::LateUsage { .. } => "late_usage",
             Self::ChildStarted(_) => "child_started",
             Self::ChildEnded(_) => "child_ended",
+            Self::Halted(_) => "halted",
         }
     }
 }

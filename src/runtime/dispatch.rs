@@ -7,6 +7,7 @@
 
 mod from_sessions;
 mod from_shards;
+mod halted;
 mod matching;
 mod over_time;
 mod queue;
@@ -14,9 +15,10 @@ mod session;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 pub(super) use from_sessions::Arrival;
+pub(super) use halted::Halting;
 pub(super) use matching::{Offer, Slot};
 pub(super) use queue::TurnKey;
 
@@ -24,10 +26,12 @@ use super::{SessionId, registry::Registry};
 use crate::{
     engine::event::AttemptEnd,
     types::{
-        ids::{AgentName, Lease, TaskId, WorkerId},
+        halt::HaltSet,
+        ids::{AgentName, Lease, WorkerId},
         time::{Span, Timestamp},
     },
 };
+use halted::KeptBack;
 use matching::Matching;
 use session::{Held, Workers};
 
@@ -38,6 +42,8 @@ pub(super) enum Order {
     Assign(Slot),
     /// End this lease.
     End(Ending),
+    /// Say when all that this shard has decided by now is durable.
+    Barrier(u16, oneshot::Sender<()>),
 }
 
 /// A lease to be ended, and why.
@@ -49,10 +55,11 @@ pub(super) struct Ending {
 }
 
 impl Order {
-    const fn task(&self) -> TaskId {
+    fn shard(&self) -> u16 {
         match self {
-            Self::Assign(slot) => slot.key.task,
-            Self::End(ending) => ending.lease.task,
+            Self::Assign(slot) => slot.key.task.shard(),
+            Self::End(ending) => ending.lease.task.shard(),
+            Self::Barrier(shard, _) => *shard,
         }
     }
 }
@@ -70,6 +77,8 @@ pub(super) struct Dispatch {
 struct State {
     matching: Matching,
     workers: Workers,
+    /// Turns of tasks that a label halts: kept from the matching until it is lifted.
+    kept_back: KeptBack,
     stopped: bool,
     /// When the keeper means to look next.
     next_look: Option<Timestamp>,
@@ -82,8 +91,12 @@ impl Dispatch {
         registry: Arc<Registry>,
         shards: Vec<mpsc::UnboundedSender<Order>>,
         lease_time: Span,
+        halted: Arc<HaltSet>,
     ) -> Self {
-        Self { state: Mutex::default(), registry, shards, lease_time, nudge: Notify::new() }
+        let mut state = State::default();
+        // Nobody has offered or asked for anything yet.
+        state.matching.set_halted(halted);
+        Self { state: Mutex::new(state), registry, shards, lease_time, nudge: Notify::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -94,7 +107,7 @@ impl Dispatch {
     /// Sends orders to their shards. A shard that is gone takes no orders: the server is stopping.
     fn route(&self, orders: impl IntoIterator<Item = Order>) {
         for order in orders {
-            if let Some(shard) = self.shards.get(usize::from(order.task().shard())) {
+            if let Some(shard) = self.shards.get(usize::from(order.shard())) {
                 let _ = shard.send(order);
             }
         }
@@ -106,8 +119,7 @@ impl Dispatch {
 
     /// Sends what is for other shards, and gives back what is for `shard` itself.
     fn keep_own(&self, shard: u16, orders: Vec<Order>) -> Vec<Order> {
-        let (own, others): (Vec<_>, Vec<_>) =
-            orders.into_iter().partition(|order| order.task().shard() == shard);
+        let (own, others): (Vec<_>, Vec<_>) = orders.into_iter().partition(|order| order.shard() == shard);
         self.route(others);
         own
     }
@@ -132,6 +144,9 @@ impl State {
     }
 
     fn matching_offer(&mut self, offer: Offer, now: Timestamp) -> Vec<Slot> {
+        let Some(offer) = self.kept_back.unless_halted(offer, self.matching.halted()) else {
+            return Vec::new();
+        };
         let slots = self.matching.offer(offer, now);
         self.note_pending(slots)
     }

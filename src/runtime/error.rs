@@ -1,9 +1,11 @@
 //! Why a call was refused: one enum per kind of call, closed, so that the service maps each case.
 
+use std::sync::Arc;
+
 use crate::{
     engine::command::Rejection,
     store::StoreError,
-    types::{ids::TaskId, time::Span},
+    types::{halt::Halt, ids::TaskId, time::Span},
 };
 
 /// Something is full. Waiting helps.
@@ -31,6 +33,9 @@ pub enum SubmitError {
         /// The task it names.
         task: TaskId,
     },
+    /// A halt keeps it out; nothing was kept.
+    #[error("{0}: nothing new is accepted under it until it is lifted")]
+    Halted(Arc<Halt>),
     /// Full; nothing was kept.
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
@@ -74,6 +79,9 @@ pub enum CommandError {
     /// The engine refused it.
     #[error(transparent)]
     Rejected(#[from] Rejection),
+    /// A halt keeps a child out.
+    #[error("{0}: nothing new is accepted under it until it is lifted")]
+    Halted(Arc<Halt>),
     /// Full. Every command under a lease may be sent again.
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
@@ -105,4 +113,27 @@ pub enum SessionError {
     /// No such session: it was superseded, closed for silence, or belongs to another run of the server.
     #[error("no such session: register again, with the leases still held")]
     SessionUnknown,
+}
+
+/// Why something was not halted, or not resumed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HaltError {
+    /// As many are in force as there may be.
+    #[error(
+        "{} halts are in force, the most there may be: halt everything, or lift some",
+        crate::types::halt::MAX_HALTS
+    )]
+    TooMany,
+    /// There is no such halt.
+    #[error("there is no such halt in force: `bailiwick halts` lists them")]
+    NothingToLift,
+    /// It is in force, but only in memory.
+    #[error("it is halted, but only until this server stops: {error}. Halt it again once the store is well")]
+    NotKept {
+        /// Why it could not be kept.
+        error: StoreError,
+    },
+    /// The store failed; what was halted stays halted.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }

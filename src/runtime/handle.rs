@@ -21,6 +21,7 @@ use super::{
     courier::Errands,
     dispatch::{Arrival, Dispatch},
     entropy::uuid_v7,
+    halts::Halts,
     intake::{Intake, Place},
     questions::Questions,
     registry::Registry,
@@ -47,11 +48,15 @@ use crate::{
     },
 };
 
+mod cancel_many;
 mod child;
 mod drill;
+mod halt;
 mod lease;
 mod person;
 
+pub use cancel_many::CancelPage;
+pub use halt::{HaltWatch, Halted, Lift};
 pub use person::PersonAnswer;
 
 /// How long to wait when too many tasks or sessions are open: they end at their own pace.
@@ -78,6 +83,7 @@ pub(super) struct Inner {
     pub(super) closing: AtomicBool,
     pub(super) next_shard: AtomicUsize,
     pub(super) errands: Errands,
+    pub(super) halts: Arc<Halts>,
 }
 
 /// An error of a call that may not get in, or may never hear how it went.

@@ -7,6 +7,7 @@
 mod batch;
 mod commit;
 mod decide;
+mod halting;
 mod hydrate;
 mod mailbox;
 mod residents;
@@ -28,6 +29,7 @@ use super::{
     courier::Errands,
     dispatch::{Dispatch, Order},
     entropy::Entropy,
+    halts::Halts,
     intake::Intake,
     questions::Questions,
     registry::Registry,
@@ -72,6 +74,7 @@ pub(super) struct Shared {
     pub(super) now: Now,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) errands: Errands,
+    pub(super) halts: Arc<Halts>,
 }
 
 /// A batch's fate.
@@ -226,8 +229,11 @@ impl Shard {
         let outstanding = task.outstanding();
         let place = (!task.is_ended()).then(|| self.shared.intake.take());
         self.residents.insert(task, place);
+        let halting = self.halting(id);
         for live in outstanding.leases {
-            self.shared.dispatch.restore(live, now);
+            if let Some(halting) = halting.clone() {
+                self.shared.dispatch.restore(live, halting, now);
+            }
         }
         for effect in outstanding.ready.into_iter().chain(outstanding.family) {
             self.perform(id, effect, None, now);

@@ -15,6 +15,8 @@ use super::{
     clock::Now,
     codec, courier,
     dispatch::Dispatch,
+    halter::{self, Job},
+    halts::{HaltProgress, Halts, Kept},
     handle::Inner,
     intake::Intake,
     keeper,
@@ -46,6 +48,7 @@ struct Recovered {
     count: usize,
     /// The newest time in any of them.
     latest: Timestamp,
+    halts: Kept,
 }
 
 impl Runtime {
@@ -93,7 +96,7 @@ fn recover(store: &dyn Store, shards: u16) -> Result<Recovered, StartError> {
             tracing::info!(tasks = count, "recovering");
         }
     }
-    Ok(Recovered { agents: store.agents()?, tasks, count, latest })
+    Ok(Recovered { agents: store.agents()?, tasks, count, latest, halts: Kept::load(store)? })
 }
 
 /// Tasks that have ended with a child that was not heard of: what it used is still to come.
@@ -119,13 +122,16 @@ fn launch(
     entropy: Arc<dyn Entropy>,
     recovered: Recovered,
 ) -> Result<(Runtime, RuntimeTasks), StartError> {
-    let Recovered { agents, tasks, count: _, latest: _ } = recovered;
+    let Recovered { agents, tasks, count: _, latest: _, halts } = recovered;
     let bound = NonZeroUsize::MIN.saturating_add(usize::from(options.shards) * MAX_IN_FLIGHT);
     let (writer, thread) = Writer::start(Arc::clone(&store), bound)?;
     let registry = Arc::new(Registry::new(agents, now.clone()));
     let (to_shards, orders): (Vec<_>, Vec<_>) = tasks.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let (mailboxes, inlets): (Vec<_>, Vec<_>) = tasks.iter().map(|_| mailbox(options.max_queue)).unzip();
-    let dispatch = Arc::new(Dispatch::new(Arc::clone(&registry), to_shards, options.lease_time));
+    let (jobs, to_do) = mpsc::unbounded_channel();
+    let halts = Arc::new(Halts::new(halts, jobs));
+    let dispatch = Dispatch::new(Arc::clone(&registry), to_shards, options.lease_time, halts.now());
+    let dispatch = Arc::new(dispatch);
     let stop = CancellationToken::new();
     let (errands, to_carry) = courier::Errands::new();
     let shared = Shared {
@@ -140,6 +146,7 @@ fn launch(
         now: now.clone(),
         entropy: Arc::clone(&entropy),
         errands: errands.clone(),
+        halts: Arc::clone(&halts),
     };
     let inner = Arc::new(Inner {
         options,
@@ -157,11 +164,18 @@ fn launch(
         closing: AtomicBool::new(false),
         next_shard: AtomicUsize::new(0),
         errands,
+        halts: Arc::clone(&halts),
     });
     let mut background = RuntimeTasks::new(Runtime(Arc::clone(&inner)), stop.clone(), writer, thread);
     background.spawn("keeper".to_owned(), keeper::keep(dispatch, now, stop.clone()));
     let carry = courier::carry(Runtime(Arc::clone(&inner)), to_carry, stop.clone());
     background.spawn("courier".to_owned(), carry);
+    background.spawn("halter".to_owned(), halter::run(Runtime(Arc::clone(&inner)), to_do, stop.clone()));
+    for halt in halts.now().iter().filter(|halt| halt.cancel && !halt.swept) {
+        // Its tasks have not all ended: the server stopped before.
+        let unfinished = Job::Sweep(Arc::clone(halt), Vec::new(), watch::channel(HaltProgress::default()).0);
+        let _ = halts.jobs.send(unfinished);
+    }
     for (number, ((tasks, inlet), orders)) in (0_u32..).zip(tasks.into_iter().zip(inlets).zip(orders)) {
         let wires = Wires { inlet, orders, stop: stop.clone() };
         background.spawn(format!("shard {number}"), Shard::new(shared.clone(), tasks).run(wires));

@@ -9,6 +9,7 @@ pub mod contract;
 pub mod enums;
 pub mod event;
 pub mod faults;
+pub mod halt;
 pub mod plan;
 pub mod question;
 pub mod record;

@@ -219,6 +219,9 @@ impl Session {
             .outbox
             .pop_front()
             .unwrap_or_else(|| DownMessage::Ack(pb::Ack { message_ids: std::mem::take(&mut self.acks) }));
+        if let DownMessage::Cancel(cancel) = &message {
+            self.context.runtime.cancel_handed(&cancel.lease);
+        }
         permit.send(Ok(pb::SessionResponse { message: Some(message) }));
     }
 

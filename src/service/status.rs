@@ -6,7 +6,7 @@
 
 mod closed;
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
@@ -14,8 +14,11 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use crate::{
     engine::{command::Rejection, intake::Violation},
     pb,
-    runtime::{CommandError, OpenError, Overloaded, ReadError, SessionError, StoreError, SubmitError},
+    runtime::{
+        CommandError, HaltError, OpenError, Overloaded, ReadError, SessionError, StoreError, SubmitError,
+    },
     types::{
+        halt::Halt,
         ids::{Lease, TaskId},
         time::Span,
     },
@@ -64,6 +67,10 @@ pub enum Fault {
     KeyTaken(TaskId),
     /// The engine refused.
     Rejected(Rejection),
+    /// A halt keeps it out.
+    Halted(Arc<Halt>),
+    /// A halt could not be made, kept or lifted.
+    Halt(HaltError),
     /// Something is full.
     Overloaded(Overloaded),
     /// The server is going away.
@@ -116,6 +123,9 @@ impl Fault {
             Self::EscalationNotFound(_) => verdict(Code::NotFound, "ESCALATION_NOT_FOUND"),
             Self::KeyTaken(_) => verdict(Code::AlreadyExists, "KEY_TAKEN"),
             Self::Rejected(rejection) => rejected(rejection),
+            // It helps to send it again, but not before a person has lifted the halt.
+            Self::Halted(_) => verdict(Code::FailedPrecondition, "HALTED"),
+            Self::Halt(error) => halting(error),
             Self::Overloaded(full) => later(Code::ResourceExhausted, "OVERLOADED", full.retry_after),
             Self::ShuttingDown => later(Code::Unavailable, "SHUTTING_DOWN", DEFAULT_RETRY),
             Self::Store(error) => stored(error),
@@ -158,6 +168,8 @@ impl Fault {
             Self::KeyTaken(task) => SubmitError::KeyTaken { task: *task }.to_string(),
             Self::Rejected(Rejection::EscalationClosed(closed)) => closed::message(closed),
             Self::Rejected(rejection) => rejection.to_string(),
+            Self::Halted(halt) => SubmitError::Halted(Arc::clone(halt)).to_string(),
+            Self::Halt(error) => error.to_string(),
             Self::Overloaded(full) => full.to_string(),
             Self::ShuttingDown => "the server is shutting down: try again when it is back".to_owned(),
             Self::Store(error) => error.to_string(),
@@ -175,6 +187,7 @@ impl Fault {
         match self {
             Self::KeyTaken(task) => drop(info.insert("task_id".to_owned(), task.to_string())),
             Self::Rejected(Rejection::EscalationClosed(closed)) => info.extend(closed::facts(closed)),
+            Self::Halted(halt) => info.extend(halt_facts(halt)),
             _ => {} // The reason says it all.
         }
         let mut details = ErrorDetails::with_error_info(reason, DOMAIN, info);
@@ -228,6 +241,7 @@ impl Fault {
             Self::TaskNotFound(_) => Some("task"),
             Self::EscalationNotFound(_) | Self::Rejected(Rejection::EscalationUnknown) => Some("escalation"),
             Self::SessionUnknown => Some("session"),
+            Self::Halt(HaltError::NothingToLift) => Some("halt"),
             Self::Rejected(Rejection::LeaseUnknown) => Some("lease"),
             _ => None, // Whatever else is wrong, it is there.
         }
@@ -257,6 +271,24 @@ const fn rejected(rejection: &Rejection) -> Verdict {
         Rejection::ChildKeyTaken(_) => verdict(Code::AlreadyExists, "KEY_TAKEN"),
         Rejection::ChildContract(_) => verdict(Code::InvalidArgument, "CONTRACT_REFUSED"),
     }
+}
+
+const fn halting(error: &HaltError) -> Verdict {
+    match error {
+        HaltError::TooMany => verdict(Code::ResourceExhausted, "TOO_MANY_HALTS"),
+        HaltError::NothingToLift => verdict(Code::NotFound, "HALT_NOT_FOUND"),
+        HaltError::NotKept { error } | HaltError::Store(error) => stored(error),
+    }
+}
+
+/// What keeps something out, for clients that act on it.
+fn halt_facts(halt: &Halt) -> [(String, String); 4] {
+    [
+        ("halt".to_owned(), halt.number.to_string()),
+        ("halted".to_owned(), halt.scope.to_string()),
+        ("halted_by".to_owned(), halt.by.clone()),
+        ("halted_at".to_owned(), halt.at.to_string()),
+    ]
 }
 
 const fn stored(error: &StoreError) -> Verdict {
@@ -323,6 +355,7 @@ impl From<SubmitError> for Fault {
     fn from(error: SubmitError) -> Self {
         match error {
             SubmitError::KeyTaken { task } => Self::KeyTaken(task),
+            SubmitError::Halted(halt) => Self::Halted(halt),
             SubmitError::Overloaded(full) => Self::Overloaded(full),
             SubmitError::ShuttingDown => Self::ShuttingDown,
             SubmitError::Store(error) => Self::Store(error),
@@ -349,10 +382,17 @@ impl From<CommandError> for Fault {
             CommandError::Rejected(Rejection::ChildContract(faults)) => Self::ContractRefused(faults),
             CommandError::Rejected(Rejection::ChildKeyTaken(task)) => Self::KeyTaken(task),
             CommandError::Rejected(rejection) => Self::Rejected(rejection),
+            CommandError::Halted(halt) => Self::Halted(halt),
             CommandError::Overloaded(full) => Self::Overloaded(full),
             CommandError::ShuttingDown => Self::ShuttingDown,
             CommandError::Store(error) => Self::Store(error),
         }
+    }
+}
+
+impl From<HaltError> for Fault {
+    fn from(error: HaltError) -> Self {
+        Self::Halt(error)
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use prost::Message as _;
 use tokio::sync::Semaphore;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, codegen::BoxStream};
 
@@ -21,10 +22,12 @@ use crate::{
 };
 
 use super::{
+    cancels,
     convert::{
         contract::{child_intake, contract_out, fingerprint, intake},
         enums,
         faults::Faults,
+        halt::halt_out,
         task::{mode_out, point_out, summary_out, task_out},
         time::timestamp,
     },
@@ -150,7 +153,7 @@ fn contract(wire: Option<pb::Contract>) -> Result<pb::Contract, Fault> {
 }
 
 /// Tells a filter from its wire form; `pb::ListTasksRequest`'s page fields are not looked at.
-fn filter(wire: &pb::ListTasksRequest, faults: &mut Faults) -> TaskFilter {
+pub(super) fn filter(wire: &pb::ListTasksRequest, faults: &mut Faults) -> TaskFilter {
     let pb::ListTasksRequest {
         states,
         causes,
@@ -191,6 +194,7 @@ fn any_of<T>(field: &str, numbers: &[i32], parse: impl Fn(i32) -> Option<T>, fau
 #[tonic::async_trait]
 impl pb::task_service_server::TaskService for Tasks {
     type WatchTaskStream = BoxStream<pb::WatchTaskResponse>;
+    type CancelTasksStream = BoxStream<pb::CancelTasksResponse>;
 
     async fn submit_task(
         &self,
@@ -235,7 +239,9 @@ impl pb::task_service_server::TaskService for Tasks {
     ) -> Result<Response<pb::GetTaskResponse>, Status> {
         let pb::GetTaskRequest { task_id: text } = request.into_inner();
         let view = self.runtime.get(task_id(&text)?).await.map_err(Fault::from)?;
-        Ok(Response::new(pb::GetTaskResponse { task: Some(task_out(&view)) }))
+        let halts = self.runtime.halts_on(&view).iter().map(|halt| halt_out(halt)).collect();
+        let task = pb::Task { halts, ..task_out(&view) };
+        Ok(Response::new(pb::GetTaskResponse { task: Some(task) }))
     }
 
     async fn list_tasks(
@@ -288,5 +294,14 @@ impl pb::task_service_server::TaskService for Tasks {
         let crate::runtime::Cancelled { summary, already_ended } = cancelled;
         let summary = Some(summary_out(&summary));
         Ok(Response::new(pb::CancelTaskResponse { summary, already_ended }))
+    }
+
+    async fn cancel_tasks(
+        &self,
+        request: Request<pb::CancelTasksRequest>,
+    ) -> Result<Response<Self::CancelTasksStream>, Status> {
+        let many = cancels::understood(request.into_inner())?;
+        let hears = cancels::start(self.runtime.clone(), many, self.stop.clone());
+        Ok(Response::new(Box::pin(ReceiverStream::new(hears))))
     }
 }

@@ -11,6 +11,7 @@ mod open;
 mod pool;
 mod read;
 mod text;
+mod texts;
 mod write;
 
 use std::{
@@ -145,6 +146,14 @@ impl Store for SqliteStore {
 
     fn set_number(&self, name: &str, value: u64) -> Result<(), StoreError> {
         write::set_number(&self.writer(), name, value)
+    }
+
+    fn texts(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
+        self.readers.with(|reader| texts::with_prefix(reader, prefix))
+    }
+
+    fn set_text(&self, name: &str, value: Option<&str>) -> Result<(), StoreError> {
+        texts::set(&self.writer(), name, value)
     }
 }
 

@@ -7,6 +7,7 @@ mod children;
 mod failures;
 mod flow;
 mod gate;
+mod halts;
 mod leases;
 mod limits;
 mod patterns;

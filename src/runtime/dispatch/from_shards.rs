@@ -1,6 +1,8 @@
 //! What shards say to the dispatcher: turns that are ready, slots that were used or not, leases that began or ended.
 
-use super::{Dispatch, Ending, Order, Slot, TurnKey, matching::Offer, session::Held};
+use std::sync::Arc;
+
+use super::{Dispatch, Ending, Halting, Order, Slot, TurnKey, matching::Offer, session::Held};
 use crate::{
     engine::{
         answer_checks::AnswerChecks,
@@ -31,18 +33,29 @@ impl Dispatch {
 
     /// A turn is no longer ready.
     pub(in crate::runtime) fn withdraw(&self, key: TurnKey) {
-        self.state().matching.withdraw(key);
+        let mut state = self.state();
+        state.kept_back.withdraw(key);
+        state.matching.withdraw(key);
     }
 
     /// Every turn of the task is taken back: its staged state is void.
     pub(in crate::runtime) fn withdraw_task(&self, task: TaskId) {
-        self.state().matching.withdraw_task(task);
+        let mut state = self.state();
+        state.kept_back.withdraw_task(task);
+        state.matching.withdraw_task(task);
     }
 
     /// The slot's lease is staged.
-    pub(in crate::runtime) fn leased(&self, slot: Slot, lease: Lease, checks: Option<AnswerChecks>) {
+    pub(in crate::runtime) fn leased(
+        &self,
+        slot: Slot,
+        lease: Lease,
+        checks: Option<AnswerChecks>,
+        halting: Halting,
+    ) {
         let Slot { key: _, agent, worker, session, earmarked } = slot;
-        let held = Held { worker, agent, checks, session: Some(session), delivered: false, earmarked };
+        let session = Some(session);
+        let held = Held { worker, agent, checks, session, delivered: false, earmarked, halting, told: false };
         let mut state = self.state();
         if let Some(worker) = state.workers.by_id.get_mut(&held.worker) {
             worker.pending = worker.pending.saturating_sub(1);
@@ -77,7 +90,13 @@ impl Dispatch {
         let lease = assignment.lease;
         let mut state = self.state();
         // Ended before the worker ever heard of it: nothing to say.
+        let halted = Arc::clone(state.matching.halted());
         let Some(held) = state.workers.leases.get_mut(&lease) else { return };
+        if halted.stops(&held.agent, &held.halting.marks) {
+            drop(state);
+            let reason = "it was halted before the assignment could be sent".to_owned();
+            return self.route([Order::End(Ending { lease, end: AttemptEnd::Undelivered, reason })]);
+        }
         held.delivered = true;
         let (worker, session) = (held.worker.clone(), held.session);
         let down =
@@ -124,7 +143,13 @@ impl Dispatch {
             return (false, own(slots));
         }
         let session = held.session.and_then(|id| state.workers.session(&held.worker, id));
-        let told = session.map(|s| (s.id, s.down.try_send(Down::Cancel { lease, reason, cause }).is_ok()));
+        let told = match session {
+            // By a halt, ahead of its task's own decision.
+            Some(session) if held.told => Some((session.id, true)),
+            session => {
+                session.map(|s| (s.id, s.down.try_send(Down::Cancel { lease, reason, cause }).is_ok()))
+            }
+        };
         if let Some((session, false)) = told {
             self.cut_off(&mut state, &held.worker, session);
         }
@@ -135,13 +160,14 @@ impl Dispatch {
     }
 
     /// A lease that the journal says is live; one lease period from now on. Harmless for a lease that is known.
-    pub(in crate::runtime) fn restore(&self, live: LiveLease, now: Timestamp) {
+    pub(in crate::runtime) fn restore(&self, live: LiveLease, halting: Halting, now: Timestamp) {
         let LiveLease { lease, worker, agent, attempt: _, checks } = live;
         let mut state = self.state();
         let entry = state.workers.entry(&worker, now, now.plus(self.lease_time));
         let session = entry.session.as_ref().map(|session| session.id);
         let checks = Some(checks);
-        let held = Held { worker: worker.clone(), agent, checks, session, delivered: true, earmarked: false };
+        let (worker_id, delivered, earmarked, told) = (worker.clone(), true, false, false);
+        let held = Held { worker: worker_id, agent, checks, session, delivered, earmarked, halting, told };
         if state.workers.add_lease(lease, held) {
             state.matching.hold(&worker);
         }

@@ -3,12 +3,18 @@
 //! After every call nothing more can be matched: either a turn has no worker with credit, or a worker has no turn. Never
 //! here: more attempts for a worker than it takes at once, or an assignment that was not asked for.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod halted;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use super::queue::{Place, ReadyQueue, TurnKey};
 use crate::{
     runtime::SessionId,
     types::{
+        halt::HaltSet,
         ids::{AgentName, TaskId, WorkerId},
         time::Timestamp,
     },
@@ -21,6 +27,8 @@ pub(in crate::runtime) struct Offer {
     pub(in crate::runtime) agent: AgentName,
     pub(in crate::runtime) priority: u8,
     pub(in crate::runtime) not_before: Timestamp,
+    /// The marks of the task's labels: what a halt of a label knows it by.
+    pub(in crate::runtime) marks: Box<[u64]>,
 }
 
 /// A worker's place for one attempt, promised to one turn. The shard either commits it or gives it back.
@@ -85,6 +93,7 @@ struct Waiting {
     /// `None` while its time has not come.
     age: Option<u64>,
     not_before: Timestamp,
+    marks: Box<[u64]>,
 }
 
 /// Ready turns on one side, workers with credit on the other.
@@ -97,6 +106,7 @@ pub(super) struct Matching {
     delayed: BTreeSet<(Timestamp, TurnKey)>,
     counter: u64,
     stopped: bool,
+    halted: Arc<HaltSet>,
 }
 
 impl Matching {
@@ -217,11 +227,11 @@ impl Matching {
 
     /// A turn is ready from its `not_before` on. A turn that waits already keeps its place.
     pub(super) fn offer(&mut self, offer: Offer, now: Timestamp) -> Vec<Slot> {
-        let Offer { key, agent, priority, not_before } = offer;
+        let Offer { key, agent, priority, not_before, marks } = offer;
         if self.turns.contains_key(&key) {
             return Vec::new();
         }
-        self.turns.insert(key, Waiting { agent: agent.clone(), priority, age: None, not_before });
+        self.turns.insert(key, Waiting { agent: agent.clone(), priority, age: None, not_before, marks });
         if not_before > now {
             self.delayed.insert((not_before, key));
             return Vec::new();
@@ -307,7 +317,8 @@ impl Matching {
 
     fn most_urgent(&self, worker: &WorkerId) -> Option<AgentName> {
         let seat = self.seats.get(worker)?;
-        let heads = seat.agents.iter().filter(|agent| seat.free_for(agent) > 0).filter_map(|agent| {
+        let open = |agent: &&AgentName| seat.free_for(agent) > 0 && self.halted.of_agent(agent).is_none();
+        let heads = seat.agents.iter().filter(open).filter_map(|agent| {
             let (_, place) = self.queues.get(agent)?.peek()?;
             Some((std::cmp::Reverse(place.priority), place.age, agent))
         });
@@ -315,7 +326,7 @@ impl Matching {
     }
 
     fn freest(&self, agent: &AgentName) -> Option<WorkerId> {
-        if self.queues.get(agent).is_none_or(ReadyQueue::is_empty) {
+        if self.queues.get(agent).is_none_or(ReadyQueue::is_empty) || self.halted.of_agent(agent).is_some() {
             return None;
         }
         let seats = self.servers.get(agent)?.iter().filter_map(|worker| {

@@ -90,7 +90,9 @@ impl Dispatch {
             let leased = state.workers.leases.values().filter(|held| held.agent == row.name).count();
             AgentInfo {
                 workers: count(sessions.filter(serves).count()),
-                waiting: count(state.matching.waiting_for(&row.name)),
+                waiting: count(
+                    state.matching.waiting_for(&row.name) + state.kept_back.waiting_for(&row.name),
+                ),
                 leased: count(leased),
                 row,
             }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tokio::sync::mpsc;
 
+use super::Halting;
 use crate::{
     engine::answer_checks::AnswerChecks,
     runtime::{Down, SessionId},
@@ -49,6 +50,9 @@ pub(super) struct Held {
     /// Whether the worker knows of it: not before its commit.
     pub(super) delivered: bool,
     pub(super) earmarked: bool,
+    pub(super) halting: Halting,
+    /// Whether the worker has been told to stop by a halt, ahead of the task's own decision.
+    pub(super) told: bool,
 }
 
 /// Everything the dispatcher knows about workers.

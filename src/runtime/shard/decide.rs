@@ -76,6 +76,11 @@ impl Shard {
     /// Starts a task.
     fn begin(&mut self, submission: Submission, now: Timestamp) {
         let Submission { id, keyed: _, contract, fingerprint, trace, parent, place, answer } = submission;
+        if parent.is_none()
+            && let Some(halt) = self.shared.halts.now().on_contract(&contract)
+        {
+            return drop(answer.send(Err(SubmitError::Halted(halt))));
+        }
         let env = Env { now, agents: &*self.shared.registry };
         let (task, decided) = match parent {
             None => Task::submit(id, contract, fingerprint, trace, env),
@@ -199,12 +204,18 @@ impl Shard {
             match order {
                 Order::Assign(slot) => self.assign(slot, now),
                 Order::End(ending) => self.serve(Request::End(ending), now),
+                Order::Barrier(_, passed) => self.pass_barrier(passed),
             }
         }
     }
 
     fn assign(&mut self, slot: Slot, now: Timestamp) {
         let TurnKey { task: id, turn } = slot.key;
+        if self.is_halted(&slot) {
+            // The halt came while the slot was on its way.
+            self.shared.dispatch.unused(slot);
+            return self.offer_again(slot_key(id, turn), now);
+        }
         let secret = self.shared.entropy.bits();
         let lease = Lease { task: id, turn, attempt: 0, secret };
         let command = Command::Assign { lease, worker: slot.worker.clone() };
@@ -215,7 +226,9 @@ impl Shard {
                         let resident = self.residents.get(id);
                         let checks =
                             resident.and_then(|resident| resident.task.checks_for(&assignment.lease));
-                        self.shared.dispatch.leased(slot, assignment.lease, checks);
+                        if let Some(halting) = self.halting(id) {
+                            self.shared.dispatch.leased(slot, assignment.lease, checks, halting);
+                        }
                         self.absorb(id, decided, None, now);
                         self.hold(id, Release::Deliver(assignment));
                     }
@@ -273,7 +286,8 @@ impl Shard {
     pub(super) fn perform(&mut self, id: TaskId, effect: Effect, arrived: Option<Timestamp>, now: Timestamp) {
         match effect {
             Effect::Ready { turn, agent, kind: _, priority, not_before } => {
-                let offer = Offer { key: slot_key(id, turn), agent, priority, not_before };
+                let marks = self.marks(id);
+                let offer = Offer { key: slot_key(id, turn), agent, priority, not_before, marks };
                 self.orders.extend(self.shared.dispatch.offer(offer, now));
             }
             Effect::Withdraw { turn } => self.shared.dispatch.withdraw(slot_key(id, turn)),

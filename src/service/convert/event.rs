@@ -27,7 +27,9 @@ use crate::{
 use super::{
     answer::{answer_out, usage_out},
     contract::contract_out,
-    enums, int32, int64,
+    enums,
+    halt::halted_out,
+    int32, int64,
     plan::plan_out,
     question::{asked_out, ended_out, extended_out},
     task::{ledger_out, outcome_out, trip_out},
@@ -176,6 +178,7 @@ impl Reader {
             Event::LateUsage { turn, attempt, usage, child } => late_usage(*turn, *attempt, *usage, child.as_deref()),
             Event::ChildStarted(started) => child_started(started),
             Event::ChildEnded(ended) => child_ended(ended),
+            Event::Halted(halt) => Wire::Halted(halted_out(halt)),
         }
     }
 }

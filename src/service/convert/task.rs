@@ -152,11 +152,13 @@ pub fn task_out(view: &TaskView) -> pb::Task {
         children: children.iter().map(child_out).collect(),
         trips: tripped.iter().map(together_out).collect(),
         best: best.as_ref().map(best_out),
+        // What is halted is the server's, and no part of a task: whoever asks for the task adds it.
+        halts: Vec::new(),
     }
 }
 
 fn parent_out(parent: &Parent) -> pb::Parent {
-    let Parent { task, number: _, turn, attempt, depth, traceparent: _ } = parent;
+    let Parent { task, number: _, turn, attempt, depth, traceparent: _, labels: _ } = parent;
     pb::Parent {
         task_id: task.to_string(),
         turn: int32(*turn),

@@ -61,6 +61,7 @@ pub(super) fn writer(path: &Path) -> Result<Connection, StoreError> {
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.commit()?;
     }
+    super::texts::make(&connection)?;
     durable(&connection)?;
     // Checkpoints are made beside the commits, not by them.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;

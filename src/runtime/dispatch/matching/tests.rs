@@ -5,13 +5,13 @@ use uuid::Uuid;
 use super::*;
 use crate::types::ids::TurnNumber;
 
-const NOW: Timestamp = Timestamp(1_000);
+pub(super) const NOW: Timestamp = Timestamp(1_000);
 
-fn agent(name: &str) -> AgentName {
+pub(super) fn agent(name: &str) -> AgentName {
     name.parse().expect("a valid name")
 }
 
-fn worker(name: &str) -> WorkerId {
+pub(super) fn worker(name: &str) -> WorkerId {
     name.parse().expect("a valid id")
 }
 
@@ -19,13 +19,13 @@ fn session(number: u128) -> SessionId {
     SessionId(Uuid::from_u128(number))
 }
 
-fn offer(task: u128, turn: TurnNumber, name: &str) -> Offer {
+pub(super) fn offer(task: u128, turn: TurnNumber, name: &str) -> Offer {
     let key = TurnKey { task: TaskId::from(Uuid::from_u128(task)), turn };
-    Offer { key, agent: agent(name), priority: 0, not_before: Timestamp(0) }
+    Offer { key, agent: agent(name), priority: 0, not_before: Timestamp(0), marks: Box::default() }
 }
 
 /// Workers "w1", "w2", ... that serve the agents, each with its concurrency.
-fn with_workers(workers: &[(&[&str], u32)]) -> Matching {
+pub(super) fn with_workers(workers: &[(&[&str], u32)]) -> Matching {
     let mut matching = Matching::default();
     for (number, (agents, max)) in (1..).zip(workers) {
         let agents: Vec<AgentName> = agents.iter().map(|name| agent(name)).collect();
@@ -34,7 +34,7 @@ fn with_workers(workers: &[(&[&str], u32)]) -> Matching {
     matching
 }
 
-fn told(slots: &[Slot]) -> Vec<(&str, u128, TurnNumber)> {
+pub(super) fn told(slots: &[Slot]) -> Vec<(&str, u128, TurnNumber)> {
     slots.iter().map(|s| (s.worker.as_str(), s.key.task.uuid().as_u128(), s.key.turn)).collect()
 }
 
