@@ -8,7 +8,6 @@
 
 pub mod acceptance;
 mod answer_check;
-mod blocking;
 mod clock;
 mod codec;
 mod courier;
@@ -18,6 +17,7 @@ mod error;
 mod halter;
 mod halts;
 mod handle;
+mod hands;
 mod intake;
 mod keeper;
 mod options;
@@ -43,6 +43,7 @@ pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use error::{CommandError, HaltError, OpenError, Overloaded, ReadError, SessionError, SubmitError};
 pub use halts::{HaltOrder, HaltProgress};
 pub use handle::{CancelPage, HaltWatch, Halted, Lift, PersonAnswer, Runtime};
+pub use hands::{Hands, Pace, Wait, Work};
 pub use options::{RuntimeOptions, StartError};
 pub use prices::{Price, PriceTable};
 pub use questions::{EscalationFilter, EscalationPage, QuestionNews, QuestionPlace, QuestionWatch};

@@ -19,6 +19,7 @@ pub mod server;
 mod session;
 mod shed;
 pub mod status;
+mod submissions;
 mod tasks;
 mod trace;
 pub mod webhooks;

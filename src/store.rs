@@ -5,7 +5,10 @@ pub mod record;
 pub mod sqlite;
 pub mod writer;
 
-use record::{AgentRow, Append, EscalationRow, LogEntry, PageAfter, StoredEvent, SummaryRow, TaskFilter};
+use record::{
+    AgentRow, Append, EscalationRow, LogEntry, OpenTask, PageAfter, ParkedNote, StoredEvent, SummaryRow,
+    TaskFilter,
+};
 
 use crate::types::ids::{EscalationId, TaskId};
 
@@ -49,8 +52,12 @@ pub trait Store: Send + Sync + 'static {
         after: Option<PageAfter>,
         limit: usize,
     ) -> Result<Vec<SummaryRow>, StoreError>;
-    /// Tasks that have not ended, oldest first.
-    fn open_tasks(&self) -> Result<Vec<TaskId>, StoreError>;
+    /// Tasks that have not ended, oldest first by (created_at, task), after `after`, at most `limit`.
+    fn open_tasks(&self, after: Option<PageAfter>, limit: usize) -> Result<Vec<OpenTask>, StoreError>;
+    /// How many tasks have not ended.
+    fn open_count(&self) -> Result<u64, StoreError>;
+    /// Sets `parked` of tasks whose last event is still the one that the note was made after; other notes are dropped.
+    fn note_parked(&self, notes: &[ParkedNote]) -> Result<(), StoreError>;
     /// One question.
     fn escalation(&self, id: EscalationId) -> Result<Option<EscalationRow>, StoreError>;
     /// Questions in one of `states` (empty: any), of `task` if given, oldest first by (asked_at, id), after `after`, at most

@@ -131,6 +131,28 @@ async fn refusals_are_told_field_by_field() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_contracts_go_at_once_and_each_is_answered_in_its_place() {
+    let fake = Fake::default();
+    let addr = fake.serve().await;
+    let ran = ask_with(addr, &["submit", "-"], "goal: a\n---\ngoal: busy\n---\ngoal: c\n").await.exits(0);
+    assert_eq!(ran.out, format!("{TASK}\n{TASK}\n{TASK}\n"));
+    assert!(fake.0.lock().unwrap().was_busy, "the second was sent again");
+    let lines = "{\"goal\":\"a\"}\n{\"goal\":\"refuse\"}\n{\"goal\":\"taken\"}\n{\"goal\":\"b\"}\n";
+    let ran = ask_with(addr, &["submit", "-", "--json"], lines).await.exits(3);
+    let tasks: Vec<_> = ran.json().iter().map(|line| line["task_id"].clone()).collect();
+    assert_eq!(tasks, [TASK, TASK]);
+    let errors: Vec<Value> = ran.err.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let said = |index: usize| errors[index]["error"]["message"].as_str().unwrap().to_owned();
+    assert_eq!(
+        (said(0).as_str(), said(1).as_str()),
+        ("<stdin>:2: the contract is refused", "<stdin>:3: the key names another contract",)
+    );
+    assert_eq!(errors[0]["error"]["violations"][1]["field"], "owner");
+    ask_with(addr, &["submit", "-", "--watch"], "goal: a\n---\ngoal: b\n").await.exits(2).says("one task");
+    ask_with(addr, &["submit", "-"], "goal: a\n---\ngaol: b\n").await.exits(3).says("<stdin>:3:1: gaol:");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_contract_that_cannot_be_read_never_reaches_the_server() {
     let addr = Fake::default().serve().await;
     ask_with(addr, &["submit", "-"], "goal: g\nbudget:\n  max_token: 5\n")

@@ -18,6 +18,8 @@ mod person;
 mod polling;
 #[path = "end_to_end/sessions.rs"]
 mod sessions;
+#[path = "end_to_end/stream.rs"]
+mod stream;
 
 use bailiwick::{
     pb::{self, TaskState, session_request::Message as Up, task_event::Event},

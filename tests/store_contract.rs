@@ -52,6 +52,7 @@ contract! {
     a_changed_task_is_found_by_what_it_is_now,
     pages_neither_skip_nor_repeat_at_equal_times,
     open_tasks_come_oldest_first_until_they_end,
+    notes_are_kept_where_nothing_has_happened_since,
     escalations_are_found_by_state_task_and_place,
     agents_keep_when_they_were_first_seen,
     numbers_are_kept,

@@ -1,4 +1,4 @@
-//! `bailiwick submit`: hands a contract over and prints the task's id.
+//! `bailiwick submit`: hands contracts over and prints their tasks' ids.
 
 use std::io::{Read, Write};
 
@@ -7,7 +7,8 @@ use clap::Args;
 use super::{
     Exit, Failure,
     client::{Client, Remote},
-    contract_file, json,
+    contract_file, documents, json,
+    submit_many::{self, Entry},
     terminal::Terminal,
     watch,
 };
@@ -19,10 +20,11 @@ const LARGEST_FILE: u64 = 64 * 1024 * 1024;
 /// What `submit` can be told.
 #[derive(Args, Debug)]
 pub struct SubmitArgs {
-    /// The contract, as YAML or JSON; `-` reads stdin.
-    #[arg(value_name = "FILE|-")]
-    pub file: String,
-    /// Follow the task until it ends; the exit code then says how it ended.
+    /// Contracts, as YAML or JSON, one or many a file (YAML documents, JSON lines); `-` reads stdin. Of many, the ids are
+    /// written in the order of the contracts.
+    #[arg(value_name = "FILE|-", required = true)]
+    pub files: Vec<String>,
+    /// Follow the one task until it ends; the exit code then says how it ended.
     #[arg(long, short)]
     pub watch: bool,
     /// The server.
@@ -33,11 +35,22 @@ pub struct SubmitArgs {
 /// Runs `submit`.
 ///
 /// # Errors
-/// When the contract cannot be read or is refused, or the server cannot be asked.
+/// When a contract cannot be read, the only one is refused, or the server cannot be asked. Of many, refusals are an exit code.
 pub async fn run(args: SubmitArgs, terminal: &mut Terminal) -> Result<Exit, Failure> {
-    let SubmitArgs { file, watch, remote } = args;
-    let contract = read_contract(&file)?;
+    let SubmitArgs { files, watch, remote } = args;
+    let mut entries = read_contracts(&files)?;
+    if watch && entries.len() > 1 {
+        let message = format!("--watch follows one task, and these are {} contracts", entries.len());
+        return Err(Failure::new(Exit::Usage, message));
+    }
     let client = Client::connect(&remote, terminal).await?;
+    let contract = match entries.pop() {
+        Some(Entry { place: _, contract }) if entries.is_empty() => contract,
+        last => {
+            entries.extend(last);
+            return submit_many::submit(entries, &client, terminal, &remote).await;
+        }
+    };
     let request = pb::SubmitTaskRequest { contract: Some(contract), parent_lease: String::new() };
     let answer = client.ask(terminal, client.tasks.clone().submit_task(request)).await.map_err(refused)?;
     if remote.json {
@@ -59,15 +72,41 @@ pub async fn run(args: SubmitArgs, terminal: &mut Terminal) -> Result<Exit, Fail
     Ok(Exit::Ok)
 }
 
+/// The contracts in these files, each with its place.
+fn read_contracts(files: &[String]) -> Result<Vec<Entry>, Failure> {
+    let (mut entries, mut faults) = (Vec::new(), Vec::new());
+    // Everything is read before anything is sent: a file with a slip in it is no half-done deed.
+    for file in files {
+        let (name, text) = read_text(file)?;
+        for document in documents::split(&text, contract_file::format_of(name, &text)) {
+            let line = document.lines_before;
+            match contract_file::parse(name, document.text) {
+                Ok(contract) => entries.push(Entry { place: format!("{name}:{}", line + 1), contract }),
+                Err(found) => faults.extend(found.into_iter().map(|fault| contract_file::Fault {
+                    place: fault.place.map(|(row, column)| (row + line, column)),
+                    ..fault
+                })),
+            }
+        }
+    }
+    if faults.is_empty() { Ok(entries) } else { Err(Failure::of_faults(&faults)) }
+}
+
 /// The contract in a file, or on stdin.
 ///
 /// # Errors
 /// When it cannot be read, with every fault of form at once.
 pub fn read_contract(file: &str) -> Result<pb::Contract, Failure> {
+    let (name, text) = read_text(file)?;
+    contract_file::parse(name, &text).map_err(|faults| Failure::of_faults(&faults))
+}
+
+/// A file, or stdin: how it is called, and its text.
+fn read_text(file: &str) -> Result<(&str, String), Failure> {
     let (name, text) =
         if file == "-" { ("<stdin>", read(std::io::stdin().lock())) } else { (file, read_file(file)) };
     let text = text.map_err(|error| Failure::new(Exit::Usage, format!("{name} cannot be read: {error}")))?;
-    contract_file::parse(name, &text).map_err(|faults| Failure::of_faults(&faults))
+    Ok((name, text))
 }
 
 fn read_file(path: &str) -> std::io::Result<String> {

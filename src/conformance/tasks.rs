@@ -11,7 +11,7 @@ use bailiwick_worker::from_json;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::server::{Incoming, traceparent};
 use crate::pb::{self, task_service_server::TaskService};
@@ -111,6 +111,7 @@ fn not_here<T>() -> Result<Response<T>, Status> {
 
 #[tonic::async_trait]
 impl TaskService for Tasks {
+    type StreamTasksStream = Pin<Box<dyn Stream<Item = Result<pb::StreamTasksResponse, Status>> + Send>>;
     type WatchTaskStream = Pin<Box<dyn Stream<Item = Result<pb::WatchTaskResponse, Status>> + Send>>;
     type CancelTasksStream = Pin<Box<dyn Stream<Item = Result<pb::CancelTasksResponse, Status>> + Send>>;
 
@@ -125,6 +126,13 @@ impl TaskService for Tasks {
         let _ = self.events.send(Incoming::Submitted(Box::new(submission))).await;
         let task_id = self.children.submit()?;
         Ok(Response::new(pb::SubmitTaskResponse { task_id, existing: false }))
+    }
+
+    async fn stream_tasks(
+        &self,
+        _: Request<Streaming<pb::StreamTasksRequest>>,
+    ) -> Result<Response<Self::StreamTasksStream>, Status> {
+        not_here()
     }
 
     async fn get_task(

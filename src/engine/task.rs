@@ -167,22 +167,35 @@ impl Task {
     /// Rebuilds a task from all its events, in order.
     pub fn replay(id: TaskId, records: impl IntoIterator<Item = Record>) -> Result<Self, ReplayError> {
         let mut task: Option<Self> = None;
-        for (expected, record) in (1..).zip(records) {
+        for record in records {
             let fail = |what: &str| ReplayError { task: id, seq: record.seq, what: what.to_owned() };
-            if record.seq != expected {
-                return Err(fail("a number is missing or out of order"));
-            }
             match (&mut task, &record.event) {
+                (Some(task), _) => task.follow(&record)?,
+                (None, _) if record.seq != 1 => return Err(fail("a number is missing or out of order")),
                 (None, Event::Submitted { .. }) => task = Self::born(id, &record),
                 (None, _) => return Err(fail("the first event is not the submission")),
-                (Some(_), Event::Submitted { .. }) => return Err(fail("a second submission")),
-                (Some(task), event) if task.fits(event) => task.apply(&record),
-                (Some(_), _) => {
-                    return Err(fail("it speaks of a turn, step or question that does not exist"));
-                }
             }
         }
         task.ok_or_else(|| ReplayError { task: id, seq: 0, what: "it has no events".to_owned() })
+    }
+
+    /// Takes in the next event of its journal.
+    ///
+    /// # Errors
+    /// It is not the next, or not of this task. Nothing has changed.
+    pub fn follow(&mut self, record: &Record) -> Result<(), ReplayError> {
+        let fail = |what: &str| ReplayError { task: self.id, seq: record.seq, what: what.to_owned() };
+        if record.seq != self.seq + 1 {
+            return Err(fail("a number is missing or out of order"));
+        }
+        if matches!(record.event, Event::Submitted { .. }) {
+            return Err(fail("a second submission"));
+        }
+        if !self.fits(&record.event) {
+            return Err(fail("it speaks of a turn, step or question that does not exist"));
+        }
+        self.apply(record);
+        Ok(())
     }
 
     /// The state before anything but the submission has happened.

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     acceptance::{Rules, Subject},
-    blocking::blocking,
+    hands::Hands,
     registry::Registry,
     schema::Schemas,
 };
@@ -38,12 +38,14 @@ pub(super) struct AnswerCheck {
     rules: Arc<Rules>,
     /// How many answers are held against rules at once.
     rule_turns: Arc<Semaphore>,
+    hands: Hands,
 }
 
 impl AnswerCheck {
-    pub(super) fn new(registry: Arc<Registry>) -> Self {
+    pub(super) fn new(registry: Arc<Registry>, hands: Hands) -> Self {
         let rule_turns = Arc::new(Semaphore::new(RULE_TURNS));
-        Self { schemas: Arc::default(), registry, rules: Arc::default(), rule_turns }
+        let schemas = Arc::new(Schemas::new(hands.clone()));
+        Self { schemas, registry, rules: Arc::default(), rule_turns, hands }
     }
 
     /// What is found against an answer.
@@ -109,11 +111,11 @@ impl AnswerCheck {
         // whoever waits for it: they may go away, and it still runs.
         let turn = Arc::clone(&self.rule_turns).acquire_owned().await;
         let (rules, checks, envelope) = (Arc::clone(&self.rules), checks.clone(), envelope.clone());
-        blocking(move || {
+        let work = move || {
             let _turn = turn;
             rules.findings(&checks.contract.acceptance, &Subject::of(&checks, &envelope))
-        })
-        .await
+        };
+        self.hands.run(work).await
     }
 
     async fn against_output(

@@ -57,6 +57,7 @@ pub(super) fn summary_row(summary: &SummaryView) -> SummaryRow {
         created_at: summary.created_at,
         updated_at: summary.updated_at,
         seq: summary.seq,
+        parked: None,
         view: json(summary),
     }
 }

@@ -82,6 +82,7 @@ pub(super) async fn carry(
     let mut waiting: HashMap<TaskId, VecDeque<Errand>> = HashMap::new();
     loop {
         let next = tokio::select! {
+            biased;
             () = stop.cancelled() => return 0,
             Some(errand) = errands.recv() => {
                 let child = errand.child();

@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     CommandError, HaltProgress, Runtime,
-    blocking::blocking,
     halts::{all, note},
 };
 use crate::{
@@ -87,7 +86,7 @@ async fn write(runtime: &Runtime, halt: &Halt) -> Result<(), StoreError> {
     let (store, name) = (Arc::clone(&runtime.0.store), note(halt.number));
     let text = serde_json::to_string(halt)
         .map_err(|error| StoreError::Corrupt(format!("halt {} cannot be written: {error}", halt.number)))?;
-    blocking(move || store.set_text(&name, Some(&text))).await?
+    runtime.0.hands.run(move || store.set_text(&name, Some(&text))).await?
 }
 
 async fn lift(runtime: &Runtime, halts: Vec<Arc<Halt>>, lifted: &Lifted) -> Result<Vec<Halt>, StoreError> {
@@ -111,12 +110,12 @@ async fn lift(runtime: &Runtime, halts: Vec<Arc<Halt>>, lifted: &Lifted) -> Resu
 /// Keeps what is kept of lifted halts bounded.
 async fn forget_oldest(runtime: &Runtime) -> Result<(), StoreError> {
     let store = Arc::clone(&runtime.0.store);
-    blocking(move || {
+    let forget = move || {
         let lifted: Vec<Halt> = all(&*store)?.into_iter().filter(|halt| halt.lifted.is_some()).collect();
         let spare = lifted.len().saturating_sub(MAX_LIFTED);
         lifted.iter().take(spare).try_for_each(|halt| store.set_text(&note(halt.number), None))
-    })
-    .await?
+    };
+    runtime.0.hands.run(forget).await?
 }
 
 /// Ends every task under the halt. Returns early only when the server stops or the halt is lifted.
@@ -165,7 +164,7 @@ async fn next_page(
 ) -> Option<Vec<PageAfter>> {
     loop {
         let (store, filter) = (Arc::clone(&runtime.0.store), filter.clone());
-        let page = blocking(move || {
+        let page = runtime.0.hands.run(move || {
             let rows = store.list(&filter, after, PAGE)?;
             Ok(rows.into_iter().map(|row| PageAfter { created_at: row.created_at, task: row.task }).collect())
         });

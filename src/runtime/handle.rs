@@ -15,13 +15,13 @@ use super::{
     AgentInfo, AgentRecord, Cancelled, CommandError, Down, Entropy, OpenError, Opened, Overloaded, ReadError,
     Registration, RuntimeOptions, SessionError, SessionId, SubmitError, Submitted, Watch, WorkerInfo,
     answer_check::AnswerCheck,
-    blocking::blocking,
     clock::Now,
     codec,
     courier::Errands,
     dispatch::{Arrival, Dispatch},
     entropy::uuid_v7,
     halts::Halts,
+    hands::Hands,
     intake::{Intake, Place},
     questions::Questions,
     registry::Registry,
@@ -84,6 +84,7 @@ pub(super) struct Inner {
     pub(super) next_shard: AtomicUsize,
     pub(super) errands: Errands,
     pub(super) halts: Arc<Halts>,
+    pub(super) hands: Hands,
 }
 
 /// An error of a call that may not get in, or may never hear how it went.
@@ -224,7 +225,7 @@ impl Runtime {
         limit: usize,
     ) -> Result<Vec<SummaryView>, ReadError> {
         let store = Arc::clone(&self.0.store);
-        let rows = blocking(move || {
+        let rows = self.0.hands.run(move || {
             let rows = store.list(&filter, after, limit)?;
             rows.iter().map(codec::summary).collect::<Result<_, StoreError>>()
         });
@@ -236,7 +237,8 @@ impl Runtime {
     /// # Errors
     /// NotFound, or the store failed.
     pub async fn watch(&self, task: TaskId, after: u64) -> Result<Watch, ReadError> {
-        Watch::start(Arc::clone(&self.0.store), Arc::clone(&self.0.watchers), task, after).await
+        let (store, watchers) = (Arc::clone(&self.0.store), Arc::clone(&self.0.watchers));
+        Watch::start(store, watchers, self.0.hands.clone(), task, after).await
     }
 
     /// Ends a task for its client. Harmless on one that has ended.
@@ -280,7 +282,7 @@ impl Runtime {
     /// The store failed.
     pub async fn agent_records(&self) -> Result<BTreeMap<AgentName, AgentRecord>, ReadError> {
         let store = Arc::clone(&self.0.store);
-        let sums = blocking(move || store.numbers(tallies::PREFIX)).await??;
+        let sums = self.0.hands.run(move || store.numbers(tallies::PREFIX)).await??;
         Ok(tallies::records(sums))
     }
 
@@ -324,7 +326,7 @@ impl Runtime {
         let rows = self.0.registry.declared(&agents, self.0.now.read());
         if !rows.is_empty() {
             let store = Arc::clone(&self.0.store);
-            let rows = blocking(move || store.upsert_agents(&rows).map(|()| rows)).await??;
+            let rows = self.0.hands.run(move || store.upsert_agents(&rows).map(|()| rows)).await??;
             self.0.registry.learn(rows);
         }
         let now = self.0.now.read();

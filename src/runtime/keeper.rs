@@ -11,6 +11,7 @@ pub(super) async fn keep(dispatch: Arc<Dispatch>, now: Now, stop: CancellationTo
     loop {
         let next = dispatch.look(now.read());
         tokio::select! {
+            biased;
             () = stop.cancelled() => return 0,
             () = dispatch.nudged() => {}
             () = now.wait(next) => {}

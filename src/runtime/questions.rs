@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::broadcast::{self, error::RecvError};
 
-use super::{Overloaded, ReadError, blocking::blocking, codec};
+use super::{Overloaded, ReadError, codec, hands::Hands};
 use crate::{
     engine::view::EscalationView,
     store::{Store, StoreError},
@@ -138,6 +138,7 @@ impl Questions {
 /// The open questions, then changes.
 pub struct QuestionWatch {
     store: Arc<dyn Store>,
+    hands: Hands,
     filter: EscalationFilter,
     /// `None` once nothing more will come.
     changed: Option<broadcast::Receiver<EscalationId>>,
@@ -157,10 +158,15 @@ pub enum QuestionNews {
 
 impl QuestionWatch {
     /// Watches from now on. Subscribed before anything is read, so that nothing falls between.
-    pub(super) fn start(store: Arc<dyn Store>, questions: &Questions, filter: EscalationFilter) -> Self {
+    pub(super) fn start(
+        store: Arc<dyn Store>,
+        questions: &Questions,
+        hands: Hands,
+        filter: EscalationFilter,
+    ) -> Self {
         let filter = EscalationFilter { states: vec!["OPEN".to_owned()], ..filter };
         let changed = questions.follow();
-        Self { store, filter, changed, reading: Some(None), buffer: VecDeque::new() }
+        Self { store, hands, filter, changed, reading: Some(None), buffer: VecDeque::new() }
     }
 
     /// The next news. After an error nothing more comes.
@@ -183,7 +189,7 @@ impl QuestionWatch {
             }
             let Some(after) = self.reading else { return self.change().await };
             let (store, filter) = (Arc::clone(&self.store), self.filter.clone());
-            let page = blocking(move || page(&*store, &filter, after, PAGE)).await??;
+            let page = self.hands.run(move || page(&*store, &filter, after, PAGE)).await??;
             let EscalationPage { questions, scanned_to } = page;
             let full = questions.len() >= PAGE;
             let last = questions
@@ -213,7 +219,7 @@ impl QuestionWatch {
                 }
             };
             let store = Arc::clone(&self.store);
-            let row = blocking(move || store.escalation(id)).await??;
+            let row = self.hands.run(move || store.escalation(id)).await??;
             let Some(row) = row else { continue };
             let view = codec::escalation(&row)?;
             if self.filter.fits(&view) {
@@ -232,7 +238,7 @@ mod tests {
 
     async fn watch(questions: &Questions) -> QuestionWatch {
         let store = Arc::new(MemoryStore::default());
-        let mut watch = QuestionWatch::start(store, questions, EscalationFilter::default());
+        let mut watch = QuestionWatch::start(store, questions, Hands::default(), EscalationFilter::default());
         assert_eq!(watch.next().await, Some(Ok(QuestionNews::CaughtUp)));
         watch
     }
@@ -255,8 +261,8 @@ mod tests {
         let mut watch = watch(&questions).await;
         questions.close();
         assert_eq!(watch.next().await, Some(Err(ReadError::ShuttingDown)));
-        let mut late =
-            QuestionWatch::start(Arc::new(MemoryStore::default()), &questions, EscalationFilter::default());
+        let store = Arc::new(MemoryStore::default());
+        let mut late = QuestionWatch::start(store, &questions, Hands::default(), EscalationFilter::default());
         assert_eq!(late.next().await, None);
     }
 }

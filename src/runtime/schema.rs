@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use super::blocking::blocking;
+use super::hands::Hands;
 use crate::{store::StoreError, types::payload::Payload};
 pub use metered::Bounded;
 use metered::Limit;
@@ -49,15 +49,20 @@ pub fn compile(schema: &Payload) -> Result<Bounded, String> {
 pub(super) struct Schemas {
     compiled: Mutex<HashMap<String, Arc<Bounded>>>,
     turns: Arc<Semaphore>,
+    hands: Hands,
 }
 
 impl Default for Schemas {
     fn default() -> Self {
-        Self { compiled: Mutex::default(), turns: Arc::new(Semaphore::new(TURNS)) }
+        Self::new(Hands::default())
     }
 }
 
 impl Schemas {
+    pub(super) fn new(hands: Hands) -> Self {
+        Self { compiled: Mutex::default(), turns: Arc::new(Semaphore::new(TURNS)), hands }
+    }
+
     /// What is wrong with the value, called `what`; empty: it fits. A check that takes too much is a finding too.
     pub(super) async fn check(
         self: &Arc<Self>,
@@ -66,7 +71,8 @@ impl Schemas {
         what: &'static str,
     ) -> Result<Vec<String>, StoreError> {
         let known = self.compiled().get(schema.as_str()).cloned();
-        if let Some(known) = known.filter(|known| known.is_light())
+        // In place nothing is off the async threads, and how fast the computer is must not matter.
+        if let Some(known) = known.filter(|known| known.is_light() && !self.hands.are_in_place())
             && result.as_str().len() <= MAX_INLINE_BYTES
             && let Some(found) = findings(&known, result, what, INLINE)
         {
@@ -74,12 +80,12 @@ impl Schemas {
         }
         let turn = Arc::clone(&self.turns).acquire_owned().await;
         let (schemas, result) = (Arc::clone(self), result.clone());
-        blocking(move || {
+        let work = move || {
             // Held by the work, not by whoever waits for it: they may go away, and it still runs.
             let _turn = turn;
             schemas.findings(&schema, &result, what)
-        })
-        .await
+        };
+        self.hands.run(work).await
     }
 
     fn findings(&self, schema: &Payload, result: &Payload, what: &str) -> Vec<String> {

@@ -13,7 +13,7 @@ mod mailbox;
 mod residents;
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -30,6 +30,7 @@ use super::{
     dispatch::{Dispatch, Order},
     entropy::Entropy,
     halts::Halts,
+    hands::Hands,
     intake::Intake,
     questions::Questions,
     registry::Registry,
@@ -75,6 +76,7 @@ pub(super) struct Shared {
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) errands: Errands,
     pub(super) halts: Arc<Halts>,
+    pub(super) hands: Hands,
 }
 
 /// A batch's fate.
@@ -92,7 +94,7 @@ pub(super) struct Shard {
     fates: mpsc::UnboundedSender<Committed>,
     fated: mpsc::UnboundedReceiver<Committed>,
     /// Tasks of batches that failed; not empty: nothing is decided before every batch in flight has met its fate.
-    failed: HashSet<TaskId>,
+    failed: BTreeSet<TaskId>,
     /// The last batch whose fate is known.
     resolved: u64,
     hydration: Hydration,
@@ -113,6 +115,7 @@ impl Shard {
     /// that a worker may come back for them at once.
     pub(super) fn new(shared: Shared, open: Vec<Task>) -> Self {
         let (fates, fated) = mpsc::unbounded_channel();
+        let hydration = Hydration::new(&shared);
         let mut shard = Self {
             shared,
             residents: Residents::default(),
@@ -120,9 +123,9 @@ impl Shard {
             in_flight: VecDeque::new(),
             fates,
             fated,
-            failed: HashSet::new(),
+            failed: BTreeSet::new(),
             resolved: 0,
-            hydration: Hydration::default(),
+            hydration,
             orders: VecDeque::new(),
             requests: VecDeque::new(),
         };

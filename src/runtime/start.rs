@@ -5,30 +5,34 @@ use std::{
     sync::{Arc, atomic::AtomicBool, atomic::AtomicUsize},
 };
 
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Clock, Entropy, Runtime, RuntimeOptions, RuntimeTasks, StartError,
     answer_check::AnswerCheck,
-    blocking::blocking,
     clock::Now,
     codec, courier,
     dispatch::Dispatch,
     halter::{self, Job},
     halts::{HaltProgress, Halts, Kept},
     handle::Inner,
+    hands::{Hands, Work},
     intake::Intake,
     keeper,
     registry::Registry,
     shard::{MAX_IN_FLIGHT, Shard, Shared, Wires, mailbox},
+    tasks::Journal,
 };
 use crate::{
     engine::task::Task,
     store::{
         Store, StoreError,
-        record::{AgentRow, PageAfter, TaskFilter, own_label},
-        writer::Writer,
+        record::{AgentRow, OpenTask, PageAfter, TaskFilter, own_label},
+        writer::{Writer, WriterHandle},
     },
     types::{ids::TaskId, time::Timestamp},
 };
@@ -62,13 +66,27 @@ impl Runtime {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<(Self, RuntimeTasks), StartError> {
+        Self::start_with(store, options, clock, entropy, Hands::default()).await
+    }
+
+    /// As `start`, with the hands that do what blocks.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start_with(
+        store: Arc<dyn Store>,
+        options: RuntimeOptions,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        hands: Hands,
+    ) -> Result<(Self, RuntimeTasks), StartError> {
         options.check()?;
         let (reader, shards) = (Arc::clone(&store), options.shards);
-        let recovered = blocking(move || recover(&*reader, shards)).await??;
+        let recovered = hands.run(move || recover(&*reader, shards)).await??;
         let now = Now::new(clock);
         now.at_least(recovered.latest);
         tracing::info!(tasks = recovered.count, shards, "open tasks recovered");
-        launch(store, options, now, entropy, recovered)
+        launch(store, options, now, entropy, hands, recovered)
     }
 }
 
@@ -81,7 +99,7 @@ fn recover(store: &dyn Store, shards: u16) -> Result<Recovered, StartError> {
     }
     let mut tasks: Vec<Vec<Task>> = (0..shards).map(|_| Vec::new()).collect();
     let (mut count, mut latest) = (0, Timestamp::default());
-    for id in store.open_tasks()?.into_iter().chain(unsettled(store)?) {
+    for id in open(store)?.into_iter().chain(unsettled(store)?) {
         let rebuild = |error| StartError::Rebuild { task: id, error };
         let missing = || rebuild(StoreError::Corrupt("it has no events".to_owned()));
         let task = codec::load(store, id).map_err(rebuild)?.ok_or_else(missing)?;
@@ -97,6 +115,19 @@ fn recover(store: &dyn Store, shards: u16) -> Result<Recovered, StartError> {
         }
     }
     Ok(Recovered { agents: store.agents()?, tasks, count, latest, halts: Kept::load(store)? })
+}
+
+/// Tasks that have not ended, oldest first.
+fn open(store: &dyn Store) -> Result<Vec<TaskId>, StoreError> {
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.open_tasks(after, PAGE)?;
+        after = page.last().map(OpenTask::place);
+        found.extend(page.iter().map(|open| open.task));
+        if page.len() < PAGE {
+            return Ok(found);
+        }
+    }
 }
 
 /// Tasks that have ended with a child that was not heard of: what it used is still to come.
@@ -120,11 +151,12 @@ fn launch(
     options: RuntimeOptions,
     now: Now,
     entropy: Arc<dyn Entropy>,
+    hands: Hands,
     recovered: Recovered,
 ) -> Result<(Runtime, RuntimeTasks), StartError> {
     let Recovered { agents, tasks, count: _, latest: _, halts } = recovered;
     let bound = NonZeroUsize::MIN.saturating_add(usize::from(options.shards) * MAX_IN_FLIGHT);
-    let (writer, thread) = Writer::start(Arc::clone(&store), bound)?;
+    let (writer, journal) = journal(&store, bound, &hands)?;
     let registry = Arc::new(Registry::new(agents, now.clone()));
     let (to_shards, orders): (Vec<_>, Vec<_>) = tasks.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let (mailboxes, inlets): (Vec<_>, Vec<_>) = tasks.iter().map(|_| mailbox(options.max_queue)).unzip();
@@ -147,13 +179,14 @@ fn launch(
         entropy: Arc::clone(&entropy),
         errands: errands.clone(),
         halts: Arc::clone(&halts),
+        hands: hands.clone(),
     };
     let inner = Arc::new(Inner {
         options,
         store,
         mailboxes,
         dispatch: Arc::clone(&dispatch),
-        answer_check: AnswerCheck::new(Arc::clone(&registry)),
+        answer_check: AnswerCheck::new(Arc::clone(&registry), hands.clone()),
         registry,
         watchers: Arc::clone(&shared.watchers),
         questions: Arc::clone(&shared.questions),
@@ -165,8 +198,9 @@ fn launch(
         next_shard: AtomicUsize::new(0),
         errands,
         halts: Arc::clone(&halts),
+        hands,
     });
-    let mut background = RuntimeTasks::new(Runtime(Arc::clone(&inner)), stop.clone(), writer, thread);
+    let mut background = RuntimeTasks::new(Runtime(Arc::clone(&inner)), stop.clone(), writer, journal);
     background.spawn("keeper".to_owned(), keeper::keep(dispatch, now, stop.clone()));
     let carry = courier::carry(Runtime(Arc::clone(&inner)), to_carry, stop.clone());
     background.spawn("courier".to_owned(), carry);
@@ -181,4 +215,21 @@ fn launch(
         background.spawn(format!("shard {number}"), Shard::new(shared.clone(), tasks).run(wires));
     }
     Ok((Runtime(inner), background))
+}
+
+/// Starts what makes things durable.
+fn journal(
+    store: &Arc<dyn Store>,
+    bound: NonZeroUsize,
+    hands: &Hands,
+) -> Result<(WriterHandle, Journal), StartError> {
+    let Hands::InPlace(pace) = hands else {
+        let (writer, thread) = Writer::start(Arc::clone(store), bound)?;
+        return Ok((writer, Journal::Thread(thread)));
+    };
+    let pace = Arc::clone(pace);
+    let (writer, commits) = Writer::in_place(Arc::clone(store), bound, move || pace.before(Work::Commit));
+    let mut task = JoinSet::new();
+    task.spawn(commits);
+    Ok((writer, Journal::Task(task)))
 }

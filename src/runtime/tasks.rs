@@ -8,7 +8,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Runtime, blocking::blocking};
+use super::Runtime;
 use crate::store::writer::WriterHandle;
 
 /// What runs behind a runtime. Whoever started it must shut it down.
@@ -19,7 +19,14 @@ pub struct RuntimeTasks {
     names: HashMap<Id, String>,
     stop: CancellationToken,
     writer: WriterHandle,
-    journal: thread::JoinHandle<()>,
+    journal: Journal,
+}
+
+/// What makes things durable.
+pub(super) enum Journal {
+    Thread(thread::JoinHandle<()>),
+    /// One task, which ends with this.
+    Task(JoinSet<()>),
 }
 
 /// How a shutdown went.
@@ -38,7 +45,7 @@ impl RuntimeTasks {
         runtime: Runtime,
         stop: CancellationToken,
         writer: WriterHandle,
-        journal: thread::JoinHandle<()>,
+        journal: Journal,
     ) -> Self {
         Self { runtime, running: JoinSet::new(), names: HashMap::new(), stop, writer, journal }
     }
@@ -78,10 +85,16 @@ impl RuntimeTasks {
         self.running.abort_all();
         self.runtime.end_streams();
         self.writer.stop();
-        let journal = self.journal;
-        let joined = timeout_at(limit, blocking(move || journal.join().is_ok())).await;
+        let hands = self.runtime.0.hands.clone();
+        let joined = timeout_at(limit, async {
+            match self.journal {
+                Journal::Thread(thread) => matches!(hands.run(move || thread.join().is_ok()).await, Ok(true)),
+                Journal::Task(mut task) => matches!(task.join_next().await, Some(Ok(()))),
+            }
+        });
+        let joined = joined.await;
         let mut aborted: Vec<String> = self.names.into_values().collect();
-        if !matches!(joined, Ok(Ok(true))) {
+        if !matches!(joined, Ok(true)) {
             aborted.push("journal".to_owned());
         }
         aborted.sort();

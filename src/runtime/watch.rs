@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use tokio::sync::watch;
 
-use super::{ReadError, blocking::blocking, codec, watchers::Watchers};
+use super::{ReadError, codec, hands::Hands, watchers::Watchers};
 use crate::{
     engine::{event::Record, view::SummaryView},
     store::{Store, StoreError},
@@ -19,6 +19,7 @@ const PAGE: usize = 256;
 pub struct Watch {
     store: Arc<dyn Store>,
     watchers: Arc<Watchers>,
+    hands: Hands,
     task: TaskId,
     /// The last event handed out or buffered.
     cursor: u64,
@@ -31,16 +32,17 @@ impl Watch {
     pub(super) async fn start(
         store: Arc<dyn Store>,
         watchers: Arc<Watchers>,
+        hands: Hands,
         task: TaskId,
         after: u64,
     ) -> Result<Self, ReadError> {
         let reader = Arc::clone(&store);
-        let known = blocking(move || reader.summary(task)).await??;
+        let known = hands.run(move || reader.summary(task)).await??;
         if known.is_none() {
             return Err(ReadError::NotFound { task });
         }
         let bell = Some(watchers.follow(task));
-        Ok(Self { store, watchers, task, cursor: after, buffer: VecDeque::new(), bell })
+        Ok(Self { store, watchers, hands, task, cursor: after, buffer: VecDeque::new(), bell })
     }
 
     /// The next event; with the newest of a burst comes the task's summary as of that event. `None` after the outcome and
@@ -75,7 +77,7 @@ impl Watch {
     /// Fills the buffer; says whether that was all there will be.
     async fn read_on(&mut self) -> Result<bool, ReadError> {
         let (store, task, after) = (Arc::clone(&self.store), self.task, self.cursor);
-        let page = blocking(move || read_page(&*store, task, after)).await??;
+        let page = self.hands.run(move || read_page(&*store, task, after)).await??;
         if let Some((last, _)) = page.events.back() {
             self.cursor = last.seq;
         }

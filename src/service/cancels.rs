@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use tokio::sync::mpsc;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -15,13 +15,11 @@ use crate::{
 
 use super::{
     convert::{enums, faults::Faults, int64},
+    follow::Source,
     operator::MAX_BY_CHARS,
     status::Fault,
     tasks,
 };
-
-/// Messages that may wait for their reader.
-const AHEAD: usize = 4;
 
 /// A cancel of many, understood.
 pub(super) struct Many {
@@ -56,37 +54,48 @@ pub(super) fn understood(wire: pb::CancelTasksRequest) -> Result<Many, Fault> {
     faults.finish(Some(Many { filter, dry_run, reason })).map_err(Fault::InvalidMessage)
 }
 
-/// Starts it; the receiver hears how it goes.
-pub(super) fn start(
+/// A cancel of many, on its way: a page is cancelled when its message is asked for.
+pub(super) struct Cancelling {
     runtime: Runtime,
     many: Many,
     stop: CancellationToken,
-) -> mpsc::Receiver<Result<pb::CancelTasksResponse, Status>> {
-    let (says, hears) = mpsc::channel(AHEAD);
-    tokio::spawn(async move {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => drop(says.send(Err(Fault::ShuttingDown.to_status())).await),
-            () = cancel(&runtime, many, &says) => {}
-        }
-    });
-    hears
+    so_far: pb::CancelTasksResponse,
+    after: Option<PageAfter>,
+    _place: OwnedSemaphorePermit,
 }
 
-async fn cancel(runtime: &Runtime, many: Many, says: &mpsc::Sender<Result<pb::CancelTasksResponse, Status>>) {
-    let Many { filter, dry_run, reason } = many;
-    let mut so_far = pb::CancelTasksResponse::default();
-    let mut after: Option<PageAfter> = None;
-    while !so_far.done {
-        let page = runtime.cancel_page(&filter, after, &reason, dry_run).await;
-        let message = page.map_err(Fault::from).map(|page| {
-            after = page.next;
-            add(&mut so_far, page);
-            so_far.clone()
-        });
-        let failed = message.is_err();
-        if says.send(message.map_err(Status::from)).await.is_err() || failed {
-            return;
+impl Cancelling {
+    /// Begins it. `stop` ends it when the server goes away; `place` is kept as long as it lives.
+    pub(super) fn new(
+        runtime: Runtime,
+        many: Many,
+        stop: CancellationToken,
+        place: OwnedSemaphorePermit,
+    ) -> Self {
+        Self { runtime, many, stop, so_far: pb::CancelTasksResponse::default(), after: None, _place: place }
+    }
+}
+
+impl Source for Cancelling {
+    type Message = pb::CancelTasksResponse;
+
+    async fn next(&mut self) -> Option<Result<Self::Message, Status>> {
+        if self.so_far.done {
+            return None;
+        }
+        let Many { filter, dry_run, reason } = &self.many;
+        let page = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return Some(Err(Fault::ShuttingDown.to_status())),
+            page = self.runtime.cancel_page(filter, self.after, reason, *dry_run) => page,
+        };
+        match page {
+            Ok(page) => {
+                self.after = page.next;
+                add(&mut self.so_far, page);
+                Some(Ok(self.so_far.clone()))
+            }
+            Err(error) => Some(Err(Fault::from(error).to_status())),
         }
     }
 }

@@ -24,7 +24,7 @@ use super::{
     operator::Operator,
     session::Context,
     shed::Shed,
-    tasks::Tasks,
+    tasks::{Stop, Tasks},
     webhooks::WebhookBoard,
     worker::{Streams, Worker},
 };
@@ -42,6 +42,8 @@ pub struct ServerOptions {
     pub max_calls: usize,
     /// Tasks that may be watched at once; and inboxes as many again.
     pub max_watches: usize,
+    /// Streams of submissions that may be open at once.
+    pub max_task_streams: usize,
     /// Sessions of workers without a stream.
     pub max_polled_sessions: usize,
     /// How often an idle connection is pinged, and how long the answer may take.
@@ -58,6 +60,7 @@ impl Default for ServerOptions {
             max_concurrent_streams: 128,
             max_calls: 2_048,
             max_watches: 2_048,
+            max_task_streams: 256,
             max_polled_sessions: 1_024,
             keepalive: Duration::from_secs(20),
             drain: Duration::from_secs(2),
@@ -80,8 +83,8 @@ type Transport = JoinHandle<Result<(), tonic::transport::Error>>;
 pub struct Serving {
     runtime: Runtime,
     health: HealthReporter,
-    /// Cancelled when the streams are to end.
-    stop: CancellationToken,
+    /// Cancelled when intake ends, and when the streams are to end.
+    stop: Stop,
     streams: Streams,
     drain: Duration,
     /// `None` once it has been found to have stopped.
@@ -98,16 +101,18 @@ pub async fn serve(
         max_concurrent_streams,
         max_calls,
         max_watches,
+        max_task_streams,
         max_polled_sessions,
         keepalive,
         drain,
         webhooks,
     } = options;
-    let stop = CancellationToken::new();
+    let stop = Stop { intake: CancellationToken::new(), streams: CancellationToken::new() };
     let streams = Streams::default();
-    let context = Context { runtime: runtime.clone(), stop: stop.clone(), drain_grace: Span::from(drain) };
-    let tasks = Tasks::new(runtime.clone(), stop.clone(), max_watches);
-    let operator = Operator::new(runtime.clone(), stop.clone(), max_watches, webhooks);
+    let (ended, drain_grace) = (stop.streams.clone(), Span::from(drain));
+    let context = Context { runtime: runtime.clone(), stop: ended.clone(), drain_grace };
+    let tasks = Tasks::new(runtime.clone(), stop.clone(), max_watches, max_task_streams);
+    let operator = Operator::new(runtime.clone(), ended.clone(), max_watches, webhooks);
     let worker = Worker::new(context, streams.clone(), max_polled_sessions);
     let (health, health_service) = tonic_health::server::health_reporter();
     set_health(&health, ServingStatus::Serving).await;
@@ -123,8 +128,7 @@ pub async fn serve(
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(keepalive));
-    let ended = stop.clone().cancelled_owned();
-    let transport = tokio::spawn(router.serve_with_incoming_shutdown(incoming, ended));
+    let transport = tokio::spawn(router.serve_with_incoming_shutdown(incoming, ended.cancelled_owned()));
     Ok(Serving { runtime, health, stop, streams, drain, transport: Some(transport) })
 }
 
@@ -157,10 +161,11 @@ impl Serving {
         let Self { runtime, health, stop, streams, drain, mut transport } = self;
         set_health(&health, ServingStatus::NotServing).await;
         runtime.begin_shutdown();
+        stop.intake.cancel();
         let ended = async {
             // Workers finish what they can and close; those that have not when the time is over are closed.
             let _ = timeout(drain, all_ended(&streams)).await;
-            stop.cancel();
+            stop.streams.cancel();
             all_ended(&streams).await;
             // The graceful end can hang on a connection that never answers: hence the limit around it.
             match transport.as_mut() {
@@ -169,7 +174,7 @@ impl Serving {
             }
         };
         let clean = timeout(grace, ended).await.unwrap_or(false);
-        stop.cancel();
+        stop.streams.cancel();
         if !clean {
             streams.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
             if let Some(transport) = transport {

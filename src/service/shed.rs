@@ -43,6 +43,7 @@ impl Shed {
             | Some(
                 "WorkerService/Session"
                 | "WorkerService/Poll"
+                | "TaskService/StreamTasks"
                 | "TaskService/WatchTask"
                 | "OperatorService/WatchEscalations",
             ) => {
@@ -116,7 +117,7 @@ fn typed(response: http::Response<Body>) -> http::Response<Body> {
 }
 
 /// What the transport's own errors mean here. All errors of the services carry details, so these are its own.
-fn transport_fault(status: &Status) -> Option<Fault> {
+pub(super) fn transport_fault(status: &Status) -> Option<Fault> {
     match status.code() {
         Code::OutOfRange => Some(Fault::TooLarge(MAX_MESSAGE_BYTES)),
         Code::Internal => Some(Fault::Undecodable(status.message().to_owned())),

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use prost::Message as _;
 use tokio::sync::Semaphore;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, codegen::BoxStream};
+use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 
 use crate::{
-    engine::{intake::Violation, mast, readiness},
+    engine::{event::TraceContext, intake::Violation, mast, readiness},
     pb,
     runtime::{Overloaded, PageAfter, Runtime, TaskFilter, acceptance},
     types::{
@@ -22,7 +21,7 @@ use crate::{
 };
 
 use super::{
-    cancels,
+    cancels::{self, Cancelling},
     convert::{
         contract::{child_intake, contract_out, fingerprint, intake},
         enums,
@@ -34,6 +33,7 @@ use super::{
     follow::{Follow, follow},
     page::{self, Scope},
     status::Fault,
+    submissions::Submissions,
     trace,
 };
 
@@ -47,19 +47,49 @@ const LARGE_CONTRACT_BYTES: usize = MAX_PAYLOAD_BYTES / 32;
 /// Contracts whose rules are tried at once: a rule may take its time, and there are other things that block.
 const TRIALS: usize = 4;
 
-/// The service.
+/// The service. Cheap to clone.
+#[derive(Clone)]
 pub(crate) struct Tasks {
     runtime: Runtime,
-    stop: CancellationToken,
+    stop: Stop,
     watches: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
     trials: Arc<Semaphore>,
 }
 
+/// When streams end.
+#[derive(Clone)]
+pub(crate) struct Stop {
+    /// Nothing new is taken any more.
+    pub(crate) intake: CancellationToken,
+    /// Every stream ends.
+    pub(crate) streams: CancellationToken,
+}
+
 impl Tasks {
-    /// The service. `max_watches` bounds the streams of `WatchTask`.
-    pub(crate) fn new(runtime: Runtime, stop: CancellationToken, max_watches: usize) -> Self {
-        let (watches, trials) = (Arc::new(Semaphore::new(max_watches)), Arc::new(Semaphore::new(TRIALS)));
-        Self { runtime, stop, watches, trials }
+    /// The service. `max_watches` bounds the streams of `WatchTask`, `max_streams` those of `StreamTasks`.
+    pub(crate) fn new(runtime: Runtime, stop: Stop, max_watches: usize, max_streams: usize) -> Self {
+        let semaphore = |places| Arc::new(Semaphore::new(places));
+        let (watches, streams) = (semaphore(max_watches), semaphore(max_streams));
+        Self { runtime, stop, watches, streams, trials: semaphore(TRIALS) }
+    }
+
+    /// Submits a task, or a child. Returns when it is durable.
+    pub(super) async fn submit(
+        &self,
+        request: pb::SubmitTaskRequest,
+        trace: TraceContext,
+    ) -> Result<pb::SubmitTaskResponse, Fault> {
+        let pb::SubmitTaskRequest { contract: wire, parent_lease } = request;
+        let wire = contract(wire)?;
+        let fingerprint = fingerprint(&wire);
+        if !parent_lease.is_empty() {
+            return self.submit_child(wire, fingerprint, &parent_lease).await;
+        }
+        let contract = self.intake(wire).await.map_err(Fault::ContractRefused)?;
+        let submitted = self.runtime.submit(contract, fingerprint, trace).await?;
+        let crate::runtime::Submitted { task, existing } = submitted;
+        Ok(pb::SubmitTaskResponse { task_id: task.to_string(), existing })
     }
 
     /// What `CheckContract` says of a contract that would be accepted.
@@ -125,7 +155,7 @@ impl Tasks {
         wire: pb::Contract,
         fingerprint: u128,
         lease: &str,
-    ) -> Result<Response<pb::SubmitTaskResponse>, Status> {
+    ) -> Result<pb::SubmitTaskResponse, Fault> {
         let lease: Lease = lease.parse().map_err(|error: crate::types::ids::InvalidName| {
             Fault::field("parent_lease", error.to_string())
         })?;
@@ -134,9 +164,9 @@ impl Tasks {
         let checked = if large { off_thread(check).await } else { check() };
         let (draft, contract) = checked.map_err(Fault::ContractRefused)?;
         self.tried(contract).await.map_err(Fault::ContractRefused)?;
-        let submitted = self.runtime.submit_child(lease, draft, fingerprint).await.map_err(Fault::from)?;
+        let submitted = self.runtime.submit_child(lease, draft, fingerprint).await?;
         let crate::runtime::Submitted { task, existing } = submitted;
-        Ok(Response::new(pb::SubmitTaskResponse { task_id: task.to_string(), existing }))
+        Ok(pb::SubmitTaskResponse { task_id: task.to_string(), existing })
     }
 }
 
@@ -195,22 +225,28 @@ fn any_of<T>(field: &str, numbers: &[i32], parse: impl Fn(i32) -> Option<T>, fau
 impl pb::task_service_server::TaskService for Tasks {
     type WatchTaskStream = BoxStream<pb::WatchTaskResponse>;
     type CancelTasksStream = BoxStream<pb::CancelTasksResponse>;
+    type StreamTasksStream = BoxStream<pb::StreamTasksResponse>;
 
     async fn submit_task(
         &self,
         request: Request<pb::SubmitTaskRequest>,
     ) -> Result<Response<pb::SubmitTaskResponse>, Status> {
         let trace = trace::context(request.metadata());
-        let pb::SubmitTaskRequest { contract: wire, parent_lease } = request.into_inner();
-        let wire = contract(wire)?;
-        let fingerprint = fingerprint(&wire);
-        if !parent_lease.is_empty() {
-            return self.submit_child(wire, fingerprint, &parent_lease).await;
-        }
-        let contract = self.intake(wire).await.map_err(Fault::ContractRefused)?;
-        let submitted = self.runtime.submit(contract, fingerprint, trace).await.map_err(Fault::from)?;
-        let crate::runtime::Submitted { task, existing } = submitted;
-        Ok(Response::new(pb::SubmitTaskResponse { task_id: task.to_string(), existing }))
+        Ok(Response::new(self.submit(request.into_inner(), trace).await?))
+    }
+
+    async fn stream_tasks(
+        &self,
+        request: Request<Streaming<pb::StreamTasksRequest>>,
+    ) -> Result<Response<Self::StreamTasksStream>, Status> {
+        let place = self.streams.clone().try_acquire_owned().map_err(|_| {
+            let what = "all places for streams of submissions are taken".to_owned();
+            Fault::Overloaded(Overloaded { retry_after: Span::from_secs(1), what })
+        })?;
+        let (metadata, _, incoming) = request.into_parts();
+        let stop = self.stop.intake.clone();
+        let stream = Submissions::new(self.clone(), incoming, &metadata, stop, place);
+        Ok(Response::new(Box::pin(stream)))
     }
 
     async fn check_contract(
@@ -278,7 +314,7 @@ impl pb::task_service_server::TaskService for Tasks {
         })?;
         // From the first: records refer to earlier ones, and those are read without being sent.
         let watch = self.runtime.watch(task, 0).await.map_err(Fault::from)?;
-        Ok(Response::new(follow(Follow::new(task, after, watch, self.stop.clone(), place))))
+        Ok(Response::new(follow(Follow::new(task, after, watch, self.stop.streams.clone(), place))))
     }
 
     async fn cancel_task(
@@ -301,7 +337,11 @@ impl pb::task_service_server::TaskService for Tasks {
         request: Request<pb::CancelTasksRequest>,
     ) -> Result<Response<Self::CancelTasksStream>, Status> {
         let many = cancels::understood(request.into_inner())?;
-        let hears = cancels::start(self.runtime.clone(), many, self.stop.clone());
-        Ok(Response::new(Box::pin(ReceiverStream::new(hears))))
+        let place = self.watches.clone().try_acquire_owned().map_err(|_| {
+            let what = "all places for streams are taken".to_owned();
+            Fault::Overloaded(Overloaded { retry_after: Span::from_secs(5), what })
+        })?;
+        let stop = self.stop.intake.clone();
+        Ok(Response::new(follow(Cancelling::new(self.runtime.clone(), many, stop, place))))
     }
 }

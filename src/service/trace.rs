@@ -20,10 +20,20 @@ pub(crate) fn context(metadata: &MetadataMap) -> TraceContext {
     TraceContext { traceparent: traceparent.map(str::to_owned), tracestate }
 }
 
+/// The trace context in two texts; empty: none.
+pub(crate) fn of_texts(traceparent: String, tracestate: String) -> TraceContext {
+    let traceparent = Some(traceparent).filter(|text| parse_traceparent(text).is_some());
+    let tracestate = traceparent.as_ref().and_then(|_| usable(tracestate));
+    TraceContext { traceparent, tracestate }
+}
+
 fn tracestate(metadata: &MetadataMap) -> Option<String> {
     let parts: Vec<_> =
         metadata.get_all("tracestate").iter().map(|part| part.to_str().ok()).collect::<Option<_>>()?;
-    let state = parts.join(",");
+    usable(parts.join(","))
+}
+
+fn usable(state: String) -> Option<String> {
     let pairs = state.split(',').all(|pair| pair.trim().is_empty() || pair.contains('='));
     (!state.is_empty() && state.len() <= MAX_TRACESTATE_BYTES && pairs).then_some(state)
 }

@@ -13,7 +13,8 @@ use std::{
 use super::{
     Store, StoreError,
     record::{
-        AgentRow, Append, EscalationRow, LogEntry, MAX_NUMBER, PageAfter, StoredEvent, SummaryRow, TaskFilter,
+        AgentRow, Append, EscalationRow, LogEntry, MAX_NUMBER, OpenTask, PageAfter, ParkedNote, StoredEvent,
+        SummaryRow, TaskFilter,
     },
 };
 use crate::types::{
@@ -183,8 +184,31 @@ impl Store for MemoryStore {
         Ok(rows.filter(|row| filter.fits(row)).take(limit).cloned().collect())
     }
 
-    fn open_tasks(&self) -> Result<Vec<TaskId>, StoreError> {
-        Ok(self.read().open.iter().map(|(_, task)| *task).collect())
+    fn open_tasks(&self, after: Option<PageAfter>, limit: usize) -> Result<Vec<OpenTask>, StoreError> {
+        let inner = self.read();
+        let start = after.map_or(Bound::Unbounded, |last| Bound::Excluded((last.created_at, last.task)));
+        let oldest_first = inner.open.range((start, Bound::Unbounded)).take(limit);
+        let rows = oldest_first.filter_map(|(_, task)| inner.tasks.get(task)).map(|task| &task.summary);
+        let open = |row: &SummaryRow| OpenTask {
+            task: row.task,
+            created_at: row.created_at,
+            parked: row.parked.clone(),
+        };
+        Ok(rows.map(open).collect())
+    }
+
+    fn open_count(&self) -> Result<u64, StoreError> {
+        Ok(self.read().open.len() as u64)
+    }
+
+    fn note_parked(&self, notes: &[ParkedNote]) -> Result<(), StoreError> {
+        let mut inner = self.write();
+        for ParkedNote { task, seq, parked } in notes {
+            if let Some(known) = inner.tasks.get_mut(task).filter(|known| known.summary.seq == *seq) {
+                known.summary.parked = Some(parked.clone());
+            }
+        }
+        Ok(())
     }
 
     fn escalation(&self, id: EscalationId) -> Result<Option<EscalationRow>, StoreError> {

@@ -56,8 +56,39 @@ pub struct SummaryRow {
     pub updated_at: Timestamp,
     /// The number of its last event.
     pub seq: u64,
+    /// What a server must know of an open task to start without replaying it, as JSON. `None`: it must be replayed.
+    pub parked: Option<String>,
     /// Everything else a list shows, as JSON.
     pub view: String,
+}
+
+/// A task that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenTask {
+    /// The task.
+    pub task: TaskId,
+    /// When it was submitted.
+    pub created_at: Timestamp,
+    /// As in its summary row.
+    pub parked: Option<String>,
+}
+
+impl OpenTask {
+    /// Its place in the list of open tasks.
+    pub const fn place(&self) -> PageAfter {
+        PageAfter { created_at: self.created_at, task: self.task }
+    }
+}
+
+/// What is put down about a task without an event of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParkedNote {
+    /// The task.
+    pub task: TaskId,
+    /// The number of its last event when the note was made: after another one it is worth nothing.
+    pub seq: u64,
+    /// As in its summary row.
+    pub parked: String,
 }
 
 /// The row of a question to a person.
@@ -154,7 +185,8 @@ impl Append {
         let events: usize = self.events.iter().map(|event| ROW + event.body.len()).sum();
         let sums = self.sums.len() * ROW;
         let escalations: usize = self.escalations.iter().map(|row| ROW + row.view.len()).sum();
-        events + escalations + sums + 2 * ROW + self.summary.view.len()
+        let parked = self.summary.parked.as_ref().map_or(0, String::len);
+        events + escalations + sums + 2 * ROW + self.summary.view.len() + parked
     }
 }
 
@@ -201,7 +233,7 @@ impl TaskFilter {
     }
 }
 
-/// A place in a list that is sorted newest first by (created_at, task).
+/// A place in a list that is sorted by (created_at, task), either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageAfter {
     /// The creation time of the last row seen.

@@ -8,6 +8,7 @@ mod checkpoint;
 mod list;
 mod lock;
 mod open;
+mod open_rows;
 mod pool;
 mod read;
 mod text;
@@ -24,7 +25,10 @@ use rusqlite::Connection;
 
 use super::{
     Store, StoreError,
-    record::{AgentRow, Append, EscalationRow, LogEntry, PageAfter, StoredEvent, SummaryRow, TaskFilter},
+    record::{
+        AgentRow, Append, EscalationRow, LogEntry, OpenTask, PageAfter, ParkedNote, StoredEvent, SummaryRow,
+        TaskFilter,
+    },
 };
 use crate::types::{
     ids::{EscalationId, TaskId},
@@ -110,8 +114,18 @@ impl Store for SqliteStore {
         self.readers.with(|reader| list::tasks(reader, filter, after, limit))
     }
 
-    fn open_tasks(&self) -> Result<Vec<TaskId>, StoreError> {
-        self.readers.with(read::open_tasks)
+    fn open_tasks(&self, after: Option<PageAfter>, limit: usize) -> Result<Vec<OpenTask>, StoreError> {
+        self.readers.with(|reader| open_rows::open_tasks(reader, after, limit))
+    }
+
+    fn open_count(&self) -> Result<u64, StoreError> {
+        self.readers.with(open_rows::open_count)
+    }
+
+    fn note_parked(&self, notes: &[ParkedNote]) -> Result<(), StoreError> {
+        open_rows::note_parked(&mut self.writer(), notes)?;
+        self.checkpointer.committed(notes.iter().map(|note| note.parked.len()).sum());
+        Ok(())
     }
 
     fn escalation(&self, id: EscalationId) -> Result<Option<EscalationRow>, StoreError> {

@@ -103,6 +103,29 @@ impl Writer {
         Ok((handle, thread))
     }
 
+    /// As `start`, without a thread: nothing is committed but by the future that this returns, which waits for `rest` before
+    /// each commit. It ends as the thread does. For a store that never blocks.
+    pub fn in_place<R: Future<Output = ()> + Send>(
+        store: Arc<dyn Store>,
+        bound: NonZeroUsize,
+        rest: impl Fn() -> R + Send,
+    ) -> (WriterHandle, impl Future<Output = ()> + Send) {
+        let queue = Arc::new(Queue::new(bound));
+        let handle =
+            WriterHandle { queue: Arc::clone(&queue), _last: Arc::new(CloseOnDrop(Arc::clone(&queue))) };
+        let mut writer = Self { store, queue, refused: Refused::default() };
+        let commits = async move {
+            let _closed = Abandon(Arc::clone(&writer.queue));
+            while writer.queue.has_some().await {
+                rest().await;
+                if let Some(taken) = writer.queue.take(MAX_BATCH_APPENDS, MAX_BATCH_BYTES) {
+                    writer.write(taken);
+                }
+            }
+        };
+        (handle, commits)
+    }
+
     fn run(mut self) {
         // Also if a callback or the store panics: then nobody must wait for an answer that cannot come.
         let _closed = Abandon(Arc::clone(&self.queue));

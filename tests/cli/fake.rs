@@ -12,8 +12,8 @@ use bailiwick::pb::{
     task_event::Event, task_service_server::TaskService, task_service_server::TaskServiceServer,
 };
 use prost_types::Timestamp;
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Code, Request, Response, Status};
+use tokio_stream::{Stream, StreamExt as _, wrappers::TcpListenerStream};
+use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 pub const TASK: &str = "01890000-0000-7000-8000-000000000001";
@@ -31,6 +31,8 @@ pub struct Script {
     pub answers: Vec<pb::AnswerEscalationRequest>,
     /// The open questions.
     pub questions: Vec<pb::Escalation>,
+    /// Whether a submission has been told to come back.
+    pub was_busy: bool,
     /// Filters that lists came with.
     pub lists: Vec<pb::ListTasksRequest>,
     /// Halts that were asked for.
@@ -140,6 +142,24 @@ fn known(id: &str) -> Result<(), Status> {
     Err(Status::with_error_details(Code::NotFound, format!("there is no task {id}"), details))
 }
 
+/// An answer of `submit_task`, as a stream gives it.
+fn outcome(answer: Result<Response<pb::SubmitTaskResponse>, Status>) -> pb::submission_result::Result {
+    match answer {
+        Ok(accepted) => pb::submission_result::Result::Accepted(accepted.into_inner()),
+        Err(status) if status.details().is_empty() => {
+            let (code, message) = (status.code() as i32, status.message().to_owned());
+            pb::submission_result::Result::Refused(pb::SubmissionRefusal {
+                code,
+                message,
+                details: Vec::new(),
+            })
+        }
+        Err(status) => pb::submission_result::Result::Refused(
+            prost::Message::decode(status.details()).expect("the layout of google.rpc.Status"),
+        ),
+    }
+}
+
 /// An open question of the task.
 pub fn question(number: u32) -> pb::Escalation {
     let used = |used, cap| Some(pb::Use { used, cap });
@@ -183,6 +203,10 @@ impl TaskService for Fake {
             "full" => {
                 let details = ErrorDetails::with_retry_info(Some(Duration::from_secs(2)));
                 Err(Status::with_error_details(Code::ResourceExhausted, "too many open tasks", details))
+            }
+            "busy" if !std::mem::replace(&mut self.0.lock().unwrap().was_busy, true) => {
+                let details = ErrorDetails::with_retry_info(Some(Duration::from_millis(1)));
+                Err(Status::with_error_details(Code::ResourceExhausted, "for a moment", details))
             }
             "taken" => Err(Status::already_exists("the key names another contract")),
             _ => Ok(Response::new(pb::SubmitTaskResponse { task_id: TASK.into(), existing: false })),
@@ -237,6 +261,29 @@ impl TaskService for Fake {
             tasks: self.task().summary.into_iter().collect(),
             next_page_token,
         }))
+    }
+
+    type StreamTasksStream =
+        std::pin::Pin<Box<dyn Stream<Item = Result<pb::StreamTasksResponse, Status>> + Send>>;
+
+    /// Each as `submit_task` would, the last of a message first; one that is "busy" is taken the second time.
+    async fn stream_tasks(
+        &self,
+        request: Request<Streaming<pb::StreamTasksRequest>>,
+    ) -> Result<Response<Self::StreamTasksStream>, Status> {
+        let fake = self.clone();
+        let answers = request.into_inner().then(move |message| {
+            let fake = fake.clone();
+            async move {
+                let mut results = Vec::new();
+                for pb::Submission { number, request, .. } in message?.submissions.into_iter().rev() {
+                    let answer = fake.submit_task(Request::new(request.unwrap_or_default())).await;
+                    results.push(pb::SubmissionResult { number, result: Some(outcome(answer)) });
+                }
+                Ok(pb::StreamTasksResponse { results })
+            }
+        });
+        Ok(Response::new(Box::pin(answers)))
     }
 
     type WatchTaskStream = tokio_stream::Iter<std::vec::IntoIter<Result<pb::WatchTaskResponse, Status>>>;

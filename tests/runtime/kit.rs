@@ -19,7 +19,10 @@ use bailiwick::{
     store::{
         Store, StoreError,
         memory::MemoryStore,
-        record::{AgentRow, Append, EscalationRow, LogEntry, PageAfter, StoredEvent, SummaryRow, TaskFilter},
+        record::{
+            AgentRow, Append, EscalationRow, LogEntry, OpenTask, PageAfter, ParkedNote, StoredEvent,
+            SummaryRow, TaskFilter,
+        },
     },
     types::{
         contract::{BudgetDraft, Contract, ContractDraft, LimitsDraft, TerminationDraft},
@@ -134,8 +137,14 @@ impl Store for Gated {
     ) -> Result<Vec<SummaryRow>, StoreError> {
         self.memory.list(filter, after, limit)
     }
-    fn open_tasks(&self) -> Result<Vec<TaskId>, StoreError> {
-        self.memory.open_tasks()
+    fn open_tasks(&self, after: Option<PageAfter>, limit: usize) -> Result<Vec<OpenTask>, StoreError> {
+        self.memory.open_tasks(after, limit)
+    }
+    fn open_count(&self) -> Result<u64, StoreError> {
+        self.memory.open_count()
+    }
+    fn note_parked(&self, notes: &[ParkedNote]) -> Result<(), StoreError> {
+        self.memory.note_parked(notes)
     }
     fn escalation(&self, id: EscalationId) -> Result<Option<EscalationRow>, StoreError> {
         self.memory.escalation(id)

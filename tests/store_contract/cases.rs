@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use bailiwick::{
     store::{
         Store, StoreError, fixed_shards,
-        record::{Append, PageAfter, SummaryRow, TaskFilter},
+        record::{Append, PageAfter, ParkedNote, SummaryRow, TaskFilter},
     },
     types::{
         ids::{EscalationId, TaskId},
@@ -14,7 +14,7 @@ use bailiwick::{
     },
 };
 
-use crate::rows::{agent, agent_row, append, escalation, event, first, labels, summary, task};
+use crate::rows::{agent, agent_row, append, escalation, event, first, labels, open_ids, summary, task};
 
 pub(crate) fn events_are_read_as_written_and_without_gaps(store: &dyn Store) {
     store.commit(&[append(1, 0, 3)]).expect("new");
@@ -270,11 +270,27 @@ pub(crate) fn open_tasks_come_oldest_first_until_they_end(store: &dyn Store) {
     };
     store.commit(&(0..).zip(states).map(in_state).collect::<Vec<_>>()).expect("one of each");
     let open: [TaskId; 4] = [task(100), task(99), task(98), task(97)];
-    assert_eq!(store.open_tasks(), Ok(open.to_vec()));
+    assert_eq!(open_ids(store), open);
+    assert_eq!(store.open_count(), Ok(4));
     let mut end = append(99, 1, 1);
     end.summary.state = TaskState::Cancelled;
     store.commit(&[end]).expect("ended");
-    assert_eq!(store.open_tasks(), Ok(vec![open[0], open[2], open[3]]));
+    assert_eq!(open_ids(store), [open[0], open[2], open[3]]);
+    assert_eq!(store.open_count(), Ok(3));
+}
+
+pub(crate) fn notes_are_kept_where_nothing_has_happened_since(store: &dyn Store) {
+    let at = |n: u128, seq: u64| ParkedNote { task: task(n), seq, parked: format!("noted at {seq}") };
+    store.commit(&[append(1, 0, 1), append(2, 0, 2)]).expect("two tasks");
+    let parked = |n: u128| store.summary(task(n)).expect("a read").expect("a row").parked;
+    assert_eq!((parked(1), parked(2)), (None, Some(r#"{"at":2}"#.to_owned())), "as they came");
+    store.note_parked(&[at(1, 1), at(2, 1), at(3, 1)]).expect("noted, one of an older event, one of no task");
+    let noted = Some("noted at 1".to_owned());
+    assert_eq!((parked(1), parked(2)), (noted.clone(), Some(r#"{"at":2}"#.to_owned())));
+    let open = store.open_tasks(None, 10).expect("a page");
+    assert_eq!(open.into_iter().map(|open| open.parked).next(), Some(noted));
+    store.commit(&[append(1, 1, 2)]).expect("it moves on");
+    assert_eq!(parked(1), None, "what was noted is void");
 }
 
 pub(crate) fn escalations_are_found_by_state_task_and_place(store: &dyn Store) {
@@ -385,7 +401,7 @@ pub(crate) fn unknown_things_are_nothing_not_errors(store: &dyn Store) {
     assert_eq!(store.events(task(1), 0, 10), Ok(Vec::new()));
     assert_eq!(store.summary(task(1)), Ok(None));
     assert_eq!(store.escalation(EscalationId { task: task(1), number: 1 }), Ok(None));
-    assert_eq!(store.open_tasks(), Ok(Vec::new()));
+    assert_eq!(store.open_tasks(None, 9), Ok(Vec::new()));
     assert_eq!(store.agents(), Ok(Vec::new()));
     assert_eq!(store.list(&TaskFilter::default(), None, usize::MAX), Ok(Vec::new()));
 }

@@ -12,7 +12,7 @@ use bailiwick::{
 };
 use proptest::{collection::vec, option, prelude::*, sample::select, sample::subsequence};
 
-use crate::rows::{agent, append, escalation, labels, task};
+use crate::rows::{agent, append, escalation, labels, open_ids, task};
 
 const AGENTS: [&str; 3] = ["owner", "helper", "critic"];
 const LABELS: [(&str, &str); 3] = [("env", "prod"), ("team", "a"), ("zone", "z")];
@@ -125,7 +125,9 @@ fn to_batch(store: &dyn Store, steps: &[Step]) -> Vec<Append> {
 fn same_reads(a: &dyn Store, b: &dyn Store, filters: &[TaskFilter]) {
     assert_eq!(a.log(0, 1_000), b.log(0, 1_000));
     assert_eq!(a.log(3, 4), b.log(3, 4));
-    assert_eq!(a.open_tasks(), b.open_tasks());
+    assert_eq!(a.open_tasks(None, 100), b.open_tasks(None, 100));
+    assert_eq!(open_ids(a), open_ids(b));
+    assert_eq!(a.open_count(), b.open_count());
     for n in 1..=TASKS {
         assert_eq!(a.summary(task(n)), b.summary(task(n)));
         assert_eq!(a.events(task(n), 1, 5), b.events(task(n), 1, 5));

@@ -1,7 +1,10 @@
 //! Rows for tests, short to write.
 
 use bailiwick::{
-    store::record::{AgentRow, Append, EscalationRow, StoredEvent, SummaryRow},
+    store::{
+        Store,
+        record::{AgentRow, Append, EscalationRow, OpenTask, StoredEvent, SummaryRow},
+    },
     types::{
         ids::{AgentName, EscalationId, TaskId},
         outcome::TaskState,
@@ -40,6 +43,7 @@ pub(crate) fn summary(n: u128, seq: u64) -> SummaryRow {
         created_at: Timestamp(u64::try_from(n).expect("a small number")),
         updated_at: Timestamp(1_000 + seq),
         seq,
+        parked: seq.is_multiple_of(2).then(|| format!(r#"{{"at":{seq}}}"#)),
         view: format!(r#"{{"seq":{seq}}}"#),
     }
 }
@@ -80,4 +84,24 @@ pub(crate) fn agent_row(name: &str, first_seen: u64, last_seen: u64) -> AgentRow
         last_seen: Timestamp(last_seen),
         spec: format!(r#"{{"seen":{last_seen}}}"#),
     }
+}
+
+/// The open tasks, read in pages of several sizes, which must not matter.
+pub(crate) fn open_ids(store: &dyn Store) -> Vec<TaskId> {
+    let pages = |size: usize| {
+        let (mut ids, mut after) = (Vec::new(), None);
+        loop {
+            let page = store.open_tasks(after, size).expect("a page");
+            ids.extend(page.iter().map(|open| open.task));
+            match page.last() {
+                _ if page.len() < size => return ids,
+                last => after = last.map(OpenTask::place),
+            }
+        }
+    };
+    let whole = pages(1_000);
+    for size in 1..=3 {
+        assert_eq!(pages(size), whole, "in pages of {size}");
+    }
+    whole
 }

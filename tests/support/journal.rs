@@ -78,6 +78,7 @@ impl Journal {
             created_at: START,
             updated_at: at,
             seq,
+            parked: None,
             view: "{}".to_owned(),
         }
     }

@@ -21,7 +21,9 @@ impl Dispatch {
         let mut state = self.state();
         state.stopped = true;
         state.matching.stop();
-        for session in state.workers.by_id.values().filter_map(|worker| worker.session.as_ref()) {
+        let mut told: Vec<_> = state.workers.by_id.iter().collect();
+        told.sort_by_key(|(id, _)| *id);
+        for session in told.into_iter().filter_map(|(_, worker)| worker.session.as_ref()) {
             // One that does not read will see the end of its channel.
             let _ = session.down.try_send(Down::Drain);
         }
@@ -30,7 +32,8 @@ impl Dispatch {
     /// Ends every session: their streams see the end of their channels.
     pub(in crate::runtime) fn close_all(&self) {
         let mut state = self.state();
-        let workers: Vec<WorkerId> = state.workers.by_session.values().cloned().collect();
+        let mut workers: Vec<WorkerId> = state.workers.by_session.values().cloned().collect();
+        workers.sort();
         for worker in workers {
             self.end_session(&mut state, &worker);
         }
@@ -48,13 +51,14 @@ impl Dispatch {
         let slots = state.matching.due(now);
         let slots = state.note_pending(slots);
         let mut orders: Vec<Order> = slots.into_iter().map(Order::Assign).collect();
-        let silent: Vec<WorkerId> = state
+        let mut silent: Vec<WorkerId> = state
             .workers
             .by_id
             .iter()
             .filter(|(_, worker)| worker.expires <= now)
             .map(|(id, _)| id.clone())
             .collect();
+        silent.sort();
         for worker in silent {
             orders.extend(self.lapse(&mut state, &worker, now));
         }

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use super::Runtime;
 use crate::{
-    runtime::{CommandError, ReadError, blocking::blocking},
+    runtime::{CommandError, ReadError},
     store::record::{PageAfter, TaskFilter},
     types::{ids::TaskId, outcome::TaskState, time::Span},
 };
@@ -50,13 +50,13 @@ impl Runtime {
         dry_run: bool,
     ) -> Result<CancelPage, ReadError> {
         let (store, filter) = (Arc::clone(&self.0.store), filter.clone());
-        let rows = blocking(move || {
+        let list = move || {
             let rows = store.list(&filter, after, PAGE)?;
             Ok::<_, ReadError>(
                 rows.iter().map(|row| (row.created_at, row.task, row.state)).collect::<Vec<_>>(),
             )
-        })
-        .await??;
+        };
+        let rows = self.0.hands.run(list).await??;
         let last =
             rows.last().map(|(created_at, task, _)| PageAfter { created_at: *created_at, task: *task });
         let mut page = CancelPage { next: last.filter(|_| rows.len() == PAGE), ..CancelPage::default() };

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Runtime, blocking, codec};
+use super::{Runtime, codec};
 use crate::{
     engine::{
         mast::working_agents,
@@ -28,7 +28,7 @@ impl Runtime {
     /// The facts that judging a contract needs. What cannot be read is unknown.
     pub async fn server_facts(&self, contract: &Contract) -> ServerFacts {
         let store = Arc::clone(&self.0.store);
-        let last_drill = match blocking(move || last_drill(&*store)).await {
+        let last_drill = match self.0.hands.run(move || last_drill(&*store)).await {
             Ok(Ok(Some(drill))) => Fact::Last(drill),
             Ok(Ok(None)) => Fact::Never,
             Ok(Err(error)) | Err(error) => {

@@ -7,7 +7,7 @@ use tokio::sync::{oneshot, watch};
 use super::Runtime;
 use crate::{
     engine::view::TaskView,
-    runtime::{HaltError, HaltOrder, HaltProgress, ReadError, blocking::blocking, halter::Job, halts},
+    runtime::{HaltError, HaltOrder, HaltProgress, ReadError, halter::Job, halts},
     store::StoreError,
     types::{
         halt::{Halt, HaltMark, HaltScope, HaltSet, Lifted},
@@ -151,7 +151,7 @@ impl Runtime {
     /// The store failed.
     pub async fn all_halts(&self) -> Result<Vec<Halt>, ReadError> {
         let store = Arc::clone(&self.0.store);
-        let mut halts = blocking(move || halts::all(&*store)).await??;
+        let mut halts = self.0.hands.run(move || halts::all(&*store)).await??;
         let set = self.0.halts.now();
         halts.retain(|halt| halt.lifted.is_some());
         halts.extend(set.iter().map(|halt| Halt::clone(halt)));

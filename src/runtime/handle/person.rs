@@ -9,7 +9,6 @@ use crate::{
     },
     runtime::{
         CommandError, EscalationFilter, EscalationPage, Overloaded, QuestionPlace, QuestionWatch, ReadError,
-        blocking::blocking,
         codec, questions,
         shard::{Answered, Outcome, QUEUE_RETRY},
     },
@@ -50,7 +49,7 @@ impl Runtime {
         limit: usize,
     ) -> Result<EscalationPage, ReadError> {
         let store = std::sync::Arc::clone(&self.0.store);
-        Ok(blocking(move || questions::page(&*store, &filter, after, limit)).await??)
+        Ok(self.0.hands.run(move || questions::page(&*store, &filter, after, limit)).await??)
     }
 
     /// One question, as it stands; `None`: there is no such question.
@@ -59,13 +58,14 @@ impl Runtime {
     /// The store failed.
     pub async fn escalation(&self, id: EscalationId) -> Result<Option<EscalationView>, ReadError> {
         let store = std::sync::Arc::clone(&self.0.store);
-        let row = blocking(move || store.escalation(id)).await??;
+        let row = self.0.hands.run(move || store.escalation(id)).await??;
         Ok(row.map(|row| codec::escalation(&row)).transpose()?)
     }
 
     /// The open questions that fit (states are not looked at), then every change.
     pub fn watch_escalations(&self, filter: EscalationFilter) -> QuestionWatch {
-        QuestionWatch::start(std::sync::Arc::clone(&self.0.store), &self.0.questions, filter)
+        let store = std::sync::Arc::clone(&self.0.store);
+        QuestionWatch::start(store, &self.0.questions, self.0.hands.clone(), filter)
     }
 
     /// A person's answer. Returns the question as it stands, durable.

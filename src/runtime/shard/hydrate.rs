@@ -9,12 +9,12 @@ use std::{
 use tokio::task::{Id, JoinSet};
 
 use super::{
-    Request, Shard,
+    Request, Shard, Shared,
     mailbox::{GivenUp, QUEUE_RETRY},
 };
 use crate::{
     engine::task::Task,
-    runtime::{Overloaded, codec, dispatch::Ending},
+    runtime::{Overloaded, codec, dispatch::Ending, hands::Hands},
     store::{Store, StoreError},
     types::{
         ids::TaskId,
@@ -32,8 +32,9 @@ const RELOAD_AFTER: Span = Span::from_millis(200);
 type Loaded = Result<Option<Task>, StoreError>;
 
 /// See the file's header.
-#[derive(Default)]
 pub(super) struct Hydration {
+    store: Arc<dyn Store>,
+    hands: Hands,
     loads: JoinSet<Loaded>,
     loading: HashMap<Id, TaskId>,
     /// Tasks that wait for their turn to be loaded.
@@ -50,6 +51,22 @@ pub(super) struct Hydration {
 }
 
 impl Hydration {
+    pub(super) fn new(shared: &Shared) -> Self {
+        Self {
+            store: Arc::clone(&shared.store),
+            hands: shared.hands.clone(),
+            loads: JoinSet::new(),
+            loading: HashMap::new(),
+            queue: VecDeque::new(),
+            waiting: HashMap::new(),
+            waiting_count: 0,
+            arrived: VecDeque::new(),
+            lost: BTreeSet::new(),
+            retry_at: None,
+            follow_ups: HashMap::new(),
+        }
+    }
+
     /// The next task that has been loaded; none while none is loading.
     pub(super) async fn next(&mut self) -> Option<(TaskId, Loaded)> {
         let (id, loaded) = match self.loads.join_next_with_id().await? {
@@ -92,21 +109,21 @@ impl Hydration {
     }
 
     /// Makes sure that the task is loaded or about to be.
-    fn want(&mut self, task: TaskId, store: &Arc<dyn Store>) -> &mut VecDeque<Request> {
+    fn want(&mut self, task: TaskId) -> &mut VecDeque<Request> {
         if !self.waiting.contains_key(&task) {
             self.queue.push_back(task);
         }
         self.waiting.entry(task).or_default();
-        self.start(store);
+        self.start();
         self.waiting.entry(task).or_default()
     }
 
-    fn start(&mut self, store: &Arc<dyn Store>) {
+    fn start(&mut self) {
         while self.loads.len() < MAX_LOADS
             && let Some(task) = self.queue.pop_front()
         {
-            let store = Arc::clone(store);
-            let handle = self.loads.spawn_blocking(move || codec::load(&*store, task));
+            let store = Arc::clone(&self.store);
+            let handle = self.hands.spawn(&mut self.loads, move || codec::load(&*store, task));
             self.loading.insert(handle.id(), task);
         }
     }
@@ -122,7 +139,7 @@ impl Shard {
             return request.give_up(GivenUp::Overloaded(Overloaded::new(QUEUE_RETRY, what)));
         }
         self.hydration.waiting_count += 1;
-        self.hydration.want(request.task(), &self.shared.store).push_back(request);
+        self.hydration.want(request.task()).push_back(request);
     }
 
     /// Loads what failed commits threw out, when it is time.
@@ -132,7 +149,7 @@ impl Shard {
         }
         self.hydration.retry_at = None;
         for task in self.hydration.lost.clone() {
-            self.hydration.want(task, &self.shared.store);
+            self.hydration.want(task);
         }
     }
 
@@ -158,7 +175,7 @@ impl Shard {
                 self.serve_orders(now);
             }
         }
-        self.hydration.start(&self.shared.store);
+        self.hydration.start();
     }
 
     fn take_in(&mut self, task: Task, now: Timestamp) {

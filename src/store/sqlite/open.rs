@@ -12,7 +12,9 @@ use crate::store::StoreError;
 /// "Bail": what `file` and `sqlite3` show for a database of ours.
 const APPLICATION_ID: i32 = 0x4261_696c;
 /// The schema that this program reads and writes.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
+/// The oldest schema that is brought up to it.
+const OLDEST_SCHEMA: i64 = 1;
 /// The first SQLite without a known bug that loses commits when a checkpoint and a write meet in WAL mode.
 const OLDEST_LIBRARY: i32 = 3_051_003;
 /// How long a statement waits for another process that has the file, such as an operator's `sqlite3`.
@@ -54,7 +56,9 @@ pub(super) fn writer(path: &Path) -> Result<Connection, StoreError> {
     if mode != "wal" || connection.is_readonly("main")? {
         return Err(StoreError::Unavailable(format!("{} cannot be written in WAL mode", path.display())));
     }
-    if new {
+    if !new {
+        upgrade(&mut connection)?;
+    } else {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute_batch(include_str!("schema.sql"))?;
         transaction.execute("INSERT INTO meta (name, value) VALUES ('schema', ?1)", [SCHEMA])?;
@@ -107,6 +111,20 @@ fn durable(connection: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Brings an older schema up to date, in one transaction.
+fn upgrade(connection: &mut Connection) -> Result<(), StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let schema: i64 =
+        transaction.query_row("SELECT value FROM meta WHERE name = 'schema'", [], |row| row.get(0))?;
+    if schema < 2 {
+        transaction.execute_batch("ALTER TABLE tasks ADD COLUMN parked TEXT")?;
+    }
+    if schema < SCHEMA {
+        transaction.execute("UPDATE meta SET value = ?1 WHERE name = 'schema'", [SCHEMA])?;
+    }
+    Ok(transaction.commit()?)
+}
+
 /// Whether the file is new and empty. An error if it is another program's or a newer version's.
 fn check_owner(connection: &Connection, path: &Path) -> Result<bool, StoreError> {
     let application: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
@@ -121,7 +139,7 @@ fn check_owner(connection: &Connection, path: &Path) -> Result<bool, StoreError>
     let schema: i64 =
         connection.query_row("SELECT value FROM meta WHERE name = 'schema'", [], |row| row.get(0))?;
     match schema {
-        SCHEMA => Ok(false),
+        OLDEST_SCHEMA..=SCHEMA => Ok(false),
         newer if newer > SCHEMA => refused(format!(
             "was made by a newer version (schema {newer}, this version knows {SCHEMA}): start that version or a later one, \
              or restore a backup made before the upgrade"

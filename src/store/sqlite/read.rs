@@ -8,15 +8,12 @@ use crate::{
         StoreError,
         record::{AgentRow, EscalationRow, LogEntry, StoredEvent, SummaryRow},
     },
-    types::{
-        ids::{EscalationId, TaskId},
-        outcome::TaskState,
-    },
+    types::ids::{EscalationId, TaskId},
 };
 
 /// The columns of [`to_summary`], of the table `tasks` under the name `t`.
 pub(super) const SUMMARY_COLUMNS: &str = "t.task_id, t.state, t.ended_by, t.cause, t.owner, t.agents, t.labels, \
-                                          t.created_at, t.updated_at, t.seq, t.view";
+                                          t.created_at, t.updated_at, t.seq, t.parked, t.view";
 /// The columns of [`to_escalation`].
 pub(super) const ESCALATION_COLUMNS: &str = "task_id, number, open, state, asked_at, view";
 
@@ -43,6 +40,7 @@ pub(super) fn to_summary(row: &Row<'_>) -> Result<SummaryRow, StoreError> {
         created_at: columns.time()?,
         updated_at: columns.time()?,
         seq: columns.number()?,
+        parked: columns.string_or_null()?,
         view: columns.string()?,
     })
 }
@@ -109,19 +107,6 @@ pub(super) fn summary(reader: &Connection, task: TaskId) -> Result<Option<Summar
     let sql = format!("SELECT {SUMMARY_COLUMNS} FROM tasks t WHERE t.task_id = ?1");
     let mut statement = reader.prepare_cached(&sql)?;
     statement.query_and_then([TaskText::new(task).as_str()], to_summary)?.next().transpose()
-}
-
-pub(super) fn open_tasks(reader: &Connection) -> Result<Vec<TaskId>, StoreError> {
-    let open: Vec<String> = TaskState::ALL
-        .iter()
-        .filter(|state| !state.is_end())
-        .map(super::text::word)
-        .collect::<Result<_, _>>()?;
-    let marks = vec!["?"; open.len()].join(", ");
-    let sql = format!("SELECT task_id FROM tasks WHERE state IN ({marks}) ORDER BY created_at, task_id");
-    let mut statement = reader.prepare_cached(&sql)?;
-    let parameters = rusqlite::params_from_iter(open);
-    statement.query_and_then(parameters, |row| Columns::of(row).parsed(str::parse))?.collect()
 }
 
 pub(super) fn escalation(reader: &Connection, id: EscalationId) -> Result<Option<EscalationRow>, StoreError> {

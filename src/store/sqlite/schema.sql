@@ -23,7 +23,7 @@ CREATE TABLE events (
     UNIQUE (task_id, seq)
 ) STRICT;
 
--- One row a task. `view` is last: it is the only large column, and the others are read without it.
+-- One row a task. `parked` is what a start needs of one that is open; NULL: it is replayed. `view` is last: it is the only large column, and the others are read without it.
 CREATE TABLE tasks (
     task_id    TEXT NOT NULL UNIQUE,
     state      TEXT NOT NULL,
@@ -35,6 +35,7 @@ CREATE TABLE tasks (
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     seq        INTEGER NOT NULL,
+    parked     TEXT,
     view       TEXT NOT NULL
 ) STRICT;
 CREATE INDEX tasks_by_age ON tasks (created_at, task_id);

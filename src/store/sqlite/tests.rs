@@ -24,6 +24,7 @@ fn append(n: u128, expected_seq: u64, body_bytes: usize) -> Append {
         created_at: at,
         updated_at: at,
         seq: expected_seq + 1,
+        parked: None,
         view: "{}".to_owned(),
     };
     Append {

@@ -113,6 +113,11 @@ impl<'r> Columns<'r> {
         self.parsed_or_null(parse)?.ok_or_else(|| self.wrong(index, "it is NULL"))
     }
 
+    /// Text as it stands, or none for NULL.
+    pub(super) fn string_or_null(&mut self) -> Result<Option<String>, StoreError> {
+        self.parsed_or_null(|text| Ok::<_, std::convert::Infallible>(text.to_owned()))
+    }
+
     /// Text as it stands.
     pub(super) fn string(&mut self) -> Result<String, StoreError> {
         self.parsed(|text| Ok::<_, std::convert::Infallible>(text.to_owned()))

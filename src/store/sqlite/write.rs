@@ -120,13 +120,15 @@ impl<'c> Statements<'c> {
             )?,
             add_task: prepare(
                 "INSERT INTO tasks (task_id, state, ended_by, cause, owner, agents, labels, created_at, updated_at, seq, \
-                 view) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                 parked, view) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             )?,
             change_task: prepare(
                 "UPDATE tasks SET state = ?2, ended_by = ?3, cause = ?4, owner = ?5, agents = ?6, labels = ?7, \
-                 created_at = ?8, updated_at = ?9, seq = ?10, view = ?11 WHERE task_id = ?1",
+                 created_at = ?8, updated_at = ?9, seq = ?10, parked = ?11, view = ?12 WHERE task_id = ?1",
             )?,
-            touch_task: prepare("UPDATE tasks SET updated_at = ?2, seq = ?3, view = ?4 WHERE task_id = ?1")?,
+            touch_task: prepare(
+                "UPDATE tasks SET updated_at = ?2, seq = ?3, parked = ?4, view = ?5 WHERE task_id = ?1",
+            )?,
             add_event: prepare(
                 "INSERT INTO events (task_id, seq, at, kind, version, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?,
@@ -205,15 +207,15 @@ impl<'c> Statements<'c> {
         let seq = number(summary.seq);
         if before.as_ref() == Some(&face) {
             // By far the most frequent case, and the cheapest: no column of an index is named.
-            self.touch_task.execute(params![id, updated_at, seq, summary.view])?;
+            self.touch_task.execute(params![id, updated_at, seq, summary.parked, summary.view])?;
             return Ok(());
         }
         let Face { state, ended_by, cause, owner, agents, labels, created_at } = &face;
         let created_at = number(*created_at);
         let put = if before.is_some() { &mut self.change_task } else { &mut self.add_task };
-        let view = &summary.view;
+        let (parked, view) = (&summary.parked, &summary.view);
         put.execute(params![
-            id, state, ended_by, cause, owner, agents, labels, created_at, updated_at, seq, view
+            id, state, ended_by, cause, owner, agents, labels, created_at, updated_at, seq, parked, view
         ])?;
         match before {
             None => self.terms.change(id, &BTreeSet::new(), &terms_of(summary)),

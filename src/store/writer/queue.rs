@@ -6,6 +6,8 @@ use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
 };
 
+use tokio::sync::Notify;
+
 use super::{Submission, SubmitError};
 use crate::store::record::Append;
 
@@ -14,6 +16,8 @@ use crate::store::record::Append;
 pub(super) struct Queue {
     state: Mutex<State>,
     arrived: Condvar,
+    /// For a taker that is no thread.
+    changed: Notify,
     bound: NonZeroUsize,
 }
 
@@ -35,7 +39,7 @@ pub(super) struct Numbered {
 
 impl Queue {
     pub(super) fn new(bound: NonZeroUsize) -> Self {
-        Self { state: Mutex::default(), arrived: Condvar::new(), bound }
+        Self { state: Mutex::default(), arrived: Condvar::new(), changed: Notify::new(), bound }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -57,6 +61,7 @@ impl Queue {
         state.waiting.push_back(Numbered { number, weight, submission });
         drop(state);
         self.arrived.notify_one();
+        self.changed.notify_one();
         Ok(())
     }
 
@@ -77,6 +82,23 @@ impl Queue {
         (!taken.is_empty()).then_some(taken)
     }
 
+    /// Waits until something is there to be taken; `false`: closed and empty.
+    pub(super) async fn has_some(&self) -> bool {
+        loop {
+            let is_closed = {
+                let state = self.state();
+                if !state.waiting.is_empty() {
+                    return true;
+                }
+                state.closed
+            };
+            if is_closed {
+                return false;
+            }
+            self.changed.notified().await;
+        }
+    }
+
     /// Everything that waits.
     pub(super) fn take_all(&self) -> VecDeque<Numbered> {
         std::mem::take(&mut self.state().waiting)
@@ -90,5 +112,6 @@ impl Queue {
     pub(super) fn close(&self) {
         self.state().closed = true;
         self.arrived.notify_all();
+        self.changed.notify_one();
     }
 }

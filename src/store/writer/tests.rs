@@ -32,6 +32,7 @@ fn append(n: u128, expected_seq: u64) -> Append {
         created_at: at,
         updated_at: at,
         seq: expected_seq + 1,
+        parked: None,
         view: "{}".to_owned(),
     };
     Append { task, expected_seq, events: vec![event], summary, escalations: Vec::new(), sums: Vec::new() }
