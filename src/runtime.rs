@@ -8,6 +8,7 @@
 
 pub mod acceptance;
 mod answer_check;
+mod burn;
 mod clock;
 mod codec;
 mod courier;
@@ -38,6 +39,7 @@ pub use crate::store::{
     StoreError,
     record::{AgentRow, PageAfter, TaskFilter},
 };
+pub use burn::{BURN_NOTES, BurnAction, BurnLimit, BurnOf, Burned};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use error::{CommandError, HaltError, OpenError, Overloaded, ReadError, SessionError, SubmitError};

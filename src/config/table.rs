@@ -107,6 +107,13 @@ pub const ROWS: &[Row] = &[
         slot: |s| Slot::OptionalPath(&mut s.webhooks),
     },
     Row {
+        key: "burn_rate",
+        help: "A TOML file of how fast tokens and money may go, a table a limit, and what follows when they go faster: a \
+               warning or a halt: docs/halt.md. Without it nobody looks.",
+        bounds: Bounds::Free,
+        slot: |s| Slot::OptionalPath(&mut s.burn_rate),
+    },
+    Row {
         key: "shutdown_grace",
         help: "How long a shutdown may take before what is still open is cut.",
         bounds: GRACE,
@@ -234,7 +241,9 @@ impl Row {
     #[must_use]
     pub fn default_words(&self) -> String {
         match self.show(&Settings::default()) {
-            text if text.is_empty() && matches!(self.key, "prices" | "webhooks") => "none".to_owned(),
+            text if text.is_empty() && matches!(self.key, "prices" | "webhooks" | "burn_rate") => {
+                "none".to_owned()
+            }
             text if text.is_empty() => "a third of lease_time".to_owned(),
             text => text,
         }

@@ -10,8 +10,9 @@ use super::{
 };
 use crate::types::{
     halt::{HaltMark, HaltScope, HaltSet},
-    ids::AgentName,
+    ids::{AgentName, Lease},
     outcome::{Cause, EndedBy, TaskState},
+    usage::Usage,
 };
 
 impl Task {
@@ -20,6 +21,12 @@ impl Task {
         let own = self.contract.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let above = self.parent.iter().flat_map(|parent| &parent.labels);
         own.chain(above.map(|(key, value)| (key.as_str(), value.as_str())))
+    }
+
+    /// Whose attempt a lease is, and what it has used.
+    pub fn used_under(&self, lease: &Lease) -> Option<(&AgentName, Usage)> {
+        let turn = self.turn(lease.turn)?;
+        Some((&turn.agent, self.ledger.used_by((lease.turn, lease.attempt))))
     }
 
     /// The labels of its own and of those above it, once each, for its children to carry.

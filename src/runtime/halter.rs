@@ -10,7 +10,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    CommandError, HaltProgress, Runtime,
+    BURN_NOTES, BurnAction, Burned, CommandError, HaltOrder, HaltProgress, Runtime,
     halts::{all, note},
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
         record::{PageAfter, TaskFilter},
     },
     types::{
-        halt::{Halt, HaltMark, HaltScope, Lifted},
+        halt::{GUARD, Halt, HaltMark, HaltScope, Lifted},
         ids::TaskId,
         outcome::TaskState,
         time::Span,
@@ -44,6 +44,8 @@ pub(super) enum Job {
     Sweep(Arc<Halt>, Vec<TaskId>, watch::Sender<HaltProgress>),
     /// Write down that these are lifted, then lift them; then say which were.
     Lift(Vec<Arc<Halt>>, Lifted, oneshot::Sender<Result<Vec<Halt>, StoreError>>),
+    /// A limit of the burn-rate guard was passed: do what it says.
+    Burned(Burned),
 }
 
 /// Runs until it is told to stop. It leaves no tasks.
@@ -65,6 +67,7 @@ pub(super) async fn run(
                         Job::Keep(halt, answer) => drop(answer.send(keep(&runtime, &halt).await)),
                         Job::Lift(halts, lifted, answer) => drop(answer.send(lift(&runtime, halts, &lifted).await)),
                         Job::Sweep(halt, told, progress) => sweep(&runtime, &halt, told, &progress).await,
+                        Job::Burned(burned) => burn(&runtime, burned).await,
                     }
                 });
             }
@@ -97,6 +100,7 @@ async fn lift(runtime: &Runtime, halts: Vec<Arc<Halt>>, lifted: &Lifted) -> Resu
         let Some(now) = inner.halts.note(&halt, |_| {}) else { continue };
         let ended = Halt { lifted: Some(lifted.clone()), ..Halt::clone(&now) };
         write(runtime, &ended).await?;
+        inner.burn.afresh(&halt.scope);
         inner.halts.lift(&halt, |set| inner.dispatch.set_halted(Arc::clone(set), inner.now.read()));
         tracing::warn!(halt = halt.number, scope = %halt.scope, by = lifted.by, reason = lifted.reason, "a halt is lifted");
         gone.push(ended);
@@ -105,6 +109,51 @@ async fn lift(runtime: &Runtime, halts: Vec<Arc<Halt>>, lifted: &Lifted) -> Resu
         tracing::warn!(%error, "old notes of halts could not be removed");
     }
     Ok(gone)
+}
+
+/// Does what a limit that was passed asks for, and writes it down for those who are to be told. What is halted already has
+/// been told of.
+async fn burn(runtime: &Runtime, burned: Burned) {
+    let known = runtime.0.halts.now().on_scope(&burned.scope).is_some();
+    if known && burned.action != BurnAction::HaltAndCancel {
+        return;
+    }
+    tracing::warn!(scope = %burned.scope, %burned, action = ?burned.action, "too fast");
+    let mut halt = None;
+    if burned.action != BurnAction::Warn {
+        let order = HaltOrder {
+            scope: burned.scope.clone(),
+            by: GUARD.to_owned(),
+            reason: burned.to_string(),
+            cancel: burned.action == BurnAction::HaltAndCancel,
+            burn: Some(burned.burn.clone()),
+        };
+        match runtime.halt(order).await {
+            Ok(halted) if halted.existing => return,
+            Ok(halted) => halt = Some(halted.halt.number),
+            Err(error) => tracing::error!(%error, "the burn-rate guard could not halt as it should"),
+        }
+    }
+    if let Err(error) = note_burn(runtime, Burned { halt, ..burned }).await {
+        tracing::error!(%error, "that a burn-rate limit was passed could not be kept: no webhook is told of it");
+    }
+    // Whoever follows the log looks for these notes too.
+    runtime.0.log_end.send_modify(|_| {});
+}
+
+async fn note_burn(runtime: &Runtime, burned: Burned) -> Result<(), StoreError> {
+    let _one_after_the_other = runtime.0.halts.writing.lock().await;
+    let store = Arc::clone(&runtime.0.store);
+    let keep = move || {
+        let known = store.texts(BURN_NOTES)?;
+        let last = known.last().and_then(|(name, _)| name.strip_prefix(BURN_NOTES)?.parse::<u64>().ok());
+        let burned = Burned { number: last.unwrap_or(0) + 1, ..burned };
+        let text = serde_json::to_string(&burned).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        store.set_text(&format!("{BURN_NOTES}{:020}", burned.number), Some(&text))?;
+        let spare = known.len().saturating_sub(MAX_LIFTED);
+        known.iter().take(spare).try_for_each(|(name, _)| store.set_text(name, None))
+    };
+    runtime.0.hands.run(keep).await?
 }
 
 /// Keeps what is kept of lifted halts bounded.

@@ -15,6 +15,7 @@ use super::{
     AgentInfo, AgentRecord, Cancelled, CommandError, Down, Entropy, OpenError, Opened, Overloaded, ReadError,
     Registration, RuntimeOptions, SessionError, SessionId, SubmitError, Submitted, Watch, WorkerInfo,
     answer_check::AnswerCheck,
+    burn::BurnGuard,
     clock::Now,
     codec,
     courier::Errands,
@@ -84,6 +85,7 @@ pub(super) struct Inner {
     pub(super) next_shard: AtomicUsize,
     pub(super) errands: Errands,
     pub(super) halts: Arc<Halts>,
+    pub(super) burn: Arc<BurnGuard>,
     pub(super) hands: Hands,
 }
 

@@ -5,7 +5,7 @@ use crate::{
     types::{ids::TaskId, limits::Ceilings, time::Span},
 };
 
-use super::prices::PriceTable;
+use super::{burn::BurnLimit, prices::PriceTable};
 
 /// How the runtime behaves. Every number bounds something.
 #[derive(Debug, Clone)]
@@ -28,6 +28,8 @@ pub struct RuntimeOptions {
     pub ceilings: Ceilings,
     /// What models cost.
     pub prices: PriceTable,
+    /// How fast tokens and money may go.
+    pub burn_rate: Vec<BurnLimit>,
 }
 
 impl Default for RuntimeOptions {
@@ -42,6 +44,7 @@ impl Default for RuntimeOptions {
             max_concurrency: 1_000,
             ceilings: Ceilings::default(),
             prices: PriceTable::default(),
+            burn_rate: Vec::new(),
         }
     }
 }

@@ -25,6 +25,7 @@ pub(super) use mailbox::{
 };
 
 use super::{
+    burn::BurnGuard,
     clock::Now,
     courier::Errands,
     dispatch::{Dispatch, Order},
@@ -76,6 +77,7 @@ pub(super) struct Shared {
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) errands: Errands,
     pub(super) halts: Arc<Halts>,
+    pub(super) burn: Arc<BurnGuard>,
     pub(super) hands: Hands,
 }
 

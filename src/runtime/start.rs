@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Clock, Entropy, Runtime, RuntimeOptions, RuntimeTasks, StartError,
     answer_check::AnswerCheck,
+    burn::BurnGuard,
     clock::Now,
     codec, courier,
     dispatch::Dispatch,
@@ -162,6 +163,7 @@ fn launch(
     let (mailboxes, inlets): (Vec<_>, Vec<_>) = tasks.iter().map(|_| mailbox(options.max_queue)).unzip();
     let (jobs, to_do) = mpsc::unbounded_channel();
     let halts = Arc::new(Halts::new(halts, jobs));
+    let burn = Arc::new(BurnGuard::new(options.burn_rate.clone()));
     let dispatch = Dispatch::new(Arc::clone(&registry), to_shards, options.lease_time, halts.now());
     let dispatch = Arc::new(dispatch);
     let stop = CancellationToken::new();
@@ -179,6 +181,7 @@ fn launch(
         entropy: Arc::clone(&entropy),
         errands: errands.clone(),
         halts: Arc::clone(&halts),
+        burn: Arc::clone(&burn),
         hands: hands.clone(),
     };
     let inner = Arc::new(Inner {
@@ -198,6 +201,7 @@ fn launch(
         next_shard: AtomicUsize::new(0),
         errands,
         halts: Arc::clone(&halts),
+        burn: Arc::clone(&burn),
         hands,
     });
     let mut background = RuntimeTasks::new(Runtime(Arc::clone(&inner)), stop.clone(), writer, journal);

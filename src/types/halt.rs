@@ -187,6 +187,11 @@ impl HaltSet {
         self.by_scope.get(scope)
     }
 
+    /// The one that stops all of this scope: its own, or that of everything.
+    pub fn on_scope(&self, scope: &HaltScope) -> Option<&Arc<Halt>> {
+        self.get(&HaltScope::All).or_else(|| self.get(scope))
+    }
+
     /// All of them, by scope.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Halt>> {
         self.by_scope.values()

@@ -3,6 +3,7 @@
 
 mod kit;
 
+mod burn;
 mod children;
 mod failures;
 mod flow;

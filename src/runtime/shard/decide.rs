@@ -127,12 +127,16 @@ impl Shard {
             Err(checks) => return drop(answer.send(Ok(Answered::Check(checks)))),
         };
         let cancels = matches!(command, Command::Cancel { .. });
+        let metered = self.metered(&command);
         let Some(decided) = self.with_task(id, now, |task, env| task.decide(command, env)) else { return };
         let result = match decided {
             Ok(decided) => {
                 let escalations = decided.escalations.clone();
                 let reply = self.absorb(id, decided, Some(arrived), now);
                 self.residents.settle(id, now, false);
+                if let Some((lease, before)) = metered {
+                    self.meter(lease, before, now);
+                }
                 match reply {
                     Reply::Refused(rejection) => Err(CommandError::Rejected(rejection)),
                     reply => {

@@ -1,12 +1,24 @@
-//! What a shard knows of halts: what its tasks are known by, and when all that it has decided is durable.
+//! What a shard knows of halts: what its tasks are known by, and when all that it has decided is durable; and what
+//! the burn-rate guard hears of its attempts. Never here: a halt.
+
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
 use super::{Shard, batch::Release};
 use crate::{
-    engine::task::Task,
-    runtime::dispatch::{Halting, Slot},
-    types::{halt::marks, ids::TaskId},
+    engine::{command::Command, task::Task},
+    runtime::{
+        dispatch::{Halting, Slot},
+        halter::Job,
+    },
+    store::StoreError,
+    types::{
+        halt::marks,
+        ids::{Lease, TaskId},
+        time::Timestamp,
+        usage::Usage,
+    },
 };
 
 impl Shard {
@@ -44,5 +56,37 @@ impl Shard {
         } else {
             self.release(release, None);
         }
+    }
+
+    /// What the attempt under the lease has used, where somebody counts it.
+    pub(super) fn metered(&self, command: &Command) -> Option<(Lease, Usage)> {
+        if self.shared.burn.is_off() {
+            return None;
+        }
+        let (Command::Usage { lease, .. } | Command::Complete { lease, .. }) = command else { return None };
+        let used = self.task(lease.task)?.used_under(lease).map(|(_, used)| used);
+        Some((*lease, used.unwrap_or_default()))
+    }
+
+    /// Counts what the attempt has used beyond what it had before, once that is durable.
+    pub(super) fn meter(&mut self, lease: Lease, before: Usage, now: Timestamp) {
+        let Some(task) = self.task(lease.task) else { return };
+        let Some((agent, used)) = task.used_under(&lease) else { return };
+        let beyond = used.beyond(before);
+        if beyond == Usage::default() {
+            return;
+        }
+        let agent = agent.clone();
+        let labels: Vec<_> = task.labels().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let (burn, jobs) = (Arc::clone(&self.shared.burn), self.shared.halts.jobs.clone());
+        let count = move |failed: Option<StoreError>| {
+            if failed.is_none() {
+                for burned in burn.count(now, &agent, &labels, beyond) {
+                    // A halter that has gone has gone with the server.
+                    let _ = jobs.send(Job::Burned(burned));
+                }
+            }
+        };
+        self.hold(lease.task, Release::Answer(Box::new(count)));
     }
 }
