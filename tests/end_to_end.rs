@@ -9,6 +9,8 @@ mod children;
 mod gate;
 #[path = "end_to_end/guards.rs"]
 mod guards;
+#[path = "end_to_end/halts.rs"]
+mod halts;
 #[path = "end_to_end/harness.rs"]
 #[allow(unreachable_pub)]
 mod harness;
