@@ -109,6 +109,15 @@ impl Halts {
         }
     }
 
+    /// Goes on with what a stop has broken off: halts that have not ended all that they were to end.
+    pub(super) fn go_on(&self) {
+        for halt in self.now().iter().filter(|halt| halt.cancel && !halt.swept) {
+            let progress = watch::channel(HaltProgress::default()).0;
+            // A halter that has gone has gone with the server.
+            let _ = self.jobs.send(Job::Sweep(Arc::clone(halt), Vec::new(), progress));
+        }
+    }
+
     /// Those in force now.
     pub(super) fn now(&self) -> Arc<HaltSet> {
         Arc::clone(&self.set.read().unwrap_or_else(PoisonError::into_inner))

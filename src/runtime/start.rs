@@ -18,8 +18,8 @@ use super::{
     clock::Now,
     codec, courier,
     dispatch::Dispatch,
-    halter::{self, Job},
-    halts::{HaltProgress, Halts, Kept},
+    halter,
+    halts::{Halts, Kept},
     handle::Inner,
     hands::{Hands, Work},
     intake::Intake,
@@ -209,11 +209,7 @@ fn launch(
     let carry = courier::carry(Runtime(Arc::clone(&inner)), to_carry, stop.clone());
     background.spawn("courier".to_owned(), carry);
     background.spawn("halter".to_owned(), halter::run(Runtime(Arc::clone(&inner)), to_do, stop.clone()));
-    for halt in halts.now().iter().filter(|halt| halt.cancel && !halt.swept) {
-        // Its tasks have not all ended: the server stopped before.
-        let unfinished = Job::Sweep(Arc::clone(halt), Vec::new(), watch::channel(HaltProgress::default()).0);
-        let _ = halts.jobs.send(unfinished);
-    }
+    halts.go_on();
     for (number, ((tasks, inlet), orders)) in (0_u32..).zip(tasks.into_iter().zip(inlets).zip(orders)) {
         let wires = Wires { inlet, orders, stop: stop.clone() };
         background.spawn(format!("shard {number}"), Shard::new(shared.clone(), tasks).run(wires));
