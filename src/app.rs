@@ -20,12 +20,16 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    metrics::{Metrics, Sources, Timed},
     notify::{self, Notifier, Notifying, Webhooks},
     runtime::{
         Clock, Entropy, Runtime, RuntimeOptions, RuntimeTasks, ShutdownReport, StartError, SystemClock,
         SystemEntropy,
     },
-    service::server::{self, ServerError, ServerOptions, Serving},
+    service::{
+        calls::CallBoard,
+        server::{self, ServerError, ServerOptions, Serving},
+    },
     store::{Store, StoreError, memory::MemoryStore, sqlite::SqliteStore},
     telemetry::{
         exporter::{SetupError, TraceExporter},
@@ -52,6 +56,8 @@ pub struct AppOptions {
     pub traces: Traces,
     /// Who is told of what.
     pub webhooks: Webhooks,
+    /// Where metrics are served, if they are; port 0 picks one.
+    pub metrics: Option<SocketAddr>,
     /// The hard limit of a shutdown.
     pub grace: Duration,
 }
@@ -66,6 +72,7 @@ impl AppOptions {
             server: ServerOptions::default(),
             traces: Traces::Off,
             webhooks: Webhooks::default(),
+            metrics: None,
             grace: Duration::from_secs(5),
         }
     }
@@ -123,6 +130,9 @@ pub enum AppError {
     /// Webhooks cannot be sent as configured.
     #[error(transparent)]
     Webhooks(#[from] notify::SetupError),
+    /// Metrics cannot be counted.
+    #[error("metrics cannot be served: {0}")]
+    Metrics(StoreError),
     /// A signal cannot be listened for.
     #[error("cannot listen for signals: {0}")]
     Signals(std::io::Error),
@@ -136,6 +146,7 @@ pub struct Running {
     serving: Serving,
     exporting: Option<Exporting>,
     notifying: Option<Notifying>,
+    metrics: Option<Metrics>,
     grace: Duration,
 }
 
@@ -174,11 +185,20 @@ pub async fn serve_with(
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 ) -> Result<Running, AppError> {
-    let AppOptions { listen, store, runtime, server, traces, webhooks, grace } = options;
-    let bind = |source| AppError::Bind { listen, source };
-    let listener = TcpListener::bind(listen).await.map_err(bind)?;
-    let local_addr = listener.local_addr().map_err(bind)?;
+    let AppOptions { listen, store, runtime, mut server, traces, webhooks, metrics, grace } = options;
+    let (listener, local_addr) = bind(listen).await?;
+    let metrics = match metrics {
+        Some(addr) => Some(bind(addr).await?.0),
+        None => None,
+    };
     let store = open(store).await?;
+    // Only where they are asked for: what is not read is not measured.
+    let timed = metrics.is_some().then(|| Arc::new(Timed::new(store.clone())));
+    let store = timed.clone().map_or(store, |timed| -> Arc<dyn Store> { timed });
+    if metrics.is_some() {
+        server.calls = CallBoard::counting();
+    }
+    let (calls, hooks) = (server.calls.clone(), server.webhooks.clone());
     let exporter = match traces {
         Traces::Off => None,
         Traces::FromEnvironment => TraceExporter::from_env(store.clone())?,
@@ -187,16 +207,45 @@ pub async fn serve_with(
     let board = server.webhooks.clone();
     let notifier = Notifier::prepare(webhooks, store.clone(), clock.clone(), board).await?;
     let (runtime, tasks) = Runtime::start(store, runtime, clock, entropy).await?;
+    let measured = match metrics.zip(timed) {
+        Some((listener, store)) => {
+            let sources = Sources { runtime: runtime.clone(), store, calls, webhooks: hooks };
+            Metrics::start(listener, sources).await.map(Some)
+        }
+        None => Ok(None),
+    };
+    let metrics = match measured {
+        Ok(metrics) => metrics,
+        Err(error) => {
+            tasks.shutdown(grace).await;
+            return Err(AppError::Metrics(error));
+        }
+    };
     match server::serve(listener, runtime.clone(), server).await {
         Ok(serving) => {
             let exporting = exporter.map(|exporter| Exporting::start(exporter, &runtime));
             let notifying = notifier.map(|notifier| notifier.start(&runtime.log_end()));
-            Ok(Running { local_addr, runtime, tasks, serving, exporting, notifying, grace })
+            Ok(Running { local_addr, runtime, tasks, serving, exporting, notifying, metrics, grace })
         }
         Err(error) => {
+            finish(metrics).await;
             tasks.shutdown(grace).await;
             Err(error.into())
         }
+    }
+}
+
+/// A socket, and where it is.
+async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError> {
+    let failed = |source| AppError::Bind { listen, source };
+    let listener = TcpListener::bind(listen).await.map_err(failed)?;
+    let local_addr = listener.local_addr().map_err(failed)?;
+    Ok((listener, local_addr))
+}
+
+async fn finish(metrics: Option<Metrics>) {
+    if let Some(metrics) = metrics {
+        metrics.finish().await;
     }
 }
 
@@ -221,6 +270,11 @@ impl Running {
         self.local_addr
     }
 
+    /// Where metrics are served, if they are.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(Metrics::addr)
+    }
+
     /// The runtime, for what runs beside the server.
     pub const fn runtime(&self) -> &Runtime {
         &self.runtime
@@ -236,9 +290,10 @@ impl Running {
 
     /// Takes everything down within the grace: ingress first, then the runtime finishes its commits.
     pub async fn shutdown(self) -> ShutdownReport {
-        let Self { local_addr: _, runtime, tasks, serving, exporting, notifying, grace } = self;
+        let Self { local_addr: _, runtime, tasks, serving, exporting, notifying, metrics, grace } = self;
         let until = Instant::now() + grace;
         let drained = serving.shutdown(grace).await;
+        finish(metrics).await;
         drop(runtime);
         let left = until.saturating_duration_since(Instant::now()).max(MIN_COMMIT_GRACE);
         let mut report = tasks.shutdown(left).await;
@@ -292,11 +347,17 @@ pub async fn run_until_signal(
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// Listened for so that a limit on the size of files is an error of a write, as a full disk is, and not the process's end.
+    _file_size: Signal,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
+        })
     }
 
     async fn next(&mut self) {

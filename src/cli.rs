@@ -9,18 +9,22 @@ pub mod amend;
 pub mod approve;
 pub mod backtest;
 pub mod cancel;
+pub mod chaos;
 pub mod check;
 pub mod client;
 pub mod completions;
 mod compose;
 pub mod conformance;
 pub mod contract_file;
+pub mod dead_letters;
 pub mod demo;
+pub mod discard;
 mod documents;
 pub mod drill;
 pub mod exit;
 pub mod extend;
 pub mod failure;
+mod files;
 pub mod get;
 pub mod halt;
 pub mod halts;
@@ -29,9 +33,12 @@ pub mod json;
 pub mod list;
 mod place;
 pub mod question;
+pub mod redrive;
+pub mod reset_breaker;
 pub mod resume;
 pub mod run;
 pub mod serve;
+mod settle;
 pub mod show;
 pub mod strict;
 pub mod submit;
@@ -107,16 +114,31 @@ enum Command {
     /// Ask a person a harmless question through the whole path, and record who answered when.
     #[command(after_help = exit::help())]
     Drill(drill::DrillArgs),
+    /// List the tasks that died for technical reasons; with an id its full story: contract, lineage, every attempt, ledger.
+    DeadLetters(Box<dead_letters::DeadLettersArgs>),
+    /// Make new tasks of dead letters, under their contracts with changed limits; running it again is harmless.
+    #[command(after_help = exit::help())]
+    Redrive(Box<redrive::RedriveArgs>),
+    /// Say of dead letters that nothing more is to come of them.
+    #[command(after_help = exit::help())]
+    Discard(Box<discard::DiscardArgs>),
     /// List the webhooks of the server, and how they stand.
     Webhooks(webhooks::WebhooksArgs),
     /// List the workers that are connected now.
     Workers(workers::WorkersArgs),
     /// List every agent the server has ever seen.
     Agents(agents::AgentsArgs),
+    /// Close the circuit breaker of an agent or a worker by hand.
+    ResetBreaker(reset_breaker::ResetBreakerArgs),
     /// Run a crew of agents over a folder, end to end, without a model or a network.
     Demo(demo::DemoArgs),
     #[command(hide = true)]
     Crew(demo::CrewArgs),
+    /// Load a crew with tasks while things fail on purpose, and score what became of them.
+    #[command(after_help = exit::help())]
+    Chaos(Box<chaos::ChaosArgs>),
+    #[command(hide = true)]
+    ChaosPart(chaos::PartArgs),
     /// Drive a worker, in any language, through the cases of the protocol.
     Conformance(conformance::ConformanceArgs),
     /// Judge recorded runs by the guards of live tasks: what a contract would have stopped, saved and harmed.
@@ -130,7 +152,7 @@ impl Command {
     /// Whether errors are for a script, too.
     fn json(&self) -> bool {
         match self {
-            Self::Serve(_) | Self::Crew(_) | Self::Completions(_) => false,
+            Self::Serve(_) | Self::Crew(_) | Self::ChaosPart(_) | Self::Completions(_) => false,
             Self::Submit(args) => args.remote.json,
             Self::Check(args) => args.remote.json,
             Self::Watch(args) => args.remote.json,
@@ -146,10 +168,15 @@ impl Command {
             Self::Amend(args) => args.answer.remote.json,
             Self::Extend(args) => args.answer.remote.json,
             Self::Drill(args) => args.remote.json,
+            Self::DeadLetters(args) => args.remote.json,
+            Self::Redrive(args) => args.settle.remote.json,
+            Self::Discard(args) => args.settle.remote.json,
             Self::Webhooks(args) => args.remote.json,
             Self::Workers(args) => args.remote.json,
             Self::Agents(args) => args.remote.json,
+            Self::ResetBreaker(args) => args.remote.json,
             Self::Demo(args) => args.json,
+            Self::Chaos(args) => args.json,
             Self::Conformance(args) => args.json,
             Self::Backtest(args) => args.json,
         }
@@ -174,11 +201,17 @@ impl Command {
             Self::Extend(args) => extend::run(*args, terminal).await,
             Self::Abort(args) => abort::run(args, terminal).await,
             Self::Drill(args) => drill::run(args, terminal).await,
+            Self::DeadLetters(args) => dead_letters::run(*args, terminal).await,
+            Self::Redrive(args) => redrive::run(*args, terminal).await,
+            Self::Discard(args) => discard::run(*args, terminal).await,
             Self::Webhooks(args) => webhooks::run(args, terminal).await,
             Self::Workers(args) => workers::run(args, terminal).await,
             Self::Agents(args) => agents::run(args, terminal).await,
+            Self::ResetBreaker(args) => reset_breaker::run(args, terminal).await,
             Self::Demo(args) => run::demo(args, terminal).await,
             Self::Crew(args) => run::crew(args).await,
+            Self::Chaos(args) => chaos::run(*args, terminal).await,
+            Self::ChaosPart(args) => chaos::part(args).await,
             Self::Conformance(args) => run::conformance(args, terminal).await,
             Self::Backtest(args) => backtest::run(args, terminal),
             Self::Completions(args) => completions::run(args, terminal),

@@ -14,6 +14,8 @@ use std::{
     time::Duration,
 };
 
+use crate::types::name_limits::NameLimits;
+
 pub use layers::{ConfigError, Loaded, Origin, Sources, load};
 
 const MINUTE: u64 = 60;
@@ -57,18 +59,70 @@ pub struct Settings {
     pub webhooks: Option<PathBuf>,
     /// The file of burn-rate limits, if there is one.
     pub burn_rate: Option<PathBuf>,
+    /// Where metrics are served, if they are.
+    pub metrics: Option<SocketAddr>,
     /// How long a shutdown may take before open streams are cut.
     pub shutdown_grace: Duration,
     /// The most attempts one worker is given at once, whatever it asks for.
     pub worker_max_concurrency: u32,
     /// Worker sessions open at once.
     pub max_sessions: u32,
+    /// Whether chaos runs are refused.
+    pub forbid_chaos: bool,
     /// Which log lines are written, in the words of `tracing_subscriber::EnvFilter`.
     pub log: String,
     /// How they are written.
     pub log_format: LogFormat,
+    /// When circuit breakers open, and how they close again.
+    pub breakers: Breakers,
+    /// How much of the server one agent or one namespace may take.
+    pub bulkheads: Bulkheads,
     /// The most that any contract may ask for.
     pub ceilings: Ceilings,
+}
+
+/// When circuit breakers open, and how they close again; those of agents and of workers alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breakers {
+    /// Technical failures in a row that open one; 0: never for that reason.
+    pub consecutive_failures: u32,
+    /// Technical failures, in percent of the last 32 attempts, that open one; 0: never for that reason.
+    pub failure_percent: u32,
+    /// Attempts before that share means anything.
+    pub min_results: u32,
+    /// How long it stays open the first time; doubles with each opening in a row.
+    pub open_for: Duration,
+    /// The longest it stays open.
+    pub open_at_most: Duration,
+    /// Probes at once while it is half open.
+    pub probes: u32,
+    /// Probes that must go well before it closes.
+    pub probes_to_close: u32,
+}
+
+impl Default for Breakers {
+    fn default() -> Self {
+        Self {
+            consecutive_failures: 5,
+            failure_percent: 50,
+            min_results: 10,
+            open_for: Duration::from_secs(5),
+            open_at_most: Duration::from_secs(5 * MINUTE),
+            probes: 1,
+            probes_to_close: 2,
+        }
+    }
+}
+
+/// How much of the server one agent or one namespace may take.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Bulkheads {
+    /// Attempts at once, by agent.
+    pub agents: NameLimits,
+    /// Attempts at once, by namespace.
+    pub namespaces: NameLimits,
+    /// Open tasks, by namespace.
+    pub open_tasks: NameLimits,
 }
 
 /// The most that any contract may ask for; one that asks for more is refused at intake.
@@ -135,11 +189,15 @@ impl Default for Settings {
             prices: None,
             webhooks: None,
             burn_rate: None,
+            metrics: None,
             shutdown_grace: Duration::from_secs(10),
             worker_max_concurrency: 1_000,
-            max_sessions: 4_096,
+            max_sessions: 16_384,
+            forbid_chaos: false,
             log: "info".to_owned(),
             log_format: LogFormat::Text,
+            breakers: Breakers::default(),
+            bulkheads: Bulkheads::default(),
             ceilings: Ceilings::default(),
         }
     }
@@ -172,11 +230,15 @@ impl Settings {
             prices: _,
             webhooks: _,
             burn_rate: _,
+            metrics,
             shutdown_grace: _,
             worker_max_concurrency: _,
             max_sessions: _,
+            forbid_chaos: _,
             log,
             log_format: _,
+            breakers,
+            bulkheads: _,
             ceilings,
         } = self;
         let mut faults = Vec::new();
@@ -185,6 +247,16 @@ impl Settings {
                 "listen: {listen} can be reached from other machines, and there is no TLS and there are no keys yet. \
                  Listen on 127.0.0.1:{}, or write --insecure if everyone who can reach it may use it",
                 listen.port()
+            ));
+        }
+        if let Some(metrics) = metrics
+            && !metrics.ip().is_loopback()
+            && !insecure
+        {
+            faults.push(format!(
+                "metrics: {metrics} can be reached from other machines, and there is no TLS and there are no keys yet. Serve \
+                 them on 127.0.0.1:{}, or write --insecure if everyone who can reach it may read them",
+                metrics.port()
             ));
         }
         if !in_memory && data.as_os_str().is_empty() {
@@ -204,6 +276,13 @@ impl Settings {
                 value::show_duration(*interval),
                 value::show_duration(*lease_time),
                 value::show_duration(*lease_time / 3)
+            ));
+        }
+        if breakers.open_at_most < breakers.open_for {
+            faults.push(format!(
+                "breakers.open_at_most: {} is less than breakers.open_for ({}). Write at least that",
+                value::show_duration(breakers.open_at_most),
+                value::show_duration(breakers.open_for)
             ));
         }
         if ceilings.max_lifetime < ceilings.deadline {

@@ -4,7 +4,9 @@
 //! goes through [`text::clean`] before it is shown, so that no agent can speak to anybody's terminal.
 
 pub mod children;
+pub mod circuit;
 pub mod contract;
+pub mod dead_letter;
 pub mod events;
 pub mod gate;
 pub mod halt;

@@ -2,12 +2,14 @@
 
 pub mod app;
 pub mod backtest;
+pub mod chaos;
 pub mod cli;
 pub mod config;
 pub mod conformance;
 pub mod console;
 pub mod demo;
 pub mod engine;
+pub mod metrics;
 pub mod notify;
 pub mod runtime;
 pub mod service;

@@ -12,6 +12,7 @@ mod burn;
 mod clock;
 mod codec;
 mod courier;
+pub mod dead_letters;
 mod dispatch;
 mod entropy;
 mod error;
@@ -20,6 +21,7 @@ mod halts;
 mod handle;
 mod hands;
 mod intake;
+mod journal_health;
 mod keeper;
 mod options;
 mod pattern;
@@ -41,15 +43,19 @@ pub use crate::store::{
 };
 pub use burn::{BURN_NOTES, BurnAction, BurnLimit, BurnOf, Burned};
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use dispatch::{BreakerInfo, BreakerState, BreakerTerms, Breaking, Bulkheads, WaitReason, Waits};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use error::{CommandError, HaltError, OpenError, Overloaded, ReadError, SessionError, SubmitError};
 pub use halts::{HaltOrder, HaltProgress};
-pub use handle::{CancelPage, HaltWatch, Halted, Lift, PersonAnswer, Runtime};
+pub use handle::{CancelPage, Discard, HaltWatch, Halted, Lift, PersonAnswer, RedriveOf, Runtime};
 pub use hands::{Hands, Pace, Wait, Work};
+pub use journal_health::JournalFailing;
 pub use options::{RuntimeOptions, StartError};
 pub use prices::{Price, PriceTable};
 pub use questions::{EscalationFilter, EscalationPage, QuestionNews, QuestionPlace, QuestionWatch};
 pub use tallies::AgentRecord;
 pub use tasks::{RuntimeTasks, ShutdownReport};
 pub use watch::Watch;
-pub use words::{AgentInfo, Cancelled, Down, Grant, Opened, Registration, SessionId, Submitted, WorkerInfo};
+pub use words::{
+    AgentInfo, Cancelled, Down, Grant, NamespaceInfo, Opened, Registration, SessionId, Submitted, WorkerInfo,
+};

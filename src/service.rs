@@ -3,8 +3,12 @@
 //! Never here: a decision, the store, the engine beyond its public words, a clock that a decision could see. Wire types
 //! stop here.
 
+pub mod calls;
 mod cancels;
+mod changes;
+mod chaos;
 pub mod convert;
+mod dead_letters;
 mod follow;
 mod frame;
 mod halts;

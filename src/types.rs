@@ -3,7 +3,9 @@
 //! Never here: async, clocks, randomness, I/O, wire types. A value of these types is valid by construction: whoever
 //! holds one need not check it again.
 
+pub mod chaos;
 pub mod contract;
+pub mod dice;
 pub mod drill;
 pub mod envelope;
 pub mod extension;
@@ -11,6 +13,7 @@ pub mod guards;
 pub mod halt;
 pub mod ids;
 pub mod limits;
+pub mod name_limits;
 pub mod outcome;
 pub mod payload;
 pub mod plan;

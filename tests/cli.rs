@@ -3,6 +3,8 @@
 // A test that cannot set up its stage is to stop there.
 #![allow(clippy::unwrap_used)]
 
+#[path = "cli/dead_letters.rs"]
+mod dead_letters;
 #[path = "cli/fake.rs"]
 #[allow(unreachable_pub)]
 mod fake;

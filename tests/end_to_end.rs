@@ -3,8 +3,14 @@
 
 #[path = "end_to_end/bad_input.rs"]
 mod bad_input;
+#[path = "end_to_end/chaos.rs"]
+mod chaos;
 #[path = "end_to_end/children.rs"]
 mod children;
+#[path = "end_to_end/circuits.rs"]
+mod circuits;
+#[path = "end_to_end/dead_letters.rs"]
+mod dead_letters;
 #[path = "end_to_end/gate.rs"]
 mod gate;
 #[path = "end_to_end/guards.rs"]
@@ -385,4 +391,37 @@ async fn health_and_reflection_are_served() {
 /// An empty heartbeat.
 fn heartbeat() -> Up {
     Up::Heartbeat(pb::Heartbeat {})
+}
+
+/// A hundred submits under one key, over several connections: one task, whoever comes first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_submits_under_one_key_make_one_task() {
+    let stage = Stage::new().await;
+    let _worker = stage.worker("w1", &["solver"]).await;
+    let keyed = |hops| {
+        let limits = pb::Limits { max_hops: hops, ..contract("solver").limits.unwrap_or_default() };
+        pb::Contract { idempotency_key: "order-9".into(), limits: Some(limits), ..contract("solver") }
+    };
+    let mut racing = tokio::task::JoinSet::new();
+    for n in 0..100 {
+        let url = format!("http://{}", stage.addr());
+        // Half of them write a default out: they mean the same.
+        let contract = Some(keyed((n % 2 == 0).then_some(12)));
+        racing.spawn(async move {
+            let channel = tonic::transport::Endpoint::from_shared(url).expect("a URL").connect_lazy();
+            let mut client = pb::task_service_client::TaskServiceClient::new(channel);
+            let request = pb::SubmitTaskRequest { contract, ..Default::default() };
+            client.submit_task(request).await.expect("accepted").into_inner()
+        });
+    }
+    let made = soon("all of them", racing.join_all()).await;
+    assert_eq!(made.iter().filter(|made| !made.existing).count(), 1);
+    assert!(made.iter().all(|each| each.task_id == made[0].task_id));
+    let listed = stage.tasks().list_tasks(pb::ListTasksRequest::default()).await.expect("it lists");
+    assert_eq!(listed.into_inner().tasks.len(), 1);
+
+    let refused = check(stage.try_submit(keyed(Some(3))).await, Code::AlreadyExists, "KEY_TAKEN");
+    let info = refused.get_details_error_info().expect("details");
+    assert_eq!(info.metadata["task_id"], made[0].task_id);
+    assert_eq!(info.metadata["differs"], "limits.max_hops: 12 -> 3");
 }

@@ -138,7 +138,7 @@ fn a_name_under_a_lease_is_one_child() {
     let draft = Arc::new(open_draft());
     let ceilings = Box::new(Ceilings::default());
     let other = Command::StartChild { lease, child: id("c"), draft, ceilings, fingerprint: 2 };
-    assert_eq!(bench.send(other), Err(Rejection::ChildKeyTaken(id("c"))));
+    assert_eq!(bench.send(other), Err(Rejection::ChildKeyTaken(id("c"), Vec::new())));
     let second = start(&mut bench, lease, "d", open_draft());
     assert_eq!(second, Err(Rejection::ChildrenExceeded { max: 1 }));
     report(&mut bench, 1, "c", used(10));

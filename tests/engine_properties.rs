@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bailiwick::{
     engine::{
         command::{Command, Env, Findings, HumanAnswer},
+        dead_letter::{Discarded, Redriven},
         event::{AttemptEnd, Event, Record},
         family::{ChildReport, Used},
         intake,
@@ -78,6 +79,10 @@ enum Move {
     Lose {
         pick: usize,
     },
+    /// The circuit of a turn's agent is open.
+    HoldUp {
+        pick: usize,
+    },
     Late {
         pick: usize,
         tokens: u64,
@@ -104,6 +109,11 @@ enum Move {
         millis: u64,
     },
     Unserved(bool),
+    /// An operator redrives, mostly with the same changes, or discards.
+    Settle {
+        redrive: bool,
+        asked: u128,
+    },
     /// Only a 0 cancels, so that most runs end in other ways.
     Cancel(u8),
 }
@@ -127,6 +137,7 @@ fn moves() -> impl Strategy<Value = Move> {
         3 => (pick.clone(), proptest::collection::vec(0..7_usize, 1..6))
             .prop_map(|(pick, said)| Move::Stream { pick, said }),
         2 => pick.clone().prop_map(|pick| Move::Lose { pick }),
+        1 => pick.clone().prop_map(|pick| Move::HoldUp { pick }),
         2 => (pick.clone(), 0..30_000_u64).prop_map(|(pick, tokens)| Move::Late { pick, tokens }),
         3 => (pick.clone(), 0..6_u8, 0..40_000_i64)
             .prop_map(|(pick, name, tokens)| Move::Child { pick, name, tokens }),
@@ -139,6 +150,7 @@ fn moves() -> impl Strategy<Value = Move> {
         1 => (0..400_000_u64).prop_map(|millis| Move::Pass { millis }),
         1 => any::<bool>().prop_map(Move::Unserved),
         1 => (0..60_u8).prop_map(Move::Cancel),
+        1 => (any::<bool>(), 0..3_u128).prop_map(|(redrive, asked)| Move::Settle { redrive, asked }),
     ]
 }
 
@@ -354,6 +366,12 @@ fn play(bench: &mut Bench, seen: &mut Vec<Lease>, step: Move) {
             let end = AttemptEnd::LeaseExpired;
             let _ = bench.send(Command::EndLease { lease, end, reason: "lost".to_owned() });
         }
+        Move::HoldUp { pick } => {
+            if let Some(turn) = nth(&bench.ready(), pick) {
+                let reason = "unavailable: circuit open".to_owned();
+                let _ = bench.send(Command::HoldUp { turn, reason });
+            }
+        }
         Move::Late { pick, tokens } => {
             let Some(lease) = nth(seen, pick) else { return };
             let answer = Arc::new(Answer::Envelope(success("2", tokens)));
@@ -408,11 +426,38 @@ fn play(bench: &mut Bench, seen: &mut Vec<Lease>, step: Move) {
         }
         Move::Pass { millis } => bench.pass(Span::from_millis(millis)),
         Move::Unserved(unserved) => bench.known.served = !unserved,
+        Move::Settle { redrive, asked } => settle(bench, redrive, asked),
         Move::Cancel(0) => {
             bench.send(Command::Cancel { reason: String::new() }).expect("never rejected");
         }
         Move::Cancel(_) => {}
     }
+}
+
+/// An operator redrives or discards: only a dead letter, once, and neither its outcome nor its books change by it.
+fn settle(bench: &mut Bench, redrive: bool, asked: u128) {
+    // What is due by now happens whatever is asked: look only at what the command itself does.
+    bench.send(Command::Tick).expect("never rejected");
+    let before = bench.task.view();
+    let events = bench.records.len();
+    let note = String::new();
+    let command = if redrive {
+        let successor = bench.task.id().of_redrive();
+        let by = "ada".to_owned();
+        Command::Redrive(Box::new(Redriven { successor, fingerprint: asked, changes: Vec::new(), by, note }))
+    } else {
+        Command::Discard(Box::new(Discarded { by: "bob".to_owned(), note }))
+    };
+    let answered = bench.send(command.clone());
+    let (after, settled) = (bench.task.view(), bench.records.len() > events);
+    assert_eq!((after.outcome, after.summary.ledger), (before.outcome, before.summary.ledger));
+    let is_dead = before.summary.state == TaskState::DeadLettered;
+    assert!(is_dead || answered.is_err(), "only a dead letter is redriven or discarded");
+    let was_open = before.dead_letter.is_some_and(|letter| letter.settled.is_none());
+    assert_eq!(settled, was_open && answered.is_ok(), "once");
+    let now = bench.records.len();
+    assert_eq!(bench.send(command).is_ok(), answered.is_ok(), "the same again is the same");
+    assert_eq!(bench.records.len(), now, "and changes nothing");
 }
 
 /// With nobody doing anything any more, time alone ends the task.

@@ -2,6 +2,8 @@
 
 #[path = "store_contract/cases.rs"]
 mod cases;
+#[path = "store_contract/convert.rs"]
+mod convert;
 #[path = "store_contract/disk.rs"]
 mod disk;
 #[path = "store_contract/random.rs"]

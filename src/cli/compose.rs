@@ -8,9 +8,9 @@ use serde::Deserialize;
 use super::{Exit, Failure, failure::Violation};
 use crate::{
     app::{AppOptions, StoreChoice, Traces},
-    config::{Ceilings, LogFormat, Settings, burn},
+    config::{Breakers, Ceilings, LogFormat, Settings, burn},
     notify::{Webhooks, settings},
-    runtime::{BurnLimit, Price, PriceTable, RuntimeOptions},
+    runtime::{BreakerTerms, Breaking, Bulkheads, BurnLimit, Price, PriceTable, RuntimeOptions},
     service::server::ServerOptions,
     types::{limits, time::Span},
 };
@@ -52,11 +52,15 @@ pub(super) fn compose(settings: Settings) -> Result<Composed, Failure> {
         prices,
         webhooks,
         burn_rate,
+        metrics,
         shutdown_grace,
         worker_max_concurrency,
         max_sessions,
+        forbid_chaos,
         log,
         log_format,
+        breakers,
+        bulkheads,
         ceilings,
     } = settings;
     let prices = price_table(prices.as_deref())?;
@@ -71,6 +75,9 @@ pub(super) fn compose(settings: Settings) -> Result<Composed, Failure> {
         max_queue: size(max_queue),
         max_sessions: size(max_sessions),
         max_concurrency: worker_max_concurrency,
+        breaking: breaking(&breakers),
+        bulkheads: Bulkheads { agents: bulkheads.agents, namespaces: bulkheads.namespaces },
+        max_open_by_namespace: bulkheads.open_tasks,
         ceilings: engine_ceilings(&ceilings, prices.dearest()),
         prices,
         burn_rate,
@@ -79,12 +86,36 @@ pub(super) fn compose(settings: Settings) -> Result<Composed, Failure> {
         listen,
         store: if in_memory { StoreChoice::Memory } else { StoreChoice::Sqlite(data) },
         runtime,
-        server: ServerOptions { max_concurrent_streams, ..ServerOptions::default() },
+        server: ServerOptions { max_concurrent_streams, forbid_chaos, ..ServerOptions::default() },
         traces: Traces::FromEnvironment,
         webhooks,
+        metrics,
         grace: shutdown_grace,
     };
     Ok(Composed { app, log, log_format })
+}
+
+/// The same terms for agents and for workers.
+fn breaking(breakers: &Breakers) -> Breaking {
+    let Breakers {
+        consecutive_failures,
+        failure_percent,
+        min_results,
+        open_for,
+        open_at_most,
+        probes,
+        probes_to_close,
+    } = *breakers;
+    let terms = BreakerTerms {
+        consecutive: consecutive_failures,
+        failure_percent,
+        min_results,
+        open_for: Span::from(open_for),
+        open_at_most: Span::from(open_at_most),
+        probes,
+        probes_to_close,
+    };
+    Breaking { agents: terms, workers: terms }
 }
 
 fn engine_ceilings(ceilings: &Ceilings, dearest: Option<u64>) -> limits::Ceilings {

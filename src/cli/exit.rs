@@ -25,6 +25,8 @@ pub enum Exit {
     Unanswered = 7,
     /// It was done, but for what could not be read; that was named.
     Incomplete = 8,
+    /// A check of a chaos run failed.
+    ChaosFailed = 9,
     /// The task ended PARTIAL.
     Partial = 10,
     /// The task ended FAILED.
@@ -46,6 +48,7 @@ const MEANINGS: &[(Exit, &str)] = &[
     (Exit::Conflict, "contradicts what is there: already answered, or the idempotency key is taken"),
     (Exit::Unanswered, "`drill`: nobody answered in time"),
     (Exit::Incomplete, "`backtest`: some lines could not be read; they are named, and the rest is judged"),
+    (Exit::ChaosFailed, "`chaos`: a check failed; the score-board says which"),
     (Exit::Partial, "`submit --watch`, `watch`: the task ended PARTIAL"),
     (Exit::Failed, "`submit --watch`, `watch`: the task ended FAILED"),
     (Exit::Cancelled, "`submit --watch`, `watch`: the task ended CANCELLED"),
@@ -132,7 +135,7 @@ mod tests {
     #[test]
     fn help_says_every_code_once() {
         let codes: Vec<u8> = MEANINGS.iter().map(|(exit, _)| exit.code()).collect();
-        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13]);
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]);
         assert!(help().contains("\n  13  "));
     }
 }

@@ -40,6 +40,9 @@ pub struct ListArgs {
     /// Only children of this task.
     #[arg(long, value_name = "TASK", default_value = "", hide_default_value = true)]
     pub parent: String,
+    /// Only tasks of this namespace.
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub namespace: String,
     /// How many at most.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(i32).range(1..=1000))]
     pub limit: i32,
@@ -59,7 +62,8 @@ pub struct ListArgs {
 /// # Errors
 /// When the server cannot be asked, or does not know the page token.
 pub async fn run(args: ListArgs, terminal: &Terminal) -> Result<Exit, Failure> {
-    let ListArgs { state, cause, agent, label, since, parent, limit, page_token, all, remote } = args;
+    let ListArgs { state, cause, agent, label, since, parent, namespace, limit, page_token, all, remote } =
+        args;
     let client = Client::connect(&remote, terminal).await?;
     let mut request = pb::ListTasksRequest {
         states: state,
@@ -70,6 +74,7 @@ pub async fn run(args: ListArgs, terminal: &Terminal) -> Result<Exit, Failure> {
         page_size: if all { PAGE } else { limit },
         page_token,
         parent_task_id: parent,
+        namespace,
     };
     let mut found = Vec::new();
     loop {

@@ -46,7 +46,7 @@ pub struct AnswerArgs {
 }
 
 /// Who this is where USER does not say, as in containers and in cron.
-fn login() -> String {
+pub(super) fn login() -> String {
     let name = std::env::var("LOGNAME").ok().filter(|name| !name.is_empty());
     name.unwrap_or_else(|| format!("uid-{}", rustix::process::getuid().as_raw()))
 }

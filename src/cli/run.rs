@@ -7,6 +7,7 @@ use super::{
     Exit, Failure, compose,
     conformance::ConformanceArgs,
     demo::{CrewArgs, DemoArgs},
+    files,
     terminal::Terminal,
 };
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
     config::Settings,
     conformance as cases,
     demo::{self, DemoOptions},
+    runtime::StartError,
     telemetry::logging,
 };
 
@@ -24,8 +26,18 @@ use crate::{
 pub async fn serve(settings: Settings, terminal: &Terminal) -> Result<(), Failure> {
     let compose::Composed { app: options, log, log_format } = compose::compose(settings)?;
     logging::init(log_format, &log).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    let (files, sessions) = (files::raise(), options.runtime.max_sessions);
     let running = app::serve(options).await.map_err(|error| not_started(&error))?;
+    if let Some(files) = files.filter(|files| *files <= sessions as u64) {
+        terminal.note(format!(
+            "at most {files} files may be open, and a connection is one: with that many workers on connections of their own, \
+             none is left for others (max_sessions is {sessions}; the shell's `ulimit -Hn` raises the limit)"
+        ));
+    }
     terminal.line(format!("bailiwick listens on http://{}", running.local_addr()))?;
+    if let Some(addr) = running.metrics_addr() {
+        terminal.note(format!("metrics are at http://{addr}/metrics"));
+    }
     let ended = app::run_until_signal(running, |grace| say_stopping(terminal, grace))
         .await
         .map_err(|error| not_started(&error))?;
@@ -49,10 +61,15 @@ fn say_stopping(terminal: &Terminal, grace: Duration) {
 
 fn not_started(error: &AppError) -> Failure {
     let exit = match error {
-        AppError::Start(_) | AppError::Traces(_) | AppError::Webhooks(_) => Exit::Usage,
-        AppError::Bind { .. } | AppError::Open { .. } | AppError::Serve(_) | AppError::Signals(_) => {
-            Exit::Error
-        }
+        AppError::Start(StartError::Options(_) | StartError::Shards { .. })
+        | AppError::Traces(_)
+        | AppError::Webhooks(_) => Exit::Usage,
+        AppError::Start(_)
+        | AppError::Bind { .. }
+        | AppError::Open { .. }
+        | AppError::Metrics(_)
+        | AppError::Serve(_)
+        | AppError::Signals(_) => Exit::Error,
     };
     Failure::new(exit, error.to_string())
 }

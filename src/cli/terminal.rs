@@ -116,6 +116,12 @@ impl Terminal {
         done
     }
 
+    /// Whether somebody watches stderr.
+    #[must_use]
+    pub const fn is_watched(&self) -> bool {
+        self.watched
+    }
+
     /// Shows, or changes, a progress line that stays below what is written, where somebody watches.
     pub fn progress(&mut self, text: &str) {
         if self.watched {

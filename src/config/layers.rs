@@ -247,7 +247,7 @@ mod tests {
         .unwrap();
         let settings = &loaded.settings;
         assert_eq!((settings.shards, settings.max_queue, settings.ceilings.max_hops), (5, 4, 3));
-        assert_eq!((settings.log.as_str(), settings.max_sessions), ("debug", 4_096));
+        assert_eq!((settings.log.as_str(), settings.max_sessions), ("debug", 16_384));
         let origin = |key| &loaded.origins[ROWS.iter().position(|row| row.key == key).unwrap()];
         assert_eq!(*origin("shards"), Origin::Flag("--shards".into()));
         assert_eq!(*origin("max_queue"), Origin::Environment("BAILIWICK_MAX_QUEUE".into()));

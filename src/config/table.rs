@@ -28,6 +28,7 @@ const LEASE: Bounds = Bounds::Time(Duration::from_millis(300), seconds(3_600));
 const HEARTBEAT: Bounds = Bounds::Time(Duration::from_millis(100), seconds(1_200));
 const GRACE: Bounds = Bounds::Time(Duration::ZERO, seconds(600));
 const LONG: Bounds = Bounds::Time(seconds(1), seconds(366 * 86_400));
+const OPEN: Bounds = Bounds::Time(Duration::from_millis(1), seconds(86_400));
 const MILLION: Bounds = Bounds::Count(1, 1_000_000);
 
 /// Every setting, in the order in which it is shown.
@@ -40,7 +41,7 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         key: "data",
-        help: "The database: one SQLite file, made when it is not there.",
+        help: "The database: an SQLite file, made when it is not there; docs/database.md says what stands beside it.",
         bounds: Bounds::Free,
         slot: |s| Slot::Path(&mut s.data),
     },
@@ -114,6 +115,13 @@ pub const ROWS: &[Row] = &[
         slot: |s| Slot::OptionalPath(&mut s.burn_rate),
     },
     Row {
+        key: "metrics",
+        help: "Where figures for Prometheus are served, as `http://ADDR/metrics`: docs/metrics.md. Without it they are not. \
+               Anything but a loopback address is refused without `insecure`.",
+        bounds: Bounds::Free,
+        slot: |s| Slot::OptionalAddress(&mut s.metrics),
+    },
+    Row {
         key: "shutdown_grace",
         help: "How long a shutdown may take before what is still open is cut.",
         bounds: GRACE,
@@ -132,6 +140,12 @@ pub const ROWS: &[Row] = &[
         slot: |s| Slot::Count(&mut s.max_sessions),
     },
     Row {
+        key: "forbid_chaos",
+        help: "Refuse chaos runs: nobody may make failures between this server and its workers on purpose.",
+        bounds: Bounds::Free,
+        slot: |s| Slot::Switch(&mut s.forbid_chaos),
+    },
+    Row {
         key: "log",
         help: "Which log lines are written: error, warn, info, debug or trace, or a filter by module like \
                `info,bailiwick=debug`.",
@@ -143,6 +157,66 @@ pub const ROWS: &[Row] = &[
         help: "How log lines are written: text or json. They go to stderr.",
         bounds: Bounds::Free,
         slot: |s| Slot::Format(&mut s.log_format),
+    },
+    Row {
+        key: "breakers.consecutive_failures",
+        help: "Technical failures in a row (lost, timed out, retryable) that open a circuit breaker; 0: never for that.",
+        bounds: Bounds::Count(0, 1_000),
+        slot: |s| Slot::Count(&mut s.breakers.consecutive_failures),
+    },
+    Row {
+        key: "breakers.failure_percent",
+        help: "Technical failures, in percent of the last 32 attempts, that open a circuit breaker; 0: never for that.",
+        bounds: Bounds::Count(0, 100),
+        slot: |s| Slot::Count(&mut s.breakers.failure_percent),
+    },
+    Row {
+        key: "breakers.min_results",
+        help: "Attempts before that share means anything.",
+        bounds: Bounds::Count(1, 32),
+        slot: |s| Slot::Count(&mut s.breakers.min_results),
+    },
+    Row {
+        key: "breakers.open_for",
+        help: "How long a circuit breaker stays open the first time; doubles with each opening in a row.",
+        bounds: OPEN,
+        slot: |s| Slot::Time(&mut s.breakers.open_for),
+    },
+    Row {
+        key: "breakers.open_at_most",
+        help: "The longest a circuit breaker stays open.",
+        bounds: OPEN,
+        slot: |s| Slot::Time(&mut s.breakers.open_at_most),
+    },
+    Row {
+        key: "breakers.probes",
+        help: "Attempts that run at once as probes while a circuit breaker is half open.",
+        bounds: Bounds::Count(1, 100),
+        slot: |s| Slot::Count(&mut s.breakers.probes),
+    },
+    Row {
+        key: "breakers.probes_to_close",
+        help: "Probes that must go well before a circuit breaker closes.",
+        bounds: Bounds::Count(1, 100),
+        slot: |s| Slot::Count(&mut s.breakers.probes_to_close),
+    },
+    Row {
+        key: "bulkheads.agents",
+        help: "The most attempts at once of an agent, by name, `*` for all others, like `researcher=4, *=20`.",
+        bounds: Bounds::Free,
+        slot: |s| Slot::Limits(&mut s.bulkheads.agents),
+    },
+    Row {
+        key: "bulkheads.namespaces",
+        help: "The most attempts at once of a namespace, in the same way. Decide turns bypass both.",
+        bounds: Bounds::Free,
+        slot: |s| Slot::Limits(&mut s.bulkheads.namespaces),
+    },
+    Row {
+        key: "bulkheads.open_tasks",
+        help: "The most open tasks of a namespace, in the same way; beyond it a submission is told to come back later.",
+        bounds: Bounds::Free,
+        slot: |s| Slot::Limits(&mut s.bulkheads.open_tasks),
     },
     Row {
         key: "ceilings.max_tokens",
@@ -241,10 +315,8 @@ impl Row {
     #[must_use]
     pub fn default_words(&self) -> String {
         match self.show(&Settings::default()) {
-            text if text.is_empty() && matches!(self.key, "prices" | "webhooks" | "burn_rate") => {
-                "none".to_owned()
-            }
-            text if text.is_empty() => "a third of lease_time".to_owned(),
+            text if text.is_empty() && self.key == "heartbeat_interval" => "a third of lease_time".to_owned(),
+            text if text.is_empty() => "none".to_owned(),
             text => text,
         }
     }
@@ -341,6 +413,7 @@ mod tests {
             }
             (_, "HOST:PORT") => "127.0.0.1:1".into(),
             (_, "text|json") => "json".into(),
+            (_, "NAME=N,...") => "a=1, *=2".into(),
             _ => "something".into(),
         }
     }
@@ -362,12 +435,12 @@ mod tests {
 
     #[test]
     fn no_setting_is_missing_from_the_table() {
-        // The Debug form names every field; `ceilings` is the one that is a group of others.
+        // The Debug form names every field; some are groups of others.
         let debug = format!("{:?}", Settings::default());
         let fields: BTreeSet<&str> = debug
             .split(['{', ',', '}'])
             .filter_map(|part| part.split_once(": ").map(|(name, _)| name.trim()))
-            .filter(|name| *name != "ceilings")
+            .filter(|name| !matches!(*name, "ceilings" | "breakers" | "bulkheads"))
             .collect();
         let rows: BTreeSet<&str> = ROWS.iter().map(|row| row.key.rsplit('.').next().unwrap()).collect();
         assert_eq!(rows, fields);

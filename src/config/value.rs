@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::LogFormat;
+use crate::types::name_limits::NameLimits;
 
 /// Where a value is kept in `Settings`.
 pub enum Slot<'a> {
@@ -22,6 +23,8 @@ pub enum Slot<'a> {
     DerivedTime(&'a mut Option<Duration>),
     /// An address and port.
     Address(&'a mut SocketAddr),
+    /// An address and port that need not be there.
+    OptionalAddress(&'a mut Option<SocketAddr>),
     /// A file.
     Path(&'a mut PathBuf),
     /// A file that need not be there.
@@ -30,6 +33,8 @@ pub enum Slot<'a> {
     Text(&'a mut String),
     /// A way of writing log lines.
     Format(&'a mut LogFormat),
+    /// Limits by name.
+    Limits(&'a mut NameLimits),
 }
 
 /// The least and the most a value may be, both included.
@@ -71,10 +76,12 @@ impl Slot<'_> {
             Self::Time(slot) => *slot = time(text, bounds)?,
             Self::DerivedTime(slot) => *slot = Some(time(text, bounds)?),
             Self::Address(slot) => *slot = address(text)?,
+            Self::OptionalAddress(slot) => *slot = Some(address(text)?),
             Self::Path(slot) => *slot = PathBuf::from(text),
             Self::OptionalPath(slot) => *slot = Some(PathBuf::from(text)),
             Self::Text(slot) => text.clone_into(slot),
             Self::Format(slot) => *slot = format(text)?,
+            Self::Limits(slot) => *slot = text.parse()?,
         }
         Ok(())
     }
@@ -89,9 +96,11 @@ impl Slot<'_> {
             Self::Time(slot) => show_duration(*slot),
             Self::DerivedTime(slot) => slot.map(show_duration).unwrap_or_default(),
             Self::Address(slot) => slot.to_string(),
+            Self::OptionalAddress(slot) => slot.map(|addr| addr.to_string()).unwrap_or_default(),
             Self::Path(slot) => slot.display().to_string(),
             Self::OptionalPath(slot) => slot.as_ref().map(|p| p.display().to_string()).unwrap_or_default(),
             Self::Text(slot) => slot.clone(),
+            Self::Limits(slot) => slot.to_string(),
             Self::Format(LogFormat::Text) => "text".to_owned(),
             Self::Format(LogFormat::Json) => "json".to_owned(),
         }
@@ -110,10 +119,11 @@ impl Slot<'_> {
             Self::Switch(_) => "BOOL",
             Self::Count(_) | Self::Big(_) => "N",
             Self::Time(_) | Self::DerivedTime(_) => "DURATION",
-            Self::Address(_) => "HOST:PORT",
+            Self::Address(_) | Self::OptionalAddress(_) => "HOST:PORT",
             Self::Path(_) | Self::OptionalPath(_) => "FILE",
             Self::Text(_) => "FILTER",
             Self::Format(_) => "text|json",
+            Self::Limits(_) => "NAME=N,...",
         }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::pb::{self, task_event::Event};
 
 use super::{
-    Look, Tone, gate, halt, question,
+    Look, Tone, circuit, dead_letter, gate, halt, question,
     text::{clean, clip, clock, confidence, number, plural, tokens, value},
     trips, turns, words,
 };
@@ -30,12 +30,12 @@ pub struct Story {
     flag: String,
 }
 
-fn line(tone: Tone, text: impl Into<String>) -> Line {
+pub(super) fn line(tone: Tone, text: impl Into<String>) -> Line {
     Line { tone, text: text.into() }
 }
 
 /// "a: b", or "a" where there is no b.
-fn with(text: String, reason: &str) -> String {
+pub(super) fn with(text: String, reason: &str) -> String {
     if reason.is_empty() { text } else { format!("{text}: {}", clip(reason, 300)) }
 }
 
@@ -102,9 +102,14 @@ impl Story {
             Event::EscalationEnded(it) => escalation_ended(it),
             Event::Extended(it) => extended(it),
             Event::Ended(it) => ended(it),
+            Event::Redriven(it) => line(Tone::Warn, dead_letter::redriven(it)),
+            Event::Discarded(it) => {
+                line(Tone::Faint, with(format!("discarded by {}", clean(&it.by)), &it.note))
+            }
             Event::ChildStarted(it) => child_started(it, &self.turn(it.turn)),
             Event::ChildEnded(it) => child_ended(it),
             Event::Halted(it) => line(Tone::Bad, halt::halted(it)),
+            Event::TurnHeldUp(it) => circuit::held_up(it, &self.turn(it.turn)),
         }
     }
 

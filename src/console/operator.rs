@@ -6,6 +6,7 @@ use crate::pb;
 
 use super::{
     Look,
+    circuit::{at_once, cell},
     tables::table,
     text::{between, clean, clip, date},
 };
@@ -21,14 +22,19 @@ pub fn agents(look: Look, agents: &[pb::Agent], now: &Timestamp) -> String {
                 clean(&spec.name),
                 clip(&spec.version, 20),
                 agent.workers.to_string(),
-                agent.leased.to_string(),
+                at_once(agent),
                 agent.waiting.to_string(),
+                cell(agent.breaker.as_ref(), now),
                 ago(agent.last_seen_at.as_ref(), now),
                 clip(&spec.description, 80),
             ]
         })
         .collect();
-    table(look, &["agent", "version", "workers", "leased", "waiting", "declared", "description"], rows)
+    table(
+        look,
+        &["agent", "version", "workers", "leased", "waiting", "circuit", "declared", "description"],
+        rows,
+    )
 }
 
 /// Every worker connected now, a row each.
@@ -44,11 +50,12 @@ pub fn workers(look: Look, workers: &[pb::Worker], now: &Timestamp) -> String {
                 worker.credit.to_string(),
                 ago(worker.last_heard_at.as_ref(), now),
                 date(worker.connected_at.as_ref()),
+                cell(worker.breaker.as_ref(), now),
                 if worker.draining { "draining".to_owned() } else { String::new() },
             ]
         })
         .collect();
-    table(look, &["worker", "agents", "leased", "credit", "heard", "connected (UTC)", ""], rows)
+    table(look, &["worker", "agents", "leased", "credit", "heard", "connected (UTC)", "circuit", ""], rows)
 }
 
 /// Every webhook, a row each.

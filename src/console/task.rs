@@ -1,9 +1,9 @@
 //! A task in full, for people: outcome, ledger, counters, turns.
 
-use crate::pb;
+use crate::{pb, types::ids::DEFAULT_NAMESPACE};
 
 use super::{
-    Look, Tone, children, halt, ledger,
+    Look, Tone, children, circuit, dead_letter, halt, ledger,
     text::{between, clean, clip, date, value},
     trips, turns, words,
 };
@@ -61,8 +61,23 @@ pub fn full(look: Look, task: &pb::Task) -> Vec<String> {
             summary.labels.iter().map(|(k, v)| format!("{}={}", clean(k), clean(v))).collect();
         lines.push(format!("{} {}", head("labels"), labels.join(" ")));
     }
+    let namespace = task.contract.as_ref().map_or("", |contract| &contract.namespace);
+    if !namespace.is_empty() && namespace != DEFAULT_NAMESPACE {
+        lines.push(format!("{} {}", head("namespace"), clean(namespace)));
+    }
     if !task.trace_id.is_empty() {
         lines.push(format!("{} {}", head("trace"), clean(&task.trace_id)));
+    }
+    if let Some(redrives) = &task.redrives {
+        lines.push(format!(
+            "{} {} (by {})",
+            head("redrive of"),
+            clean(&redrives.task_id),
+            clean(&redrives.by)
+        ));
+    }
+    if let Some(letter) = task.dead_letter.as_ref().and_then(|status| dead_letter::settled(Some(status))) {
+        lines.push(format!("{} {letter}", head("dead letter")));
     }
     if let Some(parent) = &task.parent {
         let pb::Parent { task_id, turn, attempt, depth } = parent;
@@ -89,6 +104,7 @@ pub fn full(look: Look, task: &pb::Task) -> Vec<String> {
         lines.push(head("turns"));
         lines.push(turns::turns(look, &task.turns));
     }
+    lines.extend(indented(circuit::waiting(&task.waiting)));
     lines
 }
 

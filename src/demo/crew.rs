@@ -102,7 +102,7 @@ pub async fn serve(role: Role) -> Result<Exit, Failure> {
 }
 
 /// Ends with a signal, or when stdin does: the demo holds its other end, so that nobody outlives it, however it ends.
-pub(super) async fn told_to_end() {
+pub(crate) async fn told_to_end() {
     use tokio::signal::unix::{SignalKind, signal};
     let (gone, parent) = oneshot::channel::<()>();
     // A thread of its own: a read that never ends would hold the runtime's shutdown up.

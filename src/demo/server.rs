@@ -54,6 +54,7 @@ pub(super) async fn start(data: &Path) -> Result<Running, Failure> {
         },
         server: ServerOptions::default(),
         webhooks: crate::notify::Webhooks::default(),
+        metrics: None,
         traces: Traces::FromEnvironment,
         grace: GRACE,
     };

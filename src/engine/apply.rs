@@ -4,11 +4,13 @@
 mod extended;
 
 use super::{
+    dead_letter::Settlement,
     event::{AttemptEnd, Event, InputFrom, PlanKind, Record, TurnKind},
     ledger::Pot,
     plan_run::PlanRun,
     task::{Best, Question, Task},
     turn::{Attempt, Said, Stage, Turn, progress_bytes},
+    view::Settled,
 };
 use crate::types::{
     envelope::{Answer, Confidence, Decision, Directive, Status},
@@ -39,6 +41,7 @@ impl Task {
             | Event::TurnClosed { turn, .. }
             | Event::HandedOff { turn, .. }
             | Event::DirectiveRefused { turn, .. }
+            | Event::TurnHeldUp { turn, .. }
             | Event::GateJudged { turn, .. } => self.turn(*turn).is_some(),
             Event::LateUsage { turn, child, .. } => {
                 self.turn(*turn).is_some()
@@ -57,6 +60,7 @@ impl Task {
                 self.turn(started.turn).is_some() && started.number == self.counters.children + 1
             }
             Event::ChildEnded(ended) => self.children.get(ended.number).is_some_and(|child| child.is_open()),
+            Event::Redriven(_) | Event::Discarded(_) => self.is_dead_letter() && self.settled.is_none(),
             Event::GuardsTripped { .. } | Event::Escalated(_) | Event::Ended { .. } | Event::Halted(_) => {
                 true
             }
@@ -99,6 +103,11 @@ impl Task {
                 self.end_turn(*turn, Stage::Closed { reason: reason.clone() }, at);
             }
             Event::HandedOff { hop, .. } => self.counters.hops = *hop,
+            Event::TurnHeldUp { turn, reason, .. } => {
+                if let Some(state) = self.turn_mut(*turn) {
+                    state.held_up = Some(reason.as_str().into());
+                }
+            }
             Event::PlanStarted { .. } => self.on_plan_started(event),
             Event::StepEnded { step, end, reason, optional, .. } => {
                 if let Some(plan) = &mut self.plan {
@@ -122,12 +131,19 @@ impl Task {
             }
             Event::EscalationEnded { .. } => self.on_question_ended(event, at),
             Event::Extended(extended) => self.on_extended(extended),
+            Event::Redriven(redriven) => self.settle_letter(Settled::Redriven((**redriven).clone()), at),
+            Event::Discarded(discarded) => self.settle_letter(Settled::Discarded((**discarded).clone()), at),
             Event::Ended { outcome, .. } => {
                 assert!(self.outcome.is_none(), "a task ends exactly once");
                 self.outcome = Some((**outcome).clone());
                 self.ended_at = Some(at);
             }
         }
+    }
+
+    fn settle_letter(&mut self, what: Settled, at: Timestamp) {
+        assert!(self.settled.is_none(), "a dead letter is redriven or discarded once");
+        self.settled = Some(Box::new(Settlement { what, at }));
     }
 
     fn on_turn_answered(&mut self, event: &Event, at: Timestamp) {
@@ -208,6 +224,7 @@ impl Task {
             opened_at: at,
             started_at: None,
             ended_at: None,
+            held_up: None,
             attempts: Vec::new(),
             stage: Stage::Ready { since: at, not_before: at },
         });

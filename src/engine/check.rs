@@ -42,6 +42,11 @@ impl Task {
         let work = self.turns.iter().filter(|t| t.kind == TurnKind::Work).count();
         assert_eq!(u32::try_from(work), Ok(self.counters.turns - self.turns_of_children()));
         self.audit_children();
+        assert!(
+            self.settled.is_none() || self.is_dead_letter(),
+            "only a dead letter is redriven or discarded"
+        );
+        assert!(self.redrives.is_none() || self.parent.is_none(), "a successor is nobody's child");
         if self.outcome.is_none() {
             let goes_on = !self.open.is_empty() || !self.open_questions.is_empty();
             assert!(goes_on, "a task that has not ended always has something to wait for");

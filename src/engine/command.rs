@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
+pub use super::too_late::{ClosedQuestion, SettledLetter};
 use super::{
     answer_checks::AnswerChecks,
-    event::{AttemptEnd, EscalationEnd, Trip, TurnKind},
+    dead_letter::{Discarded, Redriven, Redrives},
+    event::{AttemptEnd, Trip, TurnKind},
     family::ChildReport,
     intake::Violation,
 };
@@ -14,7 +16,7 @@ use crate::types::{
     envelope::{Answer, Envelope, WorkStep},
     extension::Extension,
     halt::HaltMark,
-    ids::{AgentName, AttemptNumber, Lease, StepId, TaskId, TurnNumber, WorkerId},
+    ids::{AgentName, AttemptNumber, Lease, Namespace, StepId, TaskId, TurnNumber, WorkerId},
     limits::Ceilings,
     outcome::{Cause, TaskState},
     payload::Payload,
@@ -27,7 +29,22 @@ pub trait Agents {
     /// Whether a worker has ever served it.
     fn is_known(&self, agent: &AgentName) -> bool;
     /// Since when no worker serves it; `None` while one does.
+    /// An agent whose circuit is open counts as served by nobody.
     fn away_since(&self, agent: &AgentName) -> Option<Timestamp>;
+    /// The agent's circuit, while it is not closed.
+    fn circuit(&self, agent: &AgentName) -> Option<Circuit> {
+        let _ = agent;
+        None
+    }
+}
+
+/// An agent's circuit that is not closed: too many of its attempts have failed for technical reasons.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Circuit {
+    /// Since when.
+    pub since: Timestamp,
+    /// The same with the evidence, in a sentence: "unavailable: circuit open since ..., 5 of the last 5 attempts failed".
+    pub reason: String,
 }
 
 /// What comes in with every decision.
@@ -132,6 +149,17 @@ pub enum Command {
     },
     /// A child tells what it used.
     HearChild(Box<ChildReport>),
+    /// A turn that is ready waits because its agent's circuit is open. Harmless where it does no more.
+    HoldUp {
+        /// The turn.
+        turn: TurnNumber,
+        /// In a sentence.
+        reason: String,
+    },
+    /// Make a successor of a dead letter.
+    Redrive(Box<Redriven>),
+    /// Say that nothing more is to come of a dead letter.
+    Discard(Box<Discarded>),
     /// Look at the clock. Spurious ticks are harmless.
     Tick,
 }
@@ -213,6 +241,18 @@ pub enum Reply {
         /// Whether it had been submitted before.
         existing: bool,
     },
+    /// The dead letter has this successor, to be made in the same commit unless it was there before.
+    Redriven {
+        /// The successor.
+        successor: TaskId,
+        /// What the successor is to know; `None`: this very redrive had been made before.
+        begun: Option<Box<Redrives>>,
+    },
+    /// The dead letter is discarded; or it had been, and nothing changed.
+    Discarded {
+        /// Whether it had been discarded before.
+        already: bool,
+    },
     /// The task is cancelled or halted; or it had ended, and nothing changed.
     Cancelled {
         /// Whether it had ended already.
@@ -280,6 +320,8 @@ pub enum Effect {
         agent: AgentName,
         /// The kind: decide turns bypass bulkheads.
         kind: TurnKind,
+        /// The task's namespace.
+        namespace: Namespace,
         /// Higher first.
         priority: u8,
         /// When it may start.
@@ -296,6 +338,8 @@ pub enum Effect {
         lease: Lease,
         /// The worker.
         worker: WorkerId,
+        /// How its attempt ended.
+        end: AttemptEnd,
         /// Why.
         reason: String,
         /// The cause; `None` where the lease was simply lost.
@@ -303,6 +347,8 @@ pub enum Effect {
     },
     /// The lease is closed by its answer: the dispatcher forgets it.
     Close {
+        /// Whether the answer was a technical failure.
+        technical: bool,
         /// The lease.
         lease: Lease,
         /// The worker.
@@ -333,6 +379,8 @@ pub struct LiveLease {
     pub worker: WorkerId,
     /// The agent.
     pub agent: AgentName,
+    /// The task's namespace.
+    pub namespace: Namespace,
     /// The attempt's number within the turn.
     pub attempt: AttemptNumber,
     /// What its answer must be checked against.
@@ -426,7 +474,24 @@ pub enum Rejection {
     #[error(
         "the idempotency key already names child {0} under this lease, whose contract is another: use a new key"
     )]
-    ChildKeyTaken(TaskId),
+    ChildKeyTaken(TaskId, Vec<String>),
+    /// Only dead letters are redriven and discarded.
+    #[error(
+        "the task is {0:?} and no dead letter: only a task that ended DEAD_LETTERED is redriven or discarded"
+    )]
+    NotADeadLetter(TaskState),
+    /// A child is its parent's affair.
+    #[error(
+        "the task is a child of {parent}, which was told of its end and answers for the work: where the parent still runs, it \
+         decides what follows; where it is a dead letter, redrive the parent; else submit the contract as a task of its own"
+    )]
+    RedriveOfChild {
+        /// The parent.
+        parent: TaskId,
+    },
+    /// The dead letter has been redriven or discarded already.
+    #[error("{0}")]
+    LetterSettled(Box<SettledLetter>),
     /// The child's contract has these faults.
     #[error("the child's contract has {} faults", .0.len())]
     ChildContract(Vec<Violation>),
@@ -435,42 +500,4 @@ pub enum Rejection {
 fn sentences(faults: &[Violation]) -> String {
     let each: Vec<_> = faults.iter().map(|fault| format!("{} {}", fault.field, fault.description)).collect();
     each.join("; ")
-}
-
-/// A question that has ended, for whoever answers it too late.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClosedQuestion {
-    /// How it ended.
-    pub end: EscalationEnd,
-    /// Who answered; empty on expiry and withdrawal.
-    pub by: String,
-    /// What they noted.
-    pub note: String,
-    /// When.
-    pub at: Timestamp,
-    /// How the task has ended, if it has.
-    pub outcome: Option<(TaskState, Cause)>,
-}
-
-impl std::fmt::Display for ClosedQuestion {
-    /// Who did what, and what came of it; without the time, which is written by whoever shows it.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let by = &self.by;
-        match self.end {
-            EscalationEnd::Approved => write!(f, "{by} approved it"),
-            EscalationEnd::Amended => write!(f, "{by} amended the result"),
-            EscalationEnd::Extended => write!(f, "{by} extended the task"),
-            EscalationEnd::Aborted => write!(f, "{by} aborted the task"),
-            EscalationEnd::Withdrawn => f.write_str("it was withdrawn, because the task had ended or moved on"),
-            EscalationEnd::Expired => match self.outcome {
-                Some((TaskState::Partial, _)) => f.write_str(
-                    "it expired: nobody answered in time, and by the default answer the task ended PARTIAL with its best \
-                     result so far",
-                ),
-                Some(_) | None => {
-                    f.write_str("it expired: nobody answered in time, and by the default answer the task ended FAILED")
-                }
-            },
-        }
-    }
 }

@@ -7,11 +7,13 @@ mod assign;
 mod children;
 mod complete;
 mod converge;
+mod dead_letter;
 mod directive;
 mod escalation;
 mod extend;
 mod funding;
 mod gate;
+mod hold_up;
 mod lease;
 mod ownership;
 mod plan_flow;
@@ -24,6 +26,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     command::{Command, Effect, Env, Rejection, Reply},
+    dead_letter::Redrives,
     effects,
     event::{Event, InputFrom, Outcome, PlanKind, Record, StepRef, TraceContext, Trip, TurnKind},
     family::Parent,
@@ -37,21 +40,34 @@ use crate::types::{
     payload::Payload,
 };
 
+/// Where a task comes from, if not from a client alone.
+#[derive(Debug, Default)]
+pub(super) struct Origin {
+    /// What it is a child of.
+    pub(super) parent: Option<Box<Parent>>,
+    /// The dead letter that it was made of.
+    pub(super) redrives: Option<Box<Redrives>>,
+}
+
 /// Starts a task.
 pub(super) fn submit(
     id: TaskId,
     contract: Arc<Contract>,
     fingerprint: u128,
     trace: TraceContext,
-    parent: Option<Box<Parent>>,
+    origin: Origin,
     env: Env<'_>,
 ) -> (Task, Decided) {
-    let event = Event::Submitted { contract: contract.clone(), fingerprint, trace, parent };
+    let Origin { parent, redrives } = origin;
+    let notes = redrives.as_ref().map(|redrives| redrives.notes()).unwrap_or_default();
+    let event = Event::Submitted { contract: contract.clone(), fingerprint, trace, parent, redrives };
     let first = Record { seq: 1, at: env.now, event };
     let mut task = Task::born(id, &first).expect("the event just made is a submission");
     let mut txn = Txn { records: vec![first], ..Txn::new(&mut task, env) };
     match &contract.start {
-        Start::FirstAgent(agent) => txn.open_work(Opening::new(agent.clone(), InputFrom::Contract)),
+        Start::FirstAgent(agent) => {
+            txn.open_work(Opening { notes, ..Opening::new(agent.clone(), InputFrom::Contract) });
+        }
         Start::Plan(plan) => txn.start_plan(0, Arc::new(plan.clone()), PlanKind::Static),
     }
     txn.answer_trips();
@@ -145,6 +161,9 @@ impl<'a> Txn<'a> {
                 self.start_child(lease, child, &draft, &ceilings, fingerprint)
             }
             Command::HearChild(report) => Ok(self.hear_child(*report)),
+            Command::HoldUp { turn, reason } => self.hold_up(turn, reason),
+            Command::Redrive(redriven) => self.redrive(*redriven),
+            Command::Discard(discarded) => self.discard(*discarded),
             Command::Tick => Ok(Reply::Done),
         }
     }
@@ -157,8 +176,8 @@ impl<'a> Txn<'a> {
             _ => {}
         }
         assert!(
-            !self.task.is_ended() || matches!(event, Event::LateUsage { .. }),
-            "only late usage follows an outcome"
+            !self.task.is_ended() || event.may_follow_the_end(),
+            "only late usage, and what was done with a dead letter, follow an outcome"
         );
         let record = Record { seq: self.task.seq + 1, at: self.env.now, event };
         self.task.apply(&record);

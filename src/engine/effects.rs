@@ -13,14 +13,14 @@ use crate::types::{ids::TurnNumber, outcome::Cause};
 pub(super) fn of(event: &Event, task: &Task) -> Vec<Effect> {
     match event {
         Event::TurnOpened { turn, .. } => ready(task, *turn).into_iter().collect(),
-        Event::TurnAnswered { turn, .. } => close(task, *turn).into_iter().collect(),
+        Event::TurnAnswered { turn, .. } => close(task, *turn, false).into_iter().collect(),
         Event::AttemptEnded { turn, end, reason, cause, .. } => {
             let ended = match end {
-                AttemptEnd::Retryable => close(task, *turn),
+                AttemptEnd::Retryable => close(task, *turn, true),
                 AttemptEnd::LeaseExpired
                 | AttemptEnd::Released
                 | AttemptEnd::Revoked
-                | AttemptEnd::Undelivered => revoke(task, *turn, reason, *cause),
+                | AttemptEnd::Undelivered => revoke(task, *turn, *end, reason, *cause),
             };
             ended.into_iter().chain(ready(task, *turn)).collect()
         }
@@ -34,15 +34,21 @@ pub(super) fn of(event: &Event, task: &Task) -> Vec<Effect> {
     }
 }
 
-fn revoke(task: &Task, turn: TurnNumber, reason: &str, cause: Option<Cause>) -> Option<Effect> {
+fn revoke(
+    task: &Task,
+    turn: TurnNumber,
+    end: AttemptEnd,
+    reason: &str,
+    cause: Option<Cause>,
+) -> Option<Effect> {
     let attempt = task.turn(turn)?.attempts.last()?;
     let (lease, worker) = (attempt.lease, attempt.worker.clone());
-    Some(Effect::Revoke { lease, worker, reason: reason.to_owned(), cause })
+    Some(Effect::Revoke { lease, worker, end, reason: reason.to_owned(), cause })
 }
 
-fn close(task: &Task, turn: TurnNumber) -> Option<Effect> {
+fn close(task: &Task, turn: TurnNumber, technical: bool) -> Option<Effect> {
     let attempt = task.turn(turn)?.attempts.last()?;
-    Some(Effect::Close { lease: attempt.lease, worker: attempt.worker.clone() })
+    Some(Effect::Close { technical, lease: attempt.lease, worker: attempt.worker.clone() })
 }
 
 /// The offer of a turn that waits.
@@ -53,6 +59,7 @@ pub(super) fn ready(task: &Task, turn: TurnNumber) -> Option<Effect> {
         turn: turn.number,
         agent: turn.agent.clone(),
         kind: turn.kind,
+        namespace: task.contract.namespace.clone(),
         priority: task.contract.priority,
         not_before,
     })

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 pub use super::room::{Extended, Room, Used};
 pub use super::trip::{Pattern, Trip, TripScope};
 use super::{
+    dead_letter::{Discarded, Redriven, Redrives},
     family::{ChildEnded, ChildReport, ChildStarted, Parent},
     ledger::LedgerView,
 };
@@ -50,6 +51,9 @@ pub enum Event {
         trace: TraceContext,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         parent: Option<Box<Parent>>,
+        /// The dead letter that it was made of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        redrives: Option<Box<Redrives>>,
     },
     TurnOpened {
         turn: TurnNumber,
@@ -216,7 +220,7 @@ pub enum Event {
         outcome: Box<Outcome>,
         ledger: Box<LedgerView>,
     },
-    /// Usage after the end. The only event that may follow `Ended`.
+    /// Usage after the end. Follows `Ended`, as the two below that say what was done with a dead letter; nothing else does.
     LateUsage {
         turn: TurnNumber,
         attempt: AttemptNumber,
@@ -225,10 +229,21 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         child: Option<Box<ChildReport>>,
     },
+    /// A successor was made of a dead letter.
+    Redriven(Box<Redriven>),
+    /// Nothing more is to come of a dead letter.
+    Discarded(Box<Discarded>),
     ChildStarted(Box<ChildStarted>),
     ChildEnded(Box<ChildEnded>),
     /// A halt ends the task: `Ended` follows.
     Halted(Box<HaltMark>),
+    /// A turn waits because its agent's circuit is open; or its step was passed on to a fallback for that.
+    TurnHeldUp {
+        turn: TurnNumber,
+        reason: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        passed_to: Option<AgentName>,
+    },
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde wants a reference.
@@ -242,6 +257,11 @@ fn is_zero_u64(value: &u64) -> bool {
 }
 
 impl Event {
+    /// Whether it may follow the outcome: what was used, or what was done with a dead letter. It changes no outcome.
+    pub const fn may_follow_the_end(&self) -> bool {
+        matches!(self, Self::LateUsage { .. } | Self::Redriven(_) | Self::Discarded(_))
+    }
+
     /// The kind, as the journal names it.
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -266,9 +286,12 @@ impl Event {
             Self::Extended(_) => "extended",
             Self::Ended { .. } => "ended",
             Self::LateUsage { .. } => "late_usage",
+            Self::Redriven(_) => "redriven",
+            Self::Discarded(_) => "discarded",
             Self::ChildStarted(_) => "child_started",
             Self::ChildEnded(_) => "child_ended",
             Self::Halted(_) => "halted",
+            Self::TurnHeldUp { .. } => "turn_held_up",
         }
     }
 }

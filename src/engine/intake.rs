@@ -51,6 +51,7 @@ pub fn complete(
     let retry = retry(draft, &mut checks);
     let guards = guards::complete(&draft.guards, &mut checks);
     let allowed_hand_offs = hand_offs(draft, &mut checks);
+    let namespace = checks.namespace(&draft.namespace);
     texts(draft, &mut checks);
     gate::termination(draft, &mut checks);
     let convergence = convergence(draft, &mut checks);
@@ -77,6 +78,7 @@ pub fn complete(
             labels: draft.labels.clone(),
             priority: u8::try_from(draft.priority).unwrap_or_default(),
             idempotency_key: Some(draft.idempotency_key.clone()).filter(|key| !key.is_empty()),
+            namespace,
             guards,
         }),
         _ => {

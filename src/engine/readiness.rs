@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::{mast::says_something, words};
 use crate::types::{
+    chaos::{self, CrewTested},
     contract::{Budget, Contract, DefaultAnswer, Escalation, Gate, Limits, OwnerFallback, Start},
     drill::{COUNTS_FOR, Drill},
     ids::AgentName,
@@ -43,8 +44,8 @@ pub struct ServerFacts {
     pub now: Timestamp,
     /// The last drill that is over.
     pub last_drill: Fact<Drill>,
-    /// When a crew was last tested with deliberate failures. No version records this yet.
-    pub last_chaos: Fact<Timestamp>,
+    /// What chaos runs say of the agents that the contract gives work to.
+    pub last_chaos: Fact<CrewTested>,
     /// What agents have declared of themselves. Who is not in it has declared nothing.
     pub declared: BTreeMap<AgentName, Declares>,
 }
@@ -252,13 +253,43 @@ fn drilled(facts: &ServerFacts) -> Verdict {
 const DAY: Span = Span::from_secs(86_400);
 
 fn chaos_point(facts: &ServerFacts) -> Verdict {
-    match &facts.last_chaos {
-        Fact::Unknown | Fact::Never => {
-            let add = "kill a worker under load and see how its tasks end";
-            (Absent, format!("no run with deliberate failures is recorded for this crew: {add}"))
+    let tested = match &facts.last_chaos {
+        Fact::Unknown => {
+            return (
+                Weak,
+                "whether there was a run with deliberate failures is unknown: ask a server".to_owned(),
+            );
         }
-        Fact::Last(at) => (Enforced, format!("last run on {}", at.date())),
+        Fact::Never => {
+            let add = "run `bailiwick chaos --server ADDR --contract FILE`";
+            return (Absent, format!("no run with deliberate failures is recorded for this crew: {add}"));
+        }
+        Fact::Last(tested) => tested,
+    };
+    let CrewTested { at, failed, untested } = tested;
+    let on = at.date();
+    if !failed.is_empty() {
+        let agents = words::list(failed);
+        return (
+            Absent,
+            format!("the last run of {agents}, of {on}, failed: see why, then run `bailiwick chaos` again"),
+        );
     }
+    if !untested.is_empty() {
+        let agents = words::list(untested);
+        return (Weak, format!("last run on {on}, without {agents}: run `bailiwick chaos` with them"));
+    }
+    let age = facts.now.since(*at);
+    if age <= chaos::COUNTS_FOR {
+        return (Enforced, format!("last run on {on}, passed"));
+    }
+    let (days, most) = (age.0 / DAY.0, chaos::COUNTS_FOR.0 / DAY.0);
+    (
+        Weak,
+        format!(
+            "last run on {on}, {days} days ago; a run counts for {most} days: run `bailiwick chaos` again"
+        ),
+    )
 }
 
 fn replan_point(contract: &Contract) -> Verdict {

@@ -21,6 +21,7 @@ impl Task {
                     lease: live.lease,
                     worker: live.worker.clone(),
                     agent: turn.agent.clone(),
+                    namespace: self.contract.namespace.clone(),
                     attempt: live.lease.attempt,
                     checks: self.checks_for(&live.lease)?,
                 })

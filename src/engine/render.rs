@@ -3,7 +3,7 @@
 use super::{
     task::Task,
     turn::Turn,
-    view::{BestView, EscalationView, SummaryView, TaskView, TurnView, short},
+    view::{BestView, EscalationView, SettledAs, SummaryView, TaskView, TurnView, short},
 };
 
 impl Task {
@@ -25,7 +25,9 @@ impl Task {
             ledger: self.ledger.view(),
             agents: self.agents.clone(),
             parent: self.parent.as_ref().map(|parent| parent.task),
+            namespace: self.contract.namespace.clone(),
             unsettled: self.children.is_unsettled(),
+            settled: self.settled.as_ref().map(|settlement| SettledAs::of(&settlement.what)),
         }
     }
 
@@ -42,6 +44,8 @@ impl Task {
             parent: self.parent.clone(),
             children: self.children_views(),
             tripped: self.tripped.clone(),
+            redrives: self.redrives.as_deref().cloned(),
+            dead_letter: self.dead_letter_view(),
             best: self.best.as_ref().map(|best| BestView {
                 turn: best.turn,
                 score: best.score,

@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     command::{Command, Effect, Env, LiveLease, Rejection, Reply},
-    decide,
+    dead_letter::{Redrives, Settlement},
+    decide::{self, Origin},
     event::{Escalated, EscalationEnd, Event, Extended, Outcome, Record, TraceContext, Trip, TurnKind},
     family::{Birth, Children, Parent},
     guarded::Guarded,
@@ -32,6 +33,10 @@ pub struct Task {
     pub(super) fingerprint: u128,
     pub(super) trace: TraceContext,
     pub(super) parent: Option<Parent>,
+    /// The dead letter that it was made of.
+    pub(super) redrives: Option<Box<Redrives>>,
+    /// What was done with it, if it is a dead letter.
+    pub(super) settled: Option<Box<Settlement>>,
     pub(super) children: Children,
     pub(super) seq: u64,
     pub(super) created_at: Timestamp,
@@ -150,13 +155,27 @@ impl Task {
         trace: TraceContext,
         env: Env<'_>,
     ) -> (Self, Decided) {
-        decide::submit(id, contract, fingerprint, trace, None, env)
+        decide::submit(id, contract, fingerprint, trace, Origin::default(), env)
+    }
+
+    /// Starts the successor of a dead letter.
+    pub fn submit_redrive(
+        id: TaskId,
+        contract: Arc<Contract>,
+        fingerprint: u128,
+        trace: TraceContext,
+        redrives: Box<Redrives>,
+        env: Env<'_>,
+    ) -> (Self, Decided) {
+        let origin = Origin { redrives: Some(redrives), ..Origin::default() };
+        decide::submit(id, contract, fingerprint, trace, origin, env)
     }
 
     /// Starts a child under its contract: what its parent's journal says of it makes it.
     pub fn submit_child(birth: Birth, env: Env<'_>) -> (Self, Decided) {
         let Birth { child, contract, fingerprint, parent } = birth;
-        decide::submit(child, contract, fingerprint, TraceContext::default(), Some(Box::new(parent)), env)
+        let origin = Origin { parent: Some(Box::new(parent)), ..Origin::default() };
+        decide::submit(child, contract, fingerprint, TraceContext::default(), origin, env)
     }
 
     /// Decides a command. On a rejection nothing has changed.
@@ -200,13 +219,17 @@ impl Task {
 
     /// The state before anything but the submission has happened.
     pub(super) fn born(id: TaskId, record: &Record) -> Option<Self> {
-        let Event::Submitted { contract, fingerprint, trace, parent } = &record.event else { return None };
+        let Event::Submitted { contract, fingerprint, trace, parent, redrives } = &record.event else {
+            return None;
+        };
         Some(Self {
             id,
             contract: contract.clone(),
             fingerprint: *fingerprint,
             trace: trace.clone(),
             parent: parent.as_deref().cloned(),
+            redrives: redrives.clone(),
+            settled: None,
             children: Children::default(),
             seq: record.seq,
             created_at: record.at,

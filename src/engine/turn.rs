@@ -28,6 +28,8 @@ pub(super) struct Turn {
     pub(super) notes: Vec<String>,
     /// The turn that a validate turn judges.
     pub(super) judges: Option<TurnNumber>,
+    /// Why it waited, if its agent's circuit was open.
+    pub(super) held_up: Option<Box<str>>,
     pub(super) opened_at: Timestamp,
     pub(super) started_at: Option<Timestamp>,
     pub(super) ended_at: Option<Timestamp>,

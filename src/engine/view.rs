@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    dead_letter::{Discarded, Redriven, Redrives},
     event::{Escalated, EscalationEnd, Extended, InputsCheck, Outcome, TraceContext, Trip, TurnKind},
     family::Parent,
     ledger::LedgerView,
@@ -10,7 +11,7 @@ use super::{
 use crate::types::{
     contract::{Contract, DefaultAnswer},
     envelope::{Answer, Confidence},
-    ids::{AgentName, AttemptNumber, StepId, TaskId, TurnNumber, WorkerId},
+    ids::{AgentName, AttemptNumber, Namespace, StepId, TaskId, TurnNumber, WorkerId},
     outcome::{Cause, EndedBy, TaskState},
     payload::Payload,
     time::Timestamp,
@@ -88,9 +89,50 @@ pub struct SummaryView {
     pub agents: Vec<AgentName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<TaskId>,
+    #[serde(default, skip_serializing_if = "Namespace::is_default")]
+    pub namespace: Namespace,
     /// Whether a child has not been heard of: what it used is still to come, even after the end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unsettled: bool,
+    /// What was done with it, if it is a dead letter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<SettledAs>,
+}
+
+/// What was done with a dead letter, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum SettledAs {
+    /// A successor was made of it.
+    Redriven,
+    /// Nothing more is to come of it.
+    Discarded,
+}
+
+impl SettledAs {
+    pub(super) const fn of(what: &Settled) -> Self {
+        match what {
+            Settled::Redriven(_) => Self::Redriven,
+            Settled::Discarded(_) => Self::Discarded,
+        }
+    }
+}
+
+/// What was done with a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Settled {
+    Redriven(Redriven),
+    Discarded(Discarded),
+}
+
+/// A dead letter, as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetterView {
+    /// What was done with it; `None`: it is open.
+    pub settled: Option<Settled>,
+    /// When.
+    pub at: Option<Timestamp>,
 }
 
 /// Where a turn is.
@@ -141,6 +183,8 @@ pub struct TaskView {
     pub children: Vec<ChildView>,
     pub tripped: Vec<Tripped>,
     pub best: Option<BestView>,
+    pub redrives: Option<Redrives>,
+    pub dead_letter: Option<DeadLetterView>,
 }
 
 /// A child, as its parent's account has it.

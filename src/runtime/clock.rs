@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -19,6 +19,12 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
     /// Waits until about this time. May return early: whoever waits looks at the clock again.
     fn wait(&self, until: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+
+    /// Whether a great jump between two readings can only mean that this process stood still, or that its computer did, and
+    /// not that somebody set the clock on purpose.
+    fn jumps_are_absences(&self) -> bool {
+        false
+    }
 }
 
 /// The longest sleep between two looks at the wall clock: it may be set forward, or the computer may have slept.
@@ -38,6 +44,10 @@ impl Clock for SystemClock {
     fn wait(&self, until: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         let left = until.since(self.now()).as_duration();
         Box::pin(tokio::time::sleep(left.min(LONGEST_SLEEP)))
+    }
+
+    fn jumps_are_absences(&self) -> bool {
+        true
     }
 }
 
@@ -71,28 +81,67 @@ impl Clock for ManualClock {
     }
 }
 
-/// A clock that never goes backwards, shared by the whole runtime.
+/// A clock that never goes backwards, shared by the whole runtime. While the computer's clock is behind (it was set back, or a
+/// faster one wrote the journal) this one goes on at half the speed until the other has caught up: time that stood still
+/// would end no lease and no deadline.
 #[derive(Clone)]
 pub(super) struct Now {
     clock: Arc<dyn Clock>,
     latest: Arc<AtomicU64>,
+    behind: Arc<Mutex<Behind>>,
+}
+
+/// Where both clocks stood when one was last seen behind.
+#[derive(Default)]
+struct Behind {
+    clock: u64,
+    said: u64,
 }
 
 impl Now {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, latest: Arc::new(AtomicU64::new(0)) }
+        Self { clock, latest: Arc::default(), behind: Arc::default() }
     }
 
     /// The time: never earlier than any this has said or been told of.
     pub(super) fn read(&self) -> Timestamp {
-        let now = self.clock.now();
-        now.max(Timestamp(self.latest.fetch_max(now.0, Ordering::Relaxed)))
+        self.both().1
+    }
+
+    /// What the computer's clock says, and the time.
+    fn both(&self) -> (Timestamp, Timestamp) {
+        let clock = self.clock.now();
+        let latest = self.latest.fetch_max(clock.0, Ordering::Relaxed);
+        (clock, if clock.0 >= latest { clock } else { self.slowly(clock.0) })
+    }
+
+    /// The time while the computer's clock is behind.
+    fn slowly(&self, clock: u64) -> Timestamp {
+        // Nothing under this lock panics half-way through a change.
+        let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+        let latest = self.latest.load(Ordering::Relaxed);
+        // Time has moved on by itself since, or the clock was set back once more: it is counted from here.
+        if behind.said != latest || clock < behind.clock {
+            *behind = Behind { clock, said: latest };
+            return Timestamp(latest);
+        }
+        let more = (clock - behind.clock) / 2;
+        *behind = Behind { clock: behind.clock + 2 * more, said: latest + more };
+        self.latest.fetch_max(behind.said, Ordering::Relaxed);
+        Timestamp(behind.said)
+    }
+
+    pub(super) fn jumps_are_absences(&self) -> bool {
+        self.clock.jumps_are_absences()
     }
 
     /// Waits until about this time; for ever without one.
     pub(super) async fn wait(&self, until: Option<Timestamp>) {
         match until {
-            Some(until) => self.clock.wait(until).await,
+            Some(until) => {
+                let (clock, now) = self.both();
+                self.clock.wait(clock.plus(until.since(now))).await;
+            }
             None => std::future::pending().await,
         }
     }
@@ -105,8 +154,6 @@ impl Now {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
 
     struct Jumpy(Mutex<Vec<u64>>);
@@ -141,10 +188,12 @@ mod tests {
     }
 
     #[test]
-    fn time_never_goes_backwards() {
-        let now = Now::new(Arc::new(Jumpy(Mutex::new(vec![40, 20, 10, 30]))));
-        let read: Vec<u64> = (0..4).map(|_| now.read().0).collect();
-        assert_eq!(read, [30, 30, 30, 40]);
+    fn time_never_goes_backwards_and_never_stands_still() {
+        // Set back from 100 to 10, and once more from 20 to 15; at 300 it has caught up.
+        let clock = vec![300, 130, 90, 15, 20, 15, 10, 100];
+        let now = Now::new(Arc::new(Jumpy(Mutex::new(clock))));
+        let read: Vec<u64> = (0..8).map(|_| now.read().0).collect();
+        assert_eq!(read, [100, 100, 102, 105, 105, 142, 162, 300]);
         now.at_least(Timestamp(99));
         assert_eq!(now.read(), Timestamp(99));
     }

@@ -66,7 +66,9 @@ pub(super) fn summary_row(summary: &SummaryView) -> SummaryRow {
 fn labels(summary: &SummaryView) -> Vec<(String, String)> {
     let parent = summary.parent.map(|parent| (own_label::PARENT.to_owned(), parent.to_string()));
     let unsettled = (own_label::UNSETTLED.to_owned(), own_label::YES.to_owned());
-    let own = parent.into_iter().chain(summary.unsettled.then_some(unsettled));
+    let namespace = (!summary.namespace.is_default())
+        .then(|| (own_label::NAMESPACE.to_owned(), summary.namespace.to_string()));
+    let own = parent.into_iter().chain(summary.unsettled.then_some(unsettled)).chain(namespace);
     let mut labels: Vec<_> =
         summary.labels.iter().map(|(key, value)| (key.clone(), value.clone())).chain(own).collect();
     labels.sort();

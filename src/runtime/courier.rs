@@ -129,7 +129,7 @@ async fn start(runtime: &Runtime, birth: Birth, made: Option<oneshot::Sender<Res
     let Birth { child, contract, fingerprint, parent } = birth;
     let inner = &runtime.0;
     let result = loop {
-        let place = inner.intake.take();
+        let place = inner.intake.take(&contract.namespace);
         let (contract, parent) = (contract.clone(), Some(Box::new(parent.clone())));
         let trace = TraceContext::default();
         let asked = runtime.ask(child, |answer| {
@@ -140,11 +140,16 @@ async fn start(runtime: &Runtime, birth: Birth, made: Option<oneshot::Sender<Res
         });
         match asked.await.unwrap_or(Err(SubmitError::ShuttingDown)) {
             Ok(_) => break Ok(()),
-            Err(SubmitError::Overloaded(_) | SubmitError::Store(_)) => {}
+            Err(
+                SubmitError::Overloaded(_)
+                | SubmitError::NamespaceFull { .. }
+                | SubmitError::JournalFailing(_)
+                | SubmitError::Store(_),
+            ) => {}
             Err(SubmitError::ShuttingDown) => break Err(CommandError::ShuttingDown),
             // A child that its parent has accepted is made, and waits.
             Err(SubmitError::Halted(halt)) => break Err(CommandError::Halted(halt)),
-            Err(SubmitError::KeyTaken { task }) => {
+            Err(SubmitError::KeyTaken { task, .. }) => {
                 // The id is made of the contract or of its key under one attempt, and the parent has compared them.
                 tracing::error!(%task, "a child's id names another contract");
                 break Err(CommandError::NotFound { task });

@@ -5,24 +5,38 @@
 //! ready turn gets its slot in the same breath, and one commit serves both. Never here: anything durable; a worker that
 //! does not read is cut off, it never holds a shard up.
 
+mod breaker;
+mod breakers;
+mod bulkhead;
+mod circuits;
 mod from_sessions;
 mod from_shards;
 mod halted;
+mod loss;
 mod matching;
 mod over_time;
 mod queue;
 mod session;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
+pub use breaker::{BreakerInfo, BreakerState, BreakerTerms};
+pub use breakers::Breaking;
+pub use matching::{Bulkheads, WaitReason, Waits};
+
+pub(super) use breaker::Verdict;
+pub(super) use circuits::Revoked;
 pub(super) use from_sessions::Arrival;
 pub(super) use halted::Halting;
 pub(super) use matching::{Offer, Slot};
 pub(super) use queue::TurnKey;
 
-use super::{SessionId, registry::Registry};
+use super::registry::Registry;
 use crate::{
     engine::event::AttemptEnd,
     types::{
@@ -35,6 +49,18 @@ use halted::KeptBack;
 use matching::Matching;
 use session::{Held, Workers};
 
+/// What dispatch is started with.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Terms {
+    pub(super) lease_time: Span,
+    pub(super) breaking: Breaking,
+    pub(super) bulkheads: Bulkheads,
+    /// Whether a late look means that the server stood still.
+    pub(super) forgives_absence: bool,
+    /// The halts in force.
+    pub(super) halted: Arc<HaltSet>,
+}
+
 /// What the dispatcher wants of a shard.
 #[derive(Debug)]
 pub(super) enum Order {
@@ -44,6 +70,16 @@ pub(super) enum Order {
     End(Ending),
     /// Say when all that this shard has decided by now is durable.
     Barrier(u16, oneshot::Sender<()>),
+    /// The turn waits because its agent's circuit is open.
+    HoldUp(HeldUp),
+}
+
+/// A turn that waits for an agent whose circuit is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct HeldUp {
+    pub(super) key: TurnKey,
+    /// In a sentence.
+    pub(super) reason: String,
 }
 
 /// A lease to be ended, and why.
@@ -59,6 +95,7 @@ impl Order {
         match self {
             Self::Assign(slot) => slot.key.task.shard(),
             Self::End(ending) => ending.lease.task.shard(),
+            Self::HoldUp(held_up) => held_up.key.task.shard(),
             Self::Barrier(shard, _) => *shard,
         }
     }
@@ -71,6 +108,8 @@ pub(super) struct Dispatch {
     shards: Vec<mpsc::UnboundedSender<Order>>,
     lease_time: Span,
     nudge: Notify,
+    /// Whether a late look means that the server stood still.
+    forgives_absence: bool,
 }
 
 #[derive(Debug, Default)]
@@ -80,23 +119,27 @@ struct State {
     /// Turns of tasks that a label halts: kept from the matching until it is lifted.
     kept_back: KeptBack,
     stopped: bool,
+    /// Agents whose circuit has opened: up to where the turns that wait for them have been told.
+    telling: BTreeMap<AgentName, TurnKey>,
     /// When the keeper means to look next.
     next_look: Option<Timestamp>,
 }
 
 impl Dispatch {
     /// A dispatcher that sends its orders to these shards. The channels hold at most one order for each slot and each
-    /// lease, and those are bounded by what workers take at once.
+    /// lease, and those are bounded by what workers take at once; and one for each turn that an open circuit keeps waiting.
     pub(super) fn new(
         registry: Arc<Registry>,
         shards: Vec<mpsc::UnboundedSender<Order>>,
-        lease_time: Span,
-        halted: Arc<HaltSet>,
+        terms: Terms,
     ) -> Self {
-        let mut state = State::default();
+        let Terms { lease_time, breaking, bulkheads, forgives_absence, halted } = terms;
+        let mut matching = Matching::new(breaking, bulkheads);
         // Nobody has offered or asked for anything yet.
-        state.matching.set_halted(halted);
-        Self { state: Mutex::new(state), registry, shards, lease_time, nudge: Notify::new() }
+        matching.set_halted(halted);
+        let state = State { matching, ..State::default() };
+        let (state, nudge) = (Mutex::new(state), Notify::new());
+        Self { state, registry, shards, lease_time, nudge, forgives_absence }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -143,32 +186,22 @@ impl State {
         slots
     }
 
-    fn matching_offer(&mut self, offer: Offer, now: Timestamp) -> Vec<Slot> {
-        let Some(offer) = self.kept_back.unless_halted(offer, self.matching.halted()) else {
-            return Vec::new();
-        };
-        let slots = self.matching.offer(offer, now);
-        self.note_pending(slots)
-    }
-
-    fn matching_release(&mut self, worker: &WorkerId) -> Vec<Slot> {
-        let slots = self.matching.release(worker);
-        self.note_pending(slots)
-    }
-
-    fn give_back(&mut self, worker: &WorkerId, session: SessionId, mark: Option<&AgentName>) -> Vec<Slot> {
-        let slots = self.matching.give_back(worker, session, mark);
+    /// A lease has ended: what it took up is free.
+    fn release(&mut self, held: Held, verdict: Verdict, now: Timestamp) -> Vec<Slot> {
+        let worker = held.permit.worker.clone();
+        let slots = self.matching.release(held.permit, verdict, now);
+        self.workers.forget_if_idle(&worker);
         self.note_pending(slots)
     }
 
     /// A lease that was taken away before its worker heard of it: the credit it used is the worker's again.
-    fn undelivered(&mut self, held: &Held) -> Vec<Slot> {
-        let mark = held.earmarked.then_some(&held.agent);
+    fn undelivered(&mut self, held: Held, now: Timestamp) -> Vec<Slot> {
+        let worker = held.permit.worker.clone();
         let slots = match held.session {
-            Some(session) => self.give_back(&held.worker, session, mark),
-            None => self.matching_release(&held.worker),
+            Some(session) => self.matching.give_back(held.permit, session, held.earmarked, now),
+            None => self.matching.release(held.permit, Verdict::Nothing, now),
         };
-        self.workers.forget_if_idle(&held.worker);
-        slots
+        self.workers.forget_if_idle(&worker);
+        self.note_pending(slots)
     }
 }

@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
+use super::journal_health::JournalFailing;
 use crate::{
     engine::command::Rejection,
     store::StoreError,
-    types::{halt::Halt, ids::TaskId, time::Span},
+    types::{
+        halt::Halt,
+        ids::{Namespace, TaskId},
+        time::Span,
+    },
 };
 
 /// Something is full. Waiting helps.
@@ -28,10 +33,15 @@ impl Overloaded {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
     /// The idempotency key already names another contract.
-    #[error("the idempotency key already names task {task}, whose contract is another: use a new key")]
+    #[error(
+        "the idempotency key already names task {task}, whose contract is another{}: use a new key",
+        in_what(differs)
+    )]
     KeyTaken {
         /// The task it names.
         task: TaskId,
+        /// The fields that differ, with the values there and here.
+        differs: Vec<String>,
     },
     /// A halt keeps it out; nothing was kept.
     #[error("{0}: nothing new is accepted under it until it is lifted")]
@@ -39,12 +49,29 @@ pub enum SubmitError {
     /// Full; nothing was kept.
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
+    /// The journal takes nothing for now; nothing was kept.
+    #[error(transparent)]
+    JournalFailing(#[from] JournalFailing),
+    /// The namespace has as many open tasks as it may have; nothing was kept.
+    #[error("namespace {namespace} has {limit} open tasks, the most it may have: try again in {retry_after}")]
+    NamespaceFull {
+        /// The namespace.
+        namespace: Namespace,
+        /// The most it may have.
+        limit: u32,
+        /// How long to wait before the next try.
+        retry_after: Span,
+    },
     /// The server is going away; nothing was kept.
     #[error("the server is shutting down")]
     ShuttingDown,
     /// The store failed. With an idempotency key, submitting again is safe.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+fn in_what(differs: &[String]) -> String {
+    if differs.is_empty() { String::new() } else { format!(" (there -> here: {})", differs.join("; ")) }
 }
 
 /// Why something could not be read.

@@ -23,7 +23,8 @@ use super::{
     entropy::uuid_v7,
     halts::Halts,
     hands::Hands,
-    intake::{Intake, Place},
+    intake::{Full, Intake, Place},
+    journal_health::{JournalFailing, JournalHealth},
     questions::Questions,
     registry::Registry,
     shard::{Answered, Asked, Mailbox, NotSent, Outcome, Request, Submission},
@@ -43,20 +44,24 @@ use crate::{
     },
     types::{
         contract::Contract,
-        ids::{AgentName, TaskId},
+        ids::{AgentName, Namespace, TaskId},
         limits::Ceilings,
         time::Span,
     },
 };
 
 mod cancel_many;
+mod chaos;
 mod child;
+mod circuits;
+mod dead_letter;
 mod drill;
 mod halt;
 mod lease;
 mod person;
 
 pub use cancel_many::CancelPage;
+pub use dead_letter::{Discard, RedriveOf};
 pub use halt::{HaltWatch, Halted, Lift};
 pub use person::PersonAnswer;
 
@@ -87,6 +92,7 @@ pub(super) struct Inner {
     pub(super) halts: Arc<Halts>,
     pub(super) burn: Arc<BurnGuard>,
     pub(super) hands: Hands,
+    pub(super) health: JournalHealth,
 }
 
 /// An error of a call that may not get in, or may never hear how it went.
@@ -168,7 +174,10 @@ impl Runtime {
         if self.is_closing() {
             return Err(SubmitError::ShuttingDown);
         }
-        let place = self.place()?;
+        if let Some(failing) = self.0.health.failing() {
+            return Err(SubmitError::JournalFailing(JournalFailing::clone(&failing)));
+        }
+        let place = self.place_in(&contract.namespace)?;
         let shards = self.0.options.shards;
         let (id, keyed) = match &contract.idempotency_key {
             Some(key) => (TaskId::from_key(key, shards), true),
@@ -191,12 +200,24 @@ impl Runtime {
         submitted.await.unwrap_or(Err(SubmitError::ShuttingDown))
     }
 
-    /// A place among the open tasks.
-    fn place(&self) -> Result<Place, Overloaded> {
-        self.0.intake.try_take().ok_or_else(|| {
-            let what = format!("{} tasks are open, the most there may be", self.0.intake.max());
-            Overloaded::new(FULL_RETRY, what)
+    /// A place among the open tasks of a namespace.
+    fn place_in(&self, namespace: &Namespace) -> Result<Place, SubmitError> {
+        self.0.intake.try_take(namespace).map_err(|full| match full {
+            Full::Server => self.full().into(),
+            Full::Namespace(limit) => {
+                SubmitError::NamespaceFull { namespace: namespace.clone(), limit, retry_after: FULL_RETRY }
+            }
         })
+    }
+
+    /// A place among the open tasks, whatever its namespace has: for a child, whose parent is open already.
+    fn place(&self) -> Result<Place, Overloaded> {
+        self.0.intake.try_take_any().ok_or_else(|| self.full())
+    }
+
+    pub(super) fn full(&self) -> Overloaded {
+        let what = format!("{} tasks are open, the most there may be", self.0.intake.max());
+        Overloaded::new(FULL_RETRY, what)
     }
 
     /// An id of a task without a key: shards take it in turns.
@@ -258,6 +279,16 @@ impl Runtime {
     /// when to read on.
     pub fn log_end(&self) -> watch::Receiver<u64> {
         self.0.log_end.subscribe()
+    }
+
+    /// Why the journal takes nothing, while that is so: `None` is health.
+    pub fn journal_failing(&self) -> watch::Receiver<Option<Arc<JournalFailing>>> {
+        self.0.health.watch()
+    }
+
+    /// Tasks that may be open at once.
+    pub fn max_open_tasks(&self) -> usize {
+        self.0.intake.max()
     }
 
     /// Tasks that are open.
@@ -372,7 +403,7 @@ impl Runtime {
 
     /// The stream is gone: so is its credit. Leases live until they lapse.
     pub fn close_session(&self, session: SessionId) {
-        self.0.dispatch.close(session);
+        self.0.dispatch.close(session, self.0.now.read());
     }
 
     /// Stops intake and dispatch, and tells every session to drain. What runs may still be answered.
@@ -384,7 +415,7 @@ impl Runtime {
 
     /// Ends every session and every watch.
     pub(super) fn end_streams(&self) {
-        self.0.dispatch.close_all();
+        self.0.dispatch.close_all(self.0.now.read());
         self.0.watchers.close();
         self.0.questions.close();
     }

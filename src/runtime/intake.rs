@@ -1,37 +1,99 @@
-//! How many tasks may be open at once. A place is taken before a task is staged and given back when it ends, whatever way.
+//! How many tasks may be open at once, in all and of one namespace. A place is taken before a task is staged and given back
+//! when it ends, whatever way. Never here: what a task is.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
-/// The count of open tasks, and its bound.
+use crate::types::{ids::Namespace, name_limits::NameLimits};
+
+/// The count of open tasks, and its bounds.
 #[derive(Debug, Clone)]
 pub(super) struct Intake {
     open: Arc<AtomicUsize>,
     max: usize,
+    spaces: Arc<Spaces>,
 }
+
+/// The counts of the namespaces that have a bound.
+#[derive(Debug)]
+struct Spaces {
+    limits: NameLimits,
+    open: Mutex<BTreeMap<Namespace, u32>>,
+}
+
+/// A task that was counted in its namespace.
+type Counted = Box<(Arc<Spaces>, Namespace)>;
 
 /// One open task's place; dropping it gives it back.
 #[derive(Debug)]
-pub(super) struct Place(Arc<AtomicUsize>);
+pub(super) struct Place {
+    open: Arc<AtomicUsize>,
+    /// In a namespace that has a bound.
+    space: Option<Counted>,
+}
+
+/// What there is no place in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Full {
+    /// The server.
+    Server,
+    /// The namespace, with its bound.
+    Namespace(u32),
+}
+
+impl Spaces {
+    /// Counts one more task of the namespace; `None`: it has no bound.
+    fn take(self: &Arc<Self>, namespace: &Namespace, over: bool) -> Result<Option<Counted>, Full> {
+        let Some(limit) = self.limits.of(namespace.as_str()) else { return Ok(None) };
+        let mut spaces = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = spaces.entry(namespace.clone()).or_default();
+        if *open >= limit && !over {
+            return Err(Full::Namespace(limit));
+        }
+        *open += 1;
+        Ok(Some(Box::new((Arc::clone(self), namespace.clone()))))
+    }
+
+    fn give(&self, namespace: &Namespace) {
+        let mut spaces = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(open) = spaces.get_mut(namespace) else { return };
+        *open = open.saturating_sub(1);
+        if *open == 0 {
+            spaces.remove(namespace);
+        }
+    }
+}
 
 impl Intake {
-    pub(super) fn new(max: usize) -> Self {
-        Self { open: Arc::default(), max }
+    pub(super) fn new(max: usize, namespaces: NameLimits) -> Self {
+        let spaces = Spaces { limits: namespaces, open: Mutex::default() };
+        Self { open: Arc::default(), max, spaces: Arc::new(spaces) }
+    }
+
+    /// A place in the server alone, unless all are taken.
+    pub(super) fn try_take_any(&self) -> Option<Place> {
+        let below = |open: usize| (open < self.max).then_some(open + 1);
+        self.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, below).ok()?;
+        Some(Place { open: Arc::clone(&self.open), space: None })
     }
 
     /// A place, unless all are taken.
-    pub(super) fn try_take(&self) -> Option<Place> {
-        let below = |open: usize| (open < self.max).then_some(open + 1);
-        self.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, below).ok()?;
-        Some(Place(Arc::clone(&self.open)))
+    pub(super) fn try_take(&self, namespace: &Namespace) -> Result<Place, Full> {
+        let mut place = self.try_take_any().ok_or(Full::Server)?;
+        place.space = self.spaces.take(namespace, false)?;
+        Ok(place)
     }
 
-    /// A place for a task that is open already, even over the bound.
-    pub(super) fn take(&self) -> Place {
+    /// A place for a task that is open already, even over the bounds.
+    pub(super) fn take(&self, namespace: &Namespace) -> Place {
         self.open.fetch_add(1, Ordering::AcqRel);
-        Place(Arc::clone(&self.open))
+        let space = self.spaces.take(namespace, true).unwrap_or_default();
+        Place { open: Arc::clone(&self.open), space }
     }
 
     pub(super) fn open(&self) -> usize {
@@ -41,11 +103,24 @@ impl Intake {
     pub(super) const fn max(&self) -> usize {
         self.max
     }
+
+    /// The namespaces that have a bound and open tasks: how many, and the bound.
+    pub(super) fn of_namespaces(&self) -> Vec<(Namespace, u32, u32)> {
+        let Spaces { limits, open } = &*self.spaces;
+        let open = open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.iter()
+            .filter_map(|(name, open)| Some((name.clone(), *open, limits.of(name.as_str())?)))
+            .collect()
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.open.fetch_sub(1, Ordering::AcqRel);
+        if let Some(space) = self.space.take() {
+            let (spaces, namespace) = *space;
+            spaces.give(&namespace);
+        }
     }
 }
 
@@ -53,17 +128,34 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
+    fn intake(max: usize) -> Intake {
+        Intake::new(max, NameLimits::default().with("small", 1))
+    }
+
     #[test]
     fn places_are_bounded_and_come_back() {
-        let intake = Intake::new(2);
-        let first = intake.try_take().expect("there is room");
-        let _second = intake.try_take().expect("there is room");
-        assert!(intake.try_take().is_none());
-        let over = intake.take();
+        let (intake, any) = (intake(2), Namespace::default());
+        let first = intake.try_take(&any).expect("there is room");
+        let _second = intake.try_take(&any).expect("there is room");
+        assert_eq!(intake.try_take(&any).err(), Some(Full::Server));
+        let over = intake.take(&any);
         drop(first);
-        assert!(intake.try_take().is_none(), "two are still taken");
+        assert_eq!(intake.try_take(&any).err(), Some(Full::Server), "two are still taken");
         drop(over);
-        assert!(intake.try_take().is_some());
+        assert!(intake.try_take(&any).is_ok());
         assert_eq!(intake.open(), 1);
+    }
+
+    #[test]
+    fn a_full_namespace_takes_nothing_from_the_others() {
+        let intake = intake(2);
+        let small: Namespace = "small".parse().expect("a valid name");
+        let first = intake.try_take(&small).expect("there is room");
+        assert_eq!(intake.try_take(&small).err(), Some(Full::Namespace(1)));
+        assert_eq!(intake.open(), 1, "what was refused has no place");
+        let other = intake.try_take(&Namespace::default()).expect("there is room");
+        assert_eq!(intake.of_namespaces(), [(small.clone(), 1, 1)]);
+        drop((first, other));
+        assert!(intake.of_namespaces().is_empty() && intake.try_take(&small).is_ok());
     }
 }

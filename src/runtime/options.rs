@@ -2,10 +2,10 @@
 
 use crate::{
     store::StoreError,
-    types::{ids::TaskId, limits::Ceilings, time::Span},
+    types::{ids::TaskId, limits::Ceilings, name_limits::NameLimits, time::Span},
 };
 
-use super::{burn::BurnLimit, prices::PriceTable};
+use super::{Breaking, Bulkheads, burn::BurnLimit, prices::PriceTable};
 
 /// How the runtime behaves. Every number bounds something.
 #[derive(Debug, Clone)]
@@ -24,6 +24,12 @@ pub struct RuntimeOptions {
     pub max_sessions: usize,
     /// Attempts that one worker may hold at once, whatever it asks for.
     pub max_concurrency: u32,
+    /// When circuit breakers open, and how they close again.
+    pub breaking: Breaking,
+    /// The most attempts at once of one agent, and of one namespace.
+    pub bulkheads: Bulkheads,
+    /// The most tasks of one namespace that may be open at once; over it, intake says so.
+    pub max_open_by_namespace: NameLimits,
     /// The ceilings of every limit in a contract.
     pub ceilings: Ceilings,
     /// What models cost.
@@ -40,8 +46,11 @@ impl Default for RuntimeOptions {
             heartbeat_interval: Span::from_secs(10),
             max_open_tasks: 100_000,
             max_queue: 1_024,
-            max_sessions: 4_096,
+            max_sessions: 16_384,
             max_concurrency: 1_000,
+            breaking: Breaking::default(),
+            bulkheads: Bulkheads::default(),
+            max_open_by_namespace: NameLimits::default(),
             ceilings: Ceilings::default(),
             prices: PriceTable::default(),
             burn_rate: Vec::new(),
@@ -63,6 +72,12 @@ impl RuntimeOptions {
             (self.max_queue == 0, "max_queue must be at least 1"),
             (self.max_sessions == 0, "max_sessions must be at least 1"),
             (self.max_concurrency == 0, "max_concurrency must be at least 1"),
+            (
+                [self.breaking.agents, self.breaking.workers]
+                    .iter()
+                    .any(|terms| terms.open_for == Span::ZERO),
+                "breakers.open_for must be more than 0",
+            ),
         ];
         match faults.into_iter().find(|(wrong, _)| *wrong) {
             Some((_, what)) => Err(StartError::Options(what)),

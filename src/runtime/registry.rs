@@ -2,7 +2,7 @@
 //! here has been made durable by the caller.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::clock::Now;
 use crate::{
-    engine::command::Agents,
+    engine::command::{Agents, Circuit},
     store::record::AgentRow,
     types::{
         ids::AgentName,
@@ -35,6 +35,8 @@ struct Entry {
     sessions: u32,
     /// Since when no session has served it, where none does. Not durable: after a restart workers get their time anew.
     away_since: Timestamp,
+    /// Its circuit, while it is not closed. Not durable either.
+    circuit: Option<Circuit>,
 }
 
 /// The schemas in an agent's declaration.
@@ -48,7 +50,7 @@ impl Entry {
     /// A declaration that cannot be read declares nothing: it was written by a newer server.
     fn new(row: AgentRow, away_since: Timestamp) -> Self {
         let declared = declared(&row);
-        Self { row, declared, sessions: 0, away_since }
+        Self { row, declared, sessions: 0, away_since, circuit: None }
     }
 }
 
@@ -124,6 +126,19 @@ impl Registry {
         }
     }
 
+    /// The agent's circuit has opened, or closed.
+    pub(super) fn set_circuit(&self, agent: &AgentName, circuit: Option<Circuit>) {
+        if let Some(entry) = self.write().get_mut(agent) {
+            entry.circuit = circuit;
+        }
+    }
+
+    /// Agents that a session serves now.
+    pub(super) fn served_now(&self) -> BTreeSet<AgentName> {
+        let agents = self.read();
+        agents.iter().filter(|(_, entry)| entry.sessions > 0).map(|(name, _)| name.clone()).collect()
+    }
+
     /// What the agent declared to take.
     pub(super) fn input_schema(&self, agent: &AgentName) -> Option<Payload> {
         self.read().get(agent)?.declared.input_schema.clone()
@@ -147,9 +162,16 @@ impl Agents for Registry {
 
     fn away_since(&self, agent: &AgentName) -> Option<Timestamp> {
         match self.read().get(agent) {
-            Some(entry) if entry.sessions > 0 => None,
-            Some(entry) => Some(entry.away_since),
+            Some(entry) => {
+                let away_since = (entry.sessions == 0).then_some(entry.away_since);
+                let open_since = entry.circuit.as_ref().map(|circuit| circuit.since);
+                away_since.into_iter().chain(open_since).min()
+            }
             None => Some(Timestamp::default()),
         }
+    }
+
+    fn circuit(&self, agent: &AgentName) -> Option<Circuit> {
+        self.read().get(agent)?.circuit.clone()
     }
 }

@@ -10,6 +10,7 @@ mod decide;
 mod halting;
 mod hydrate;
 mod mailbox;
+mod redrive;
 mod residents;
 
 use std::{
@@ -17,22 +18,23 @@ use std::{
     sync::Arc,
 };
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use mailbox::{
-    Answered, Asked, Inlet, Mailbox, NotSent, Outcome, QUEUE_RETRY, Request, Submission, mailbox,
+    Answered, Asked, Inlet, Mailbox, NotSent, Outcome, QUEUE_RETRY, Redrive, Request, Submission, mailbox,
 };
 
 use super::{
     burn::BurnGuard,
     clock::Now,
     courier::Errands,
-    dispatch::{Dispatch, Order},
+    dispatch::{Dispatch, Order, Slot},
     entropy::Entropy,
     halts::Halts,
     hands::Hands,
     intake::Intake,
+    journal_health::JournalHealth,
     questions::Questions,
     registry::Registry,
     watchers::Watchers,
@@ -79,6 +81,7 @@ pub(super) struct Shared {
     pub(super) halts: Arc<Halts>,
     pub(super) burn: Arc<BurnGuard>,
     pub(super) hands: Hands,
+    pub(super) health: JournalHealth,
 }
 
 /// A batch's fate.
@@ -103,6 +106,10 @@ pub(super) struct Shard {
     /// What the dispatcher wants, in order. At most one for each slot and lease.
     orders: VecDeque<Order>,
     requests: VecDeque<Request>,
+    /// Slots that wait until the journal takes something again: a lease that cannot be written would only come back.
+    kept_slots: Vec<Slot>,
+    /// Rings when the journal fails, and when it works again.
+    journal: Arc<Notify>,
 }
 
 /// What comes in beside requests.
@@ -118,6 +125,7 @@ impl Shard {
     pub(super) fn new(shared: Shared, open: Vec<Task>) -> Self {
         let (fates, fated) = mpsc::unbounded_channel();
         let hydration = Hydration::new(&shared);
+        let journal = shared.health.bell();
         let mut shard = Self {
             shared,
             residents: Residents::default(),
@@ -130,6 +138,8 @@ impl Shard {
             hydration,
             orders: VecDeque::new(),
             requests: VecDeque::new(),
+            kept_slots: Vec::new(),
+            journal,
         };
         let now = shard.shared.now.read();
         for task in open {
@@ -154,6 +164,7 @@ impl Shard {
                 () = std::future::ready(()), if busy => {}
                 Some(request) = wires.inlet.running.recv(), if may_take => shard.requests.push_back(request),
                 Some(request) = wires.inlet.intake.recv(), if may_take => shard.requests.push_back(request),
+                () = shard.journal.notified() => shard.journal_changed(),
                 () = wires.stop.cancelled(), if !stopping => {
                     stopping = true;
                     wires.inlet.close();
@@ -232,7 +243,7 @@ impl Shard {
     fn adopt(&mut self, task: Task, now: Timestamp) {
         let id = task.id();
         let outstanding = task.outstanding();
-        let place = (!task.is_ended()).then(|| self.shared.intake.take());
+        let place = (!task.is_ended()).then(|| self.shared.intake.take(&task.contract().namespace));
         self.residents.insert(task, place);
         let halting = self.halting(id);
         for live in outstanding.leases {

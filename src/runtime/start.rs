@@ -16,13 +16,14 @@ use super::{
     answer_check::AnswerCheck,
     burn::BurnGuard,
     clock::Now,
-    codec, courier,
-    dispatch::Dispatch,
+    codec, courier, dead_letters,
+    dispatch::{Dispatch, Terms},
     halter,
     halts::{Halts, Kept},
     handle::Inner,
     hands::{Hands, Work},
     intake::Intake,
+    journal_health::JournalHealth,
     keeper,
     registry::Registry,
     shard::{MAX_IN_FLIGHT, Shard, Shared, Wires, mailbox},
@@ -51,7 +52,7 @@ struct Recovered {
     /// Open tasks, by shard.
     tasks: Vec<Vec<Task>>,
     count: usize,
-    /// The newest time in any of them.
+    /// The newest time in the journal.
     latest: Timestamp,
     halts: Kept,
 }
@@ -98,8 +99,9 @@ fn recover(store: &dyn Store, shards: u16) -> Result<Recovered, StartError> {
         Some(stored) if stored == u64::from(shards) => {}
         Some(stored) => return Err(StartError::Shards { stored, asked: shards }),
     }
+    dead_letters::count_once(store)?;
     let mut tasks: Vec<Vec<Task>> = (0..shards).map(|_| Vec::new()).collect();
-    let (mut count, mut latest) = (0, Timestamp::default());
+    let (mut count, mut latest) = (0, newest(store)?);
     for id in open(store)?.into_iter().chain(unsettled(store)?) {
         let rebuild = |error| StartError::Rebuild { task: id, error };
         let missing = || rebuild(StoreError::Corrupt("it has no events".to_owned()));
@@ -116,6 +118,13 @@ fn recover(store: &dyn Store, shards: u16) -> Result<Recovered, StartError> {
         }
     }
     Ok(Recovered { agents: store.agents()?, tasks, count, latest, halts: Kept::load(store)? })
+}
+
+/// The time of the journal's last event. Time goes on from there even where every task has ended and the clock was set back
+/// meanwhile: else the first look at an old task would make it leap, and every lease would lapse.
+fn newest(store: &dyn Store) -> Result<Timestamp, StoreError> {
+    let last = store.log(store.log_end()?.saturating_sub(1), 1)?;
+    Ok(last.last().map_or_else(Timestamp::default, |entry| entry.event.at))
 }
 
 /// Tasks that have not ended, oldest first.
@@ -164,8 +173,14 @@ fn launch(
     let (jobs, to_do) = mpsc::unbounded_channel();
     let halts = Arc::new(Halts::new(halts, jobs));
     let burn = Arc::new(BurnGuard::new(options.burn_rate.clone()));
-    let dispatch = Dispatch::new(Arc::clone(&registry), to_shards, options.lease_time, halts.now());
-    let dispatch = Arc::new(dispatch);
+    let terms = Terms {
+        lease_time: options.lease_time,
+        breaking: options.breaking,
+        bulkheads: options.bulkheads.clone(),
+        forgives_absence: now.jumps_are_absences(),
+        halted: halts.now(),
+    };
+    let dispatch = Arc::new(Dispatch::new(Arc::clone(&registry), to_shards, terms));
     let stop = CancellationToken::new();
     let (errands, to_carry) = courier::Errands::new();
     let shared = Shared {
@@ -176,13 +191,14 @@ fn launch(
         watchers: Arc::default(),
         questions: Arc::default(),
         log_end: watch::channel(0).0,
-        intake: Intake::new(options.max_open_tasks),
+        intake: Intake::new(options.max_open_tasks, options.max_open_by_namespace.clone()),
         now: now.clone(),
         entropy: Arc::clone(&entropy),
         errands: errands.clone(),
         halts: Arc::clone(&halts),
         burn: Arc::clone(&burn),
         hands: hands.clone(),
+        health: JournalHealth::default(),
     };
     let inner = Arc::new(Inner {
         options,
@@ -202,10 +218,13 @@ fn launch(
         errands,
         halts: Arc::clone(&halts),
         burn: Arc::clone(&burn),
-        hands,
+        hands: hands.clone(),
+        health: shared.health.clone(),
     });
     let mut background = RuntimeTasks::new(Runtime(Arc::clone(&inner)), stop.clone(), writer, journal);
-    background.spawn("keeper".to_owned(), keeper::keep(dispatch, now, stop.clone()));
+    background.spawn("keeper".to_owned(), keeper::keep(dispatch, now.clone(), stop.clone()));
+    let trying = shared.health.clone().keep_trying(shared.store.clone(), hands, now.clone(), stop.clone());
+    background.spawn("journal's health".to_owned(), trying);
     let carry = courier::carry(Runtime(Arc::clone(&inner)), to_carry, stop.clone());
     background.spawn("courier".to_owned(), carry);
     background.spawn("halter".to_owned(), halter::run(Runtime(Arc::clone(&inner)), to_do, stop.clone()));

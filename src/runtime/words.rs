@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
+use super::BreakerInfo;
 use crate::{
     engine::{command::Assignment, view::SummaryView},
     store::record::AgentRow,
     types::{
-        ids::{AgentName, Lease, TaskId, WorkerId},
+        ids::{AgentName, Lease, Namespace, TaskId, WorkerId},
         outcome::Cause,
         time::{Span, Timestamp},
     },
@@ -118,8 +119,27 @@ pub struct AgentInfo {
     pub workers: u32,
     /// Turns that wait for one of them, back-off included.
     pub waiting: u32,
-    /// Attempts that run.
+    /// Attempts that run, those about to start included.
     pub leased: u32,
+    /// The most there may be at once; `None`: there is no limit.
+    pub limit: Option<u32>,
+    /// Its breaker.
+    pub breaker: BreakerInfo,
+}
+
+/// A namespace, as the operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamespaceInfo {
+    /// Its name.
+    pub name: Namespace,
+    /// Attempts that run.
+    pub running: u32,
+    /// The most there may be at once; `None`: there is no limit.
+    pub limit: Option<u32>,
+    /// Open tasks, where they have a bound; else 0.
+    pub open: u32,
+    /// The bound.
+    pub open_limit: Option<u32>,
 }
 
 /// A connected worker, as the operator sees it.
@@ -143,4 +163,6 @@ pub struct WorkerInfo {
     pub last_heard_at: Timestamp,
     /// Whether it asked for nothing new.
     pub draining: bool,
+    /// Its breaker.
+    pub breaker: BreakerInfo,
 }

@@ -5,7 +5,10 @@
 //! message is collected (`faults`), so that its sender hears of all of it at once.
 
 pub mod answer;
+pub(crate) mod chaos;
+pub(crate) mod circuit;
 pub mod contract;
+pub mod dead_letter;
 pub mod enums;
 pub mod event;
 pub mod faults;

@@ -11,25 +11,30 @@ use crate::{
     pb,
     runtime::{AgentInfo, CommandError, EscalationFilter, EscalationPage, Overloaded, Runtime},
     types::{
-        ids::{EscalationId, InvalidName},
+        ids::{AgentName, EscalationId, InvalidName, WorkerId},
         limits::fixed::MAX_TEXT_BYTES,
         time::Span,
     },
 };
 
 use super::{
+    chaos::Edge,
     convert::{
+        chaos::{self, brakes_out, records_out, run_out},
         faults::Faults,
         halt::halt_out,
         question::{answer_in, escalation_out},
         session::{agent_out, worker_out},
+        time::wire,
     },
+    dead_letters::{self, DeadLetters},
     follow::follow,
     halts,
     inbox::{self, Inbox},
     page::{self, Scope},
     status::Fault,
-    tasks::task_id,
+    tasks::{Stop, Tasks, task_id},
+    trace,
     webhooks::WebhookBoard,
 };
 
@@ -46,6 +51,8 @@ pub(crate) struct Operator {
     stop: CancellationToken,
     watches: Arc<Semaphore>,
     webhooks: WebhookBoard,
+    letters: DeadLetters,
+    edge: Edge,
 }
 
 impl Operator {
@@ -55,8 +62,13 @@ impl Operator {
         stop: CancellationToken,
         max_watches: usize,
         webhooks: WebhookBoard,
+        edge: Edge,
     ) -> Self {
-        Self { runtime, stop, watches: Arc::new(Semaphore::new(max_watches)), webhooks }
+        // For its intake alone: it serves no streams.
+        let no_streams = Stop { intake: stop.clone(), streams: stop.clone() };
+        let tasks = Arc::new(Tasks::new(runtime.clone(), no_streams, 0, 0));
+        let letters = DeadLetters::new(runtime.clone(), tasks);
+        Self { runtime, stop, watches: Arc::new(Semaphore::new(max_watches)), webhooks, letters, edge }
     }
 }
 
@@ -207,5 +219,153 @@ impl pb::operator_service_server::OperatorService for Operator {
         request: Request<pb::ListHaltsRequest>,
     ) -> Result<Response<pb::ListHaltsResponse>, Status> {
         Ok(Response::new(halts::list(&self.runtime, request.into_inner()).await?))
+    }
+
+    async fn reset_breaker(
+        &self,
+        request: Request<pb::ResetBreakerRequest>,
+    ) -> Result<Response<pb::ResetBreakerResponse>, Status> {
+        let pb::ResetBreakerRequest { whose } = request.into_inner();
+        let mut faults = Faults::default();
+        let was_open = match whose {
+            None => {
+                faults.add("whose", "is required: name an agent or a worker_id");
+                None
+            }
+            Some(pb::reset_breaker_request::Whose::Agent(name)) => {
+                let agent: Option<AgentName> = faults.name("agent", &name);
+                if let Some(agent) = agent.as_ref().filter(|agent| !self.runtime.is_known(agent)) {
+                    return Err(Fault::AgentNotFound(agent.clone()).into());
+                }
+                agent.map(|agent| self.runtime.reset_agent(&agent))
+            }
+            Some(pb::reset_breaker_request::Whose::WorkerId(id)) => {
+                let worker: Option<WorkerId> = faults.name("worker_id", &id);
+                worker.map(|worker| self.runtime.reset_worker(&worker))
+            }
+        };
+        let was_open = faults.finish(was_open).map_err(Fault::InvalidMessage)?;
+        Ok(Response::new(pb::ResetBreakerResponse { was_open }))
+    }
+
+    async fn list_dead_letters(
+        &self,
+        request: Request<pb::ListDeadLettersRequest>,
+    ) -> Result<Response<pb::ListDeadLettersResponse>, Status> {
+        Ok(Response::new(self.letters.list(request.into_inner()).await?))
+    }
+
+    async fn get_dead_letter(
+        &self,
+        request: Request<pb::GetDeadLetterRequest>,
+    ) -> Result<Response<pb::GetDeadLetterResponse>, Status> {
+        let pb::GetDeadLetterRequest { task_id: text } = request.into_inner();
+        let dead_letter = Some(self.letters.get(task_id(&text)?).await?);
+        Ok(Response::new(pb::GetDeadLetterResponse { dead_letter }))
+    }
+
+    async fn redrive_dead_letter(
+        &self,
+        request: Request<pb::RedriveDeadLetterRequest>,
+    ) -> Result<Response<pb::RedriveDeadLetterResponse>, Status> {
+        let trace = trace::context(request.metadata());
+        let pb::RedriveDeadLetterRequest { task_id: text, terms, dry_run } = request.into_inner();
+        let task = task_id(&text)?;
+        let mut faults = Faults::default();
+        let terms = dead_letters::terms(terms, dry_run, trace, &mut faults);
+        let terms = faults.finish(Some(terms)).map_err(Fault::InvalidMessage)?;
+        let result = Some(self.letters.redrive(task, &terms).await?);
+        Ok(Response::new(pb::RedriveDeadLetterResponse { result }))
+    }
+
+    async fn redrive_dead_letters(
+        &self,
+        request: Request<pb::RedriveDeadLettersRequest>,
+    ) -> Result<Response<pb::RedriveDeadLettersResponse>, Status> {
+        let trace = trace::context(request.metadata());
+        Ok(Response::new(self.letters.redrive_page(request.into_inner(), trace).await?))
+    }
+
+    async fn discard_dead_letter(
+        &self,
+        request: Request<pb::DiscardDeadLetterRequest>,
+    ) -> Result<Response<pb::DiscardDeadLetterResponse>, Status> {
+        let pb::DiscardDeadLetterRequest { task_id: text, by, note } = request.into_inner();
+        let task = task_id(&text)?;
+        let mut faults = Faults::default();
+        dead_letters::signed(&by, &note, "", &mut faults);
+        faults.finish(Some(())).map_err(Fault::InvalidMessage)?;
+        let already_discarded = self.letters.discard(task, by, note).await?;
+        Ok(Response::new(pb::DiscardDeadLetterResponse { already_discarded }))
+    }
+
+    async fn discard_dead_letters(
+        &self,
+        request: Request<pb::DiscardDeadLettersRequest>,
+    ) -> Result<Response<pb::DiscardDeadLettersResponse>, Status> {
+        Ok(Response::new(self.letters.discard_page(request.into_inner()).await?))
+    }
+
+    async fn start_chaos(
+        &self,
+        request: Request<pb::StartChaosRequest>,
+    ) -> Result<Response<pb::StartChaosResponse>, Status> {
+        let mut faults = Faults::default();
+        let asked = chaos::start(request.into_inner(), &mut faults);
+        let asked = faults.finish(asked).map_err(Fault::InvalidMessage)?;
+        let run = self.edge.start(&self.runtime, asked)?;
+        Ok(Response::new(pb::StartChaosResponse { run: Some(run_out(run)) }))
+    }
+
+    async fn renew_chaos(
+        &self,
+        request: Request<pb::RenewChaosRequest>,
+    ) -> Result<Response<pb::RenewChaosResponse>, Status> {
+        let pb::RenewChaosRequest { run_id, ttl, brakes_received } = request.into_inner();
+        let mut faults = Faults::default();
+        let ttl = chaos::ttl_in(ttl, &mut faults);
+        let received = chaos::received(brakes_received, &mut faults);
+        let (ttl, received) = faults.finish(Some((ttl, received))).map_err(Fault::InvalidMessage)?;
+        let (run, brakes) = self.edge.renew(&self.runtime, &run_id, ttl, received)?;
+        Ok(Response::new(pb::RenewChaosResponse { run: Some(run_out(run)), brakes: brakes_out(&brakes) }))
+    }
+
+    async fn stop_chaos(
+        &self,
+        request: Request<pb::StopChaosRequest>,
+    ) -> Result<Response<pb::StopChaosResponse>, Status> {
+        let pb::StopChaosRequest { run_id, brakes_received } = request.into_inner();
+        let mut faults = Faults::default();
+        let received = chaos::received(brakes_received, &mut faults);
+        let received = faults.finish(Some(received)).map_err(Fault::InvalidMessage)?;
+        let (run, brakes) = self.edge.stop(&run_id, received)?;
+        Ok(Response::new(pb::StopChaosResponse { run: Some(run_out(run)), brakes: brakes_out(&brakes) }))
+    }
+
+    async fn record_chaos(
+        &self,
+        request: Request<pb::RecordChaosRequest>,
+    ) -> Result<Response<pb::RecordChaosResponse>, Status> {
+        let pb::RecordChaosRequest { recorded_by, agents, passed, run_id } = request.into_inner();
+        let mut faults = Faults::default();
+        let is_known = |agent: &AgentName| self.runtime.is_known(agent);
+        let agents = chaos::recorded(&recorded_by, &agents, &run_id, is_known, &mut faults);
+        let agents = faults.finish(Some(agents)).map_err(Fault::InvalidMessage)?;
+        tracing::warn!(run = run_id, by = recorded_by, passed, ?agents, "the verdict of a chaos run is kept");
+        let at = self.runtime.record_chaos(agents, passed).await.map_err(Fault::from)?;
+        Ok(Response::new(pb::RecordChaosResponse { recorded_at: Some(wire(at)) }))
+    }
+
+    async fn get_chaos(
+        &self,
+        request: Request<pb::GetChaosRequest>,
+    ) -> Result<Response<pb::GetChaosResponse>, Status> {
+        let pb::GetChaosRequest {} = request.into_inner();
+        let records = self.runtime.chaos_records().await.map_err(Fault::from)?;
+        Ok(Response::new(pb::GetChaosResponse {
+            run: self.edge.shown().map(run_out),
+            records: records_out(&records),
+            forbidden: self.edge.is_forbidden(),
+        }))
     }
 }

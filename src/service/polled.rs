@@ -19,6 +19,7 @@ use crate::{
 };
 
 use super::{
+    chaos::Heard,
     convert::{int64, session::down_out},
     session::Context,
     status::Fault,
@@ -117,8 +118,33 @@ impl Polled {
             letters.last = self.next(poll.session, &mut letters, &mailbox, until).await?;
             letters.batch += u64::from(!letters.last.is_empty());
         }
-        let messages = letters.last.iter().map(|told| down_out(told, self.context.drain_grace)).collect();
+        let out = |told: &Down| down_out(told, self.context.drain_grace);
+        let messages = if self.context.edge.is_on() {
+            self.on_its_way(&poll, &letters.last).await?.into_iter().map(out).collect()
+        } else {
+            letters.last.iter().map(out).collect()
+        };
         Ok(pb::PollResponse { messages, batch: int64(letters.batch) })
+    }
+
+    /// What arrives of a response under a chaos run. One that is lost comes again to a worker that says what it has received;
+    /// of any other the session ends with it, so that what was lost is given to somebody else.
+    async fn on_its_way<'l>(&self, poll: &Poll, last: &'l [Down]) -> Result<Vec<&'l Down>, Fault> {
+        let (mut arrived, mut lost) = (Vec::new(), false);
+        for told in last {
+            match self.context.edge.down(&self.context.runtime, told).await {
+                Heard::Sent(times) => arrived.extend(std::iter::repeat_n(told, times)),
+                Heard::Cut => lost = true,
+            }
+        }
+        match (lost, poll.received) {
+            (false, _) => Ok(arrived),
+            (true, Some(_)) => Err(Fault::Injected),
+            (true, None) => {
+                self.context.runtime.close_session(poll.session);
+                Err(self.gone(poll.session))
+            }
+        }
     }
 
     /// What the runtime says next, at once or after a while. A worker that waits is there: it counts as heard.

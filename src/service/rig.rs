@@ -10,7 +10,7 @@ use crate::{
     types::time::{Span, Timestamp},
 };
 
-use super::session::Context;
+use super::{chaos::Edge, session::Context};
 
 /// What the clock says at first.
 pub(crate) const START: Timestamp = Timestamp(1_000_000);
@@ -38,7 +38,12 @@ impl Rig {
         let started = Runtime::start(store, options, clock.clone(), entropy);
         let (runtime, tasks) = started.await.expect("it starts");
         let stop = CancellationToken::new();
-        let context = Context { runtime: runtime.clone(), stop, drain_grace: Span::from_secs(1) };
+        let context = Context {
+            runtime: runtime.clone(),
+            stop,
+            drain_grace: Span::from_secs(1),
+            edge: Edge::default(),
+        };
         Self { runtime, context, clock, _tasks: tasks }
     }
 }

@@ -20,6 +20,8 @@ use crate::{
 
 use super::{
     MAX_MESSAGE_BYTES,
+    calls::CallBoard,
+    chaos::Edge,
     frame::WorkerRoute,
     operator::Operator,
     session::Context,
@@ -30,8 +32,8 @@ use super::{
 };
 
 /// Names whose health is reported; the empty one is the whole server's.
-const SERVICES: [&str; 4] =
-    ["", "bailiwick.v1.TaskService", "bailiwick.v1.OperatorService", "bailiwick.v1.WorkerService"];
+const SERVICES: [&str; 4] = ["", TASK_SERVICE, "bailiwick.v1.OperatorService", "bailiwick.v1.WorkerService"];
+const TASK_SERVICE: &str = "bailiwick.v1.TaskService";
 
 /// How the server behaves. Every number bounds something.
 #[derive(Debug, Clone)]
@@ -52,6 +54,10 @@ pub struct ServerOptions {
     pub drain: Duration,
     /// How the webhooks stand: whoever sends them writes it.
     pub webhooks: WebhookBoard,
+    /// Whether chaos runs are refused.
+    pub forbid_chaos: bool,
+    /// Where calls are counted, if they are.
+    pub calls: CallBoard,
 }
 
 impl Default for ServerOptions {
@@ -65,6 +71,8 @@ impl Default for ServerOptions {
             keepalive: Duration::from_secs(20),
             drain: Duration::from_secs(2),
             webhooks: WebhookBoard::default(),
+            forbid_chaos: false,
+            calls: CallBoard::default(),
         }
     }
 }
@@ -83,6 +91,8 @@ type Transport = JoinHandle<Result<(), tonic::transport::Error>>;
 pub struct Serving {
     runtime: Runtime,
     health: HealthReporter,
+    /// Ends with the runtime, or at a shutdown, whichever is first.
+    telling: JoinHandle<()>,
     /// Cancelled when intake ends, and when the streams are to end.
     stop: Stop,
     streams: Streams,
@@ -106,20 +116,25 @@ pub async fn serve(
         keepalive,
         drain,
         webhooks,
+        forbid_chaos,
+        calls,
     } = options;
+    let edge = Edge::new(forbid_chaos);
     let stop = Stop { intake: CancellationToken::new(), streams: CancellationToken::new() };
     let streams = Streams::default();
     let (ended, drain_grace) = (stop.streams.clone(), Span::from(drain));
-    let context = Context { runtime: runtime.clone(), stop: ended.clone(), drain_grace };
+    let context = Context { runtime: runtime.clone(), stop: ended.clone(), drain_grace, edge: edge.clone() };
     let tasks = Tasks::new(runtime.clone(), stop.clone(), max_watches, max_task_streams);
-    let operator = Operator::new(runtime.clone(), ended.clone(), max_watches, webhooks);
+    let operator = Operator::new(runtime.clone(), ended.clone(), max_watches, webhooks, edge);
     let worker = Worker::new(context, streams.clone(), max_polled_sessions);
     let (health, health_service) = tonic_health::server::health_reporter();
     set_health(&health, ServingStatus::Serving).await;
+    let telling = tokio::spawn(tell_health(runtime.clone(), health.clone()));
     let router = Server::builder()
         .max_concurrent_streams(max_concurrent_streams)
         .http2_keepalive_interval(Some(keepalive))
         .http2_keepalive_timeout(Some(keepalive))
+        .layer(tower::util::option_layer(calls.layer()))
         .layer(Shed::new(max_calls))
         .add_service(TaskServiceServer::new(tasks).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(OperatorServiceServer::new(operator).max_decoding_message_size(MAX_MESSAGE_BYTES))
@@ -129,11 +144,24 @@ pub async fn serve(
         .add_service(reflection().build_v1alpha()?);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(keepalive));
     let transport = tokio::spawn(router.serve_with_incoming_shutdown(incoming, ended.cancelled_owned()));
-    Ok(Serving { runtime, health, stop, streams, drain, transport: Some(transport) })
+    Ok(Serving { runtime, health, telling, stop, streams, drain, transport: Some(transport) })
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(pb::DESCRIPTORS)
+}
+
+/// Has the health service say so when nothing new is accepted because the journal takes nothing. Workers are still served.
+async fn tell_health(runtime: Runtime, health: HealthReporter) {
+    let mut journal = runtime.journal_failing();
+    drop(runtime);
+    while journal.changed().await.is_ok() {
+        let fails = journal.borrow_and_update().is_some();
+        let status = if fails { ServingStatus::NotServing } else { ServingStatus::Serving };
+        for service in ["", TASK_SERVICE] {
+            health.set_service_status(service, status).await;
+        }
+    }
 }
 
 async fn set_health(health: &HealthReporter, status: ServingStatus) {
@@ -158,7 +186,8 @@ impl Serving {
     /// Stops intake, tells everybody, ends the streams and then the connections. `grace` is the hard limit: a connection
     /// that does not end is cut. Says whether none had to be.
     pub async fn shutdown(self, grace: Duration) -> bool {
-        let Self { runtime, health, stop, streams, drain, mut transport } = self;
+        let Self { runtime, health, telling, stop, streams, drain, mut transport } = self;
+        telling.abort();
         set_health(&health, ServingStatus::NotServing).await;
         runtime.begin_shutdown();
         stop.intake.cancel();

@@ -5,13 +5,17 @@
 //! Never here: what the messages mean. Leases outlive the session; only its credit ends with it.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
+    future::{Future as _, poll_fn},
+    pin::{Pin, pin},
+    task::{Context as TaskContext, Poll},
     time::Duration,
 };
 
-use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+use futures_util::{future::BoxFuture, stream::FuturesUnordered};
+use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::{Stream, StreamExt as _};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, PollSender};
 use tonic::Status;
 
 use crate::{
@@ -25,6 +29,7 @@ use crate::{
 
 use super::{
     MAX_MESSAGE_BYTES,
+    chaos::{Arrived, Edge, WayDown},
     convert::session::{down_out, grant_out, registered, registered_out},
     frame::Frame,
     lanes::Lanes,
@@ -36,6 +41,10 @@ use super::{
 const MAX_IN_FLIGHT: usize = 256;
 /// Messages down that may wait for the worker to read them.
 const MAX_OUTBOX: usize = 256;
+/// Of them, those that go down in one write.
+const MAX_BATCH: usize = 64;
+/// Messages up that are taken in one turn of the task.
+const MAX_FRAMES: usize = 64;
 /// How long a stream may stay open before it registers.
 const REGISTER_WITHIN: Duration = Duration::from_secs(30);
 
@@ -48,10 +57,15 @@ pub(crate) struct Context {
     pub(crate) stop: CancellationToken,
     /// What a drain tells workers about the time they have.
     pub(crate) drain_grace: Span,
+    /// Where a chaos run makes messages fail.
+    pub(crate) edge: Edge,
 }
 
+/// What goes down together: one write, where it fits into one.
+pub(crate) type Batch = Vec<Result<pb::SessionResponse, Status>>;
+
 /// The sender of what goes down.
-pub(crate) type Sender = mpsc::Sender<Result<pb::SessionResponse, Status>>;
+pub(crate) type Sender = mpsc::Sender<Batch>;
 
 /// Drives a session stream to its end.
 pub(crate) async fn drive<S>(context: Context, mut frames: S, down: Sender)
@@ -64,12 +78,12 @@ where
         () = down.closed() => return,
     };
     let end = match opened {
-        Ok(session) => session.run(frames, &down).await,
+        Ok(session) => session.run(frames, down.clone()).await,
         Err(status) => Err(status),
     };
     if let Err(status) = end {
         // A worker that has gone does not hear why.
-        let _ = down.send(Err(status)).await;
+        let _ = down.send(vec![Err(status)]).await;
     }
 }
 
@@ -105,25 +119,27 @@ where
         agents,
         last_message_id: message_id,
         downs: Some(downs),
+        way_down: WayDown::new(context.edge.clone(), context.runtime.clone()),
         lanes: Lanes::new(),
-        running: JoinSet::new(),
+        running: FuturesUnordered::new(),
         acks: Vec::new(),
         outbox: VecDeque::from([registered]),
     })
 }
 
-/// A job done: its messages, its lease, what came of it.
-type Done = (Vec<i64>, Lease, Result<Reply, Fault>);
+/// A job done: its messages, its lease, what came of it; `None`: the session is cut.
+type Done = (Vec<i64>, Lease, Option<Result<Reply, Fault>>);
 
 struct Session {
     id: SessionId,
     context: Context,
-    agents: HashSet<AgentName>,
+    agents: BTreeSet<AgentName>,
     last_message_id: i64,
     /// `None` once the runtime has closed it: superseded, silent for too long, or shut down.
     downs: Option<mpsc::Receiver<Down>>,
+    way_down: WayDown,
     lanes: Lanes<Said>,
-    running: JoinSet<Done>,
+    running: FuturesUnordered<BoxFuture<'static, Done>>,
     acks: Vec<i64>,
     outbox: VecDeque<DownMessage>,
 }
@@ -144,56 +160,150 @@ enum Closing {
     BySession,
     /// The server is going away.
     ByServer,
+    /// A chaos run has cut it: what is under way is not finished.
+    ByChaos,
 }
 
 impl Session {
     /// Runs until one side ends it, then finishes what is under way.
-    async fn run<S>(mut self, mut frames: S, down: &Sender) -> Result<(), Status>
+    async fn run<S>(mut self, mut frames: S, down: Sender) -> Result<(), Status>
     where
         S: Stream<Item = Result<Frame, Status>> + Send + Unpin,
     {
         let stop = self.context.stop.clone();
+        let mut stopped = pin!(stop.cancelled());
+        let mut down = PollSender::new(down);
         let mut closing = Closing::No;
-        while closing == Closing::No || !self.is_idle() {
-            let reading = closing == Closing::No && self.has_room();
-            tokio::select! {
-                permit = down.reserve(), if self.has_output() => match permit {
-                    Ok(permit) => self.send_next(permit),
-                    Err(_) => { // The worker is gone: nobody hears anything any more.
-                        self.forget_output();
-                        closing = Closing::ByWorker;
-                    }
-                },
-                Some(done) = self.running.join_next(), if !self.running.is_empty() => match done {
-                    Ok(done) => self.done(done),
-                    Err(_) => return Err(Fault::SessionEnded.to_status()),
-                },
-                told = next_down(&mut self.downs), if self.outbox.len() < MAX_OUTBOX => match told {
-                    Some(told) => self.tell(&told),
-                    None => {
-                        self.downs = None;
-                        if closing == Closing::No { closing = Closing::BySession }
-                    }
-                },
-                frame = frames.next(), if reading => match frame {
-                    Some(Ok(frame)) => if self.heard(frame).is_err() { closing = Closing::BySession },
-                    Some(Err(_)) | None => {
-                        // No more work for it; what is under way is still answered, if it listens.
-                        self.context.runtime.close_session(self.id);
-                        closing = Closing::ByWorker;
-                    }
-                },
-                () = stop.cancelled(), if closing == Closing::No => {
+        poll_fn(|cx| {
+            loop {
+                let mut moved = self.take_done(cx, &mut closing) | self.take_told(cx, &mut closing);
+                moved |= self.take_arrived(cx, &mut closing);
+                if closing == Closing::ByChaos {
+                    return Poll::Ready(());
+                }
+                moved |= self.take_frames(cx, &mut frames, &mut closing);
+                if closing == Closing::No && stopped.as_mut().poll(cx).is_ready() {
                     self.tell_the_rest();
                     closing = Closing::ByServer;
+                    moved = true;
+                }
+                // Last, so that all that was there goes down together.
+                moved |= self.write(cx, &mut down, &mut closing);
+                if closing != Closing::No && self.is_idle() {
+                    return Poll::Ready(());
+                }
+                if !moved {
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await;
+        let end = match closing {
+            Closing::No | Closing::ByWorker => return Ok(()),
+            Closing::ByChaos => Fault::SessionEnded,
+            Closing::BySession if !stop.is_cancelled() => Fault::SessionEnded,
+            Closing::BySession | Closing::ByServer => Fault::ShuttingDown,
+        };
+        Err(end.to_status())
+    }
+
+    /// Takes what has come of what was said. This and its like say whether anything has moved; if not, they will wake the
+    /// task when something does.
+    fn take_done(&mut self, cx: &mut TaskContext<'_>, closing: &mut Closing) -> bool {
+        let mut moved = false;
+        while let Poll::Ready(Some((ids, lease, result))) = Pin::new(&mut self.running).poll_next(cx) {
+            match result {
+                Some(result) => self.done(ids, lease, result),
+                None => *closing = Closing::ByChaos,
+            }
+            moved = true;
+        }
+        moved
+    }
+
+    /// Takes what has come to the end of its way through a chaos run.
+    fn take_arrived(&mut self, cx: &mut TaskContext<'_>, closing: &mut Closing) -> bool {
+        let mut moved = false;
+        while let Poll::Ready(Some(arrived)) = self.way_down.poll_next(cx) {
+            match arrived {
+                Arrived::Here(told, times) => (0..times).for_each(|_| self.tell(&told)),
+                Arrived::Cut => *closing = Closing::ByChaos,
+            }
+            moved = true;
+        }
+        moved
+    }
+
+    /// Takes what the runtime says.
+    fn take_told(&mut self, cx: &mut TaskContext<'_>, closing: &mut Closing) -> bool {
+        let mut moved = false;
+        while self.outbox.len() < MAX_OUTBOX
+            && let Some(Poll::Ready(told)) = self.downs.as_mut().map(|downs| downs.poll_recv(cx))
+        {
+            moved = true;
+            match told {
+                Some(told) => self.pass_on(told),
+                None => {
+                    self.downs = None;
+                    if *closing == Closing::No {
+                        *closing = Closing::BySession;
+                    }
                 }
             }
         }
-        match closing {
-            Closing::No | Closing::ByWorker => Ok(()),
-            Closing::BySession if !stop.is_cancelled() => Err(Fault::SessionEnded.to_status()),
-            Closing::BySession | Closing::ByServer => Err(Fault::ShuttingDown.to_status()),
+        moved
+    }
+
+    /// Takes what comes up, as long as there is room; some of it, so that a worker that never stops does not keep others from
+    /// their turn.
+    fn take_frames<S>(&mut self, cx: &mut TaskContext<'_>, frames: &mut S, closing: &mut Closing) -> bool
+    where
+        S: Stream<Item = Result<Frame, Status>> + Send + Unpin,
+    {
+        for taken in 0..MAX_FRAMES {
+            if *closing != Closing::No || !self.has_room() {
+                return taken > 0;
+            }
+            match Pin::new(&mut *frames).poll_next(cx) {
+                Poll::Pending => return taken > 0,
+                Poll::Ready(Some(Ok(frame))) => {
+                    if self.heard(frame).is_err() {
+                        *closing = Closing::BySession;
+                    }
+                }
+                Poll::Ready(Some(Err(_)) | None) => {
+                    // No more work for it; what is under way is still answered, if it listens.
+                    self.context.runtime.close_session(self.id);
+                    *closing = Closing::ByWorker;
+                }
+            }
         }
+        // There may be more, but first the others.
+        cx.waker().wake_by_ref();
+        false
+    }
+
+    /// Sends what there is, as far as the worker reads.
+    fn write(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+        down: &mut PollSender<Batch>,
+        closing: &mut Closing,
+    ) -> bool {
+        if !self.has_output() {
+            return false;
+        }
+        let sent = match down.poll_reserve(cx) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(())) => down.send_item(self.next_batch()),
+            Poll::Ready(Err(gone)) => Err(gone),
+        };
+        if sent.is_err() {
+            // The worker is gone: nobody hears anything any more.
+            self.forget_output();
+            *closing = Closing::ByWorker;
+        }
+        true
     }
 
     fn is_idle(&self) -> bool {
@@ -213,16 +323,27 @@ impl Session {
         self.acks.clear();
     }
 
-    fn send_next(&mut self, permit: mpsc::Permit<'_, Result<pb::SessionResponse, Status>>) {
-        // What waits keeps its order; acks gather meanwhile and go as one.
-        let message = self
-            .outbox
-            .pop_front()
-            .unwrap_or_else(|| DownMessage::Ack(pb::Ack { message_ids: std::mem::take(&mut self.acks) }));
-        if let DownMessage::Cancel(cancel) = &message {
-            self.context.runtime.cancel_handed(&cancel.lease);
+    /// What goes down together. What waits keeps its order; acks gather meanwhile and go as one.
+    fn next_batch(&mut self) -> Batch {
+        let most = self.outbox.len().min(MAX_BATCH);
+        let mut batch: Vec<_> = self.outbox.drain(..most).collect();
+        if self.outbox.is_empty() && !self.acks.is_empty() {
+            batch.push(DownMessage::Ack(pb::Ack { message_ids: std::mem::take(&mut self.acks) }));
         }
-        permit.send(Ok(pb::SessionResponse { message: Some(message) }));
+        for message in &batch {
+            if let DownMessage::Cancel(cancel) = message {
+                self.context.runtime.cancel_handed(&cancel.lease);
+            }
+        }
+        batch.into_iter().map(|message| Ok(pb::SessionResponse { message: Some(message) })).collect()
+    }
+
+    /// What the runtime says goes down at once, unless a chaos run is in its way.
+    fn pass_on(&mut self, told: Down) {
+        let told = if self.way_down.is_open() { self.way_down.send(told) } else { Some(told) };
+        if let Some(told) = told {
+            self.tell(&told);
+        }
     }
 
     fn tell(&mut self, told: &Down) {
@@ -315,14 +436,19 @@ impl Session {
 
     fn start(&mut self, said: Said) {
         let runtime = self.context.runtime.clone();
+        let edge = self.context.edge.is_on().then(|| self.context.edge.clone());
         let Said { ids, call } = said;
-        self.running.spawn(async move {
+        self.running.push(Box::pin(async move {
             let lease = call.lease;
-            (ids, lease, call.run(&runtime).await)
-        });
+            let told = match edge {
+                None => Some(call.run(&runtime).await),
+                Some(edge) => edge.up(&runtime, call).await,
+            };
+            (ids, lease, told)
+        }));
     }
 
-    fn done(&mut self, (ids, lease, result): Done) {
+    fn done(&mut self, ids: Vec<i64>, lease: Lease, result: Result<Reply, Fault>) {
         match result {
             Ok(Reply::Progressed | Reply::Usage(_) | Reply::Completed { .. }) => self.acks.extend(ids),
             Ok(Reply::Budget(grant)) => {
@@ -339,14 +465,6 @@ impl Session {
         if let Some(said) = self.lanes.leave(lease) {
             self.start(said);
         }
-    }
-}
-
-/// What the runtime says next; never anything once it has closed the session.
-async fn next_down(downs: &mut Option<mpsc::Receiver<Down>>) -> Option<Down> {
-    match downs {
-        Some(downs) => downs.recv().await,
-        None => std::future::pending().await,
     }
 }
 

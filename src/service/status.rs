@@ -15,11 +15,12 @@ use crate::{
     engine::{command::Rejection, intake::Violation},
     pb,
     runtime::{
-        CommandError, HaltError, OpenError, Overloaded, ReadError, SessionError, StoreError, SubmitError,
+        CommandError, HaltError, JournalFailing, OpenError, Overloaded, ReadError, SessionError, StoreError,
+        SubmitError,
     },
     types::{
         halt::Halt,
-        ids::{Lease, TaskId},
+        ids::{AgentName, Lease, Namespace, TaskId},
         time::Span,
     },
 };
@@ -31,6 +32,8 @@ pub const DOMAIN: &str = "bailiwick.v1";
 
 /// How long to wait before trying again where nobody knows better.
 const DEFAULT_RETRY: Span = Span::from_secs(1);
+/// How long to wait before sending again what a chaos run has lost.
+const INJECTED_RETRY: Span = Span::from_millis(100);
 /// Bytes of violations that go into a status: trailers are headers, and many clients take 8 KiB of them at most.
 const MAX_DETAIL_BYTES: usize = 4 << 10;
 /// Bytes of a status message, and of one violation's text.
@@ -63,8 +66,10 @@ pub enum Fault {
     TaskNotFound(String),
     /// No such question, in words.
     EscalationNotFound(String),
+    /// No such agent.
+    AgentNotFound(AgentName),
     /// The idempotency key names another contract.
-    KeyTaken(TaskId),
+    KeyTaken(TaskId, Vec<String>),
     /// The engine refused.
     Rejected(Rejection),
     /// A halt keeps it out.
@@ -73,6 +78,25 @@ pub enum Fault {
     Halt(HaltError),
     /// Something is full.
     Overloaded(Overloaded),
+    /// The settings of this server forbid chaos runs.
+    ChaosForbidden,
+    /// Another chaos run is on, started by this one.
+    ChaosRunning(String),
+    /// The chaos run is not on.
+    ChaosNotRunning,
+    /// A chaos run has lost the call or its answer.
+    Injected,
+    /// The journal takes nothing for now.
+    JournalFailing(JournalFailing),
+    /// The namespace has as many open tasks as it may have.
+    NamespaceFull {
+        /// The namespace.
+        namespace: Namespace,
+        /// The most it may have.
+        limit: u32,
+        /// When to try again.
+        retry_after: Span,
+    },
     /// The server is going away.
     ShuttingDown,
     /// The store failed.
@@ -121,12 +145,24 @@ impl Fault {
             Self::SessionUnknown => verdict(Code::NotFound, "SESSION_UNKNOWN"),
             Self::TaskNotFound(_) => verdict(Code::NotFound, "TASK_NOT_FOUND"),
             Self::EscalationNotFound(_) => verdict(Code::NotFound, "ESCALATION_NOT_FOUND"),
-            Self::KeyTaken(_) => verdict(Code::AlreadyExists, "KEY_TAKEN"),
+            Self::AgentNotFound(_) => verdict(Code::NotFound, "AGENT_NOT_FOUND"),
+            Self::KeyTaken(..) => verdict(Code::AlreadyExists, "KEY_TAKEN"),
             Self::Rejected(rejection) => rejected(rejection),
             // It helps to send it again, but not before a person has lifted the halt.
             Self::Halted(_) => verdict(Code::FailedPrecondition, "HALTED"),
             Self::Halt(error) => halting(error),
             Self::Overloaded(full) => later(Code::ResourceExhausted, "OVERLOADED", full.retry_after),
+            Self::ChaosForbidden => verdict(Code::PermissionDenied, "CHAOS_FORBIDDEN"),
+            Self::ChaosRunning(_) => verdict(Code::FailedPrecondition, "CHAOS_RUNNING"),
+            Self::ChaosNotRunning => verdict(Code::NotFound, "CHAOS_NOT_RUNNING"),
+            Self::Injected => Verdict {
+                free_of_side_effects: false,
+                ..later(Code::Unavailable, "INJECTED_FAILURE", INJECTED_RETRY)
+            },
+            Self::JournalFailing(_) => later(Code::Unavailable, "JOURNAL_FAILING", DEFAULT_RETRY),
+            Self::NamespaceFull { retry_after, .. } => {
+                later(Code::ResourceExhausted, "NAMESPACE_FULL", *retry_after)
+            }
             Self::ShuttingDown => later(Code::Unavailable, "SHUTTING_DOWN", DEFAULT_RETRY),
             Self::Store(error) => stored(error),
         }
@@ -165,12 +201,33 @@ impl Fault {
             }
             Self::SessionUnknown => SessionError::SessionUnknown.to_string(),
             Self::TaskNotFound(what) | Self::EscalationNotFound(what) => what.clone(),
-            Self::KeyTaken(task) => SubmitError::KeyTaken { task: *task }.to_string(),
+            Self::AgentNotFound(agent) => {
+                format!("no worker has ever served {agent}: `bailiwick agents` lists them")
+            }
+            Self::KeyTaken(task, differs) => {
+                SubmitError::KeyTaken { task: *task, differs: differs.clone() }.to_string()
+            }
             Self::Rejected(Rejection::EscalationClosed(closed)) => closed::message(closed),
             Self::Rejected(rejection) => rejection.to_string(),
             Self::Halted(halt) => SubmitError::Halted(Arc::clone(halt)).to_string(),
             Self::Halt(error) => error.to_string(),
             Self::Overloaded(full) => full.to_string(),
+            Self::ChaosForbidden => {
+                "the settings of this server forbid chaos runs: start it without --forbid-chaos".to_owned()
+            }
+            Self::ChaosRunning(by) => {
+                format!("another chaos run is on, started by {by}: it ends by itself when its command does")
+            }
+            Self::ChaosNotRunning => {
+                "this chaos run is not on: it has lapsed, was stopped, or the server was started anew"
+                    .to_owned()
+            }
+            Self::Injected => "a chaos run has lost this call or its answer: send it again".to_owned(),
+            Self::JournalFailing(failing) => failing.to_string(),
+            Self::NamespaceFull { namespace, limit, retry_after } => {
+                let (namespace, limit, retry_after) = (namespace.clone(), *limit, *retry_after);
+                SubmitError::NamespaceFull { namespace, limit, retry_after }.to_string()
+            }
             Self::ShuttingDown => "the server is shutting down: try again when it is back".to_owned(),
             Self::Store(error) => error.to_string(),
         };
@@ -185,7 +242,11 @@ impl Fault {
             ("free_of_side_effects".to_owned(), free_of_side_effects.to_string()),
         ]);
         match self {
-            Self::KeyTaken(task) => drop(info.insert("task_id".to_owned(), task.to_string())),
+            Self::KeyTaken(task, differs) => {
+                info.insert("task_id".to_owned(), task.to_string());
+                info.insert("differs".to_owned(), shorten(&differs.join("; "), MAX_MESSAGE_BYTES));
+            }
+            Self::Rejected(Rejection::LetterSettled(settled)) => info.extend(closed::settled(settled)),
             Self::Rejected(Rejection::EscalationClosed(closed)) => info.extend(closed::facts(closed)),
             Self::Halted(halt) => info.extend(halt_facts(halt)),
             _ => {} // The reason says it all.
@@ -239,9 +300,11 @@ impl Fault {
     const fn missing_resource(&self) -> Option<&'static str> {
         match self {
             Self::TaskNotFound(_) => Some("task"),
+            Self::AgentNotFound(_) => Some("agent"),
             Self::EscalationNotFound(_) | Self::Rejected(Rejection::EscalationUnknown) => Some("escalation"),
             Self::SessionUnknown => Some("session"),
             Self::Halt(HaltError::NothingToLift) => Some("halt"),
+            Self::ChaosNotRunning => Some("chaos run"),
             Self::Rejected(Rejection::LeaseUnknown) => Some("lease"),
             _ => None, // Whatever else is wrong, it is there.
         }
@@ -268,7 +331,10 @@ const fn rejected(rejection: &Rejection) -> Verdict {
         Rejection::ChildrenExceeded { .. } => verdict(Code::FailedPrecondition, "CHILDREN_EXCEEDED"),
         Rejection::BudgetTooSmall { .. } => verdict(Code::FailedPrecondition, "BUDGET_TOO_SMALL"),
         Rejection::ParentExhausted { .. } => verdict(Code::FailedPrecondition, "PARENT_EXHAUSTED"),
-        Rejection::ChildKeyTaken(_) => verdict(Code::AlreadyExists, "KEY_TAKEN"),
+        Rejection::NotADeadLetter(_) => verdict(Code::FailedPrecondition, "NOT_A_DEAD_LETTER"),
+        Rejection::RedriveOfChild { .. } => verdict(Code::FailedPrecondition, "REDRIVE_OF_CHILD"),
+        Rejection::LetterSettled(_) => verdict(Code::FailedPrecondition, "DEAD_LETTER_SETTLED"),
+        Rejection::ChildKeyTaken(..) => verdict(Code::AlreadyExists, "KEY_TAKEN"),
         Rejection::ChildContract(_) => verdict(Code::InvalidArgument, "CONTRACT_REFUSED"),
     }
 }
@@ -354,12 +420,22 @@ impl From<Overloaded> for Fault {
 impl From<SubmitError> for Fault {
     fn from(error: SubmitError) -> Self {
         match error {
-            SubmitError::KeyTaken { task } => Self::KeyTaken(task),
+            SubmitError::KeyTaken { task, differs } => Self::KeyTaken(task, differs),
             SubmitError::Halted(halt) => Self::Halted(halt),
             SubmitError::Overloaded(full) => Self::Overloaded(full),
+            SubmitError::JournalFailing(failing) => Self::JournalFailing(failing),
+            SubmitError::NamespaceFull { namespace, limit, retry_after } => {
+                Self::NamespaceFull { namespace, limit, retry_after }
+            }
             SubmitError::ShuttingDown => Self::ShuttingDown,
             SubmitError::Store(error) => Self::Store(error),
         }
+    }
+}
+
+impl From<Rejection> for Fault {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
     }
 }
 
@@ -380,7 +456,7 @@ impl From<CommandError> for Fault {
             CommandError::NotFound { .. } => Self::TaskNotFound(error.to_string()),
             // One way of saying it, whoever has found it.
             CommandError::Rejected(Rejection::ChildContract(faults)) => Self::ContractRefused(faults),
-            CommandError::Rejected(Rejection::ChildKeyTaken(task)) => Self::KeyTaken(task),
+            CommandError::Rejected(Rejection::ChildKeyTaken(task, differs)) => Self::KeyTaken(task, differs),
             CommandError::Rejected(rejection) => Self::Rejected(rejection),
             CommandError::Halted(halt) => Self::Halted(halt),
             CommandError::Overloaded(full) => Self::Overloaded(full),

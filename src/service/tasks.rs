@@ -40,7 +40,7 @@ use super::{
 /// Tasks a page where nothing is asked for.
 const TASKS_PAGE: usize = 50;
 /// Labels in a filter.
-const MAX_FILTER_LABELS: usize = 8;
+pub(super) const MAX_FILTER_LABELS: usize = 8;
 /// Contracts larger than this are checked off the threads that serve calls.
 const LARGE_CONTRACT_BYTES: usize = MAX_PAYLOAD_BYTES / 32;
 
@@ -104,7 +104,7 @@ impl Tasks {
     }
 
     /// Completes a contract, or names every fault in it.
-    async fn intake(&self, wire: pb::Contract) -> Result<Contract, Vec<Violation>> {
+    pub(super) async fn intake(&self, wire: pb::Contract) -> Result<Contract, Vec<Violation>> {
         let runtime = self.runtime.clone();
         let large = wire.encoded_len() > LARGE_CONTRACT_BYTES;
         let complete = move || intake(wire, runtime.ceilings(), &|agent| runtime.is_known(agent));
@@ -193,6 +193,7 @@ pub(super) fn filter(wire: &pb::ListTasksRequest, faults: &mut Faults) -> TaskFi
         page_size: _,
         page_token: _,
         parent_task_id,
+        namespace,
     } = wire;
     faults.list("states", states, TaskState::ALL.len());
     faults.list("causes", causes, Cause::ALL.len());
@@ -206,11 +207,17 @@ pub(super) fn filter(wire: &pb::ListTasksRequest, faults: &mut Faults) -> TaskFi
         labels: labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
         since: timestamp(faults, "since", *since),
         parent: if parent_task_id.is_empty() { None } else { faults.name("parent_task_id", parent_task_id) },
+        namespace: if namespace.is_empty() { None } else { faults.name("namespace", namespace) },
     }
 }
 
 /// The values of a filter; UNSPECIFIED among them means any.
-fn any_of<T>(field: &str, numbers: &[i32], parse: impl Fn(i32) -> Option<T>, faults: &mut Faults) -> Vec<T> {
+pub(super) fn any_of<T>(
+    field: &str,
+    numbers: &[i32],
+    parse: impl Fn(i32) -> Option<T>,
+    faults: &mut Faults,
+) -> Vec<T> {
     if numbers.contains(&0) {
         return Vec::new();
     }
@@ -275,8 +282,9 @@ impl pb::task_service_server::TaskService for Tasks {
     ) -> Result<Response<pb::GetTaskResponse>, Status> {
         let pb::GetTaskRequest { task_id: text } = request.into_inner();
         let view = self.runtime.get(task_id(&text)?).await.map_err(Fault::from)?;
+        let waits = self.runtime.waits(&view);
         let halts = self.runtime.halts_on(&view).iter().map(|halt| halt_out(halt)).collect();
-        let task = pb::Task { halts, ..task_out(&view) };
+        let task = pb::Task { halts, ..task_out(&view, &waits) };
         Ok(Response::new(pb::GetTaskResponse { task: Some(task) }))
     }
 

@@ -54,6 +54,13 @@ impl WebhookBoard {
         change(states.entry(name.to_owned()).or_default());
     }
 
+    /// Every sink, by name.
+    #[must_use]
+    pub fn states(&self) -> Vec<(String, WebhookState)> {
+        let states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        states.iter().map(|(name, state)| (name.clone(), state.clone())).collect()
+    }
+
     /// Every sink, by name. `log_end` is the end of the log as far as it is known.
     pub(super) fn wire(&self, log_end: u64) -> Vec<pb::Webhook> {
         let states = self.0.lock().unwrap_or_else(PoisonError::into_inner);

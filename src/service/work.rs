@@ -22,14 +22,14 @@ use super::{
 const MAX_REASON_BYTES: usize = 1 << 10;
 
 /// One thing said under a lease.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Call {
     /// The lease.
     pub(crate) lease: Lease,
     job: Job,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Job {
     Progress { steps: Vec<WorkStep>, partial: Option<Payload> },
     Usage { usage: Usage, model: String },

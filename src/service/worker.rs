@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::StreamExt as _;
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
@@ -27,8 +28,8 @@ use super::{
     work::{self, Call, Refused, Reply},
 };
 
-/// Messages of one stream that wait for the connection. More wait in the session, which bounds them.
-const STREAM_BUFFER: usize = 16;
+/// Batches of one stream that wait for the connection. More waits in the session, which bounds it.
+const STREAM_BUFFER: usize = 1;
 /// Lineage entries a page where nothing is asked for.
 const LINEAGE_PAGE: usize = 100;
 
@@ -58,7 +59,7 @@ impl Worker {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         while streams.try_join_next().is_some() {} // Those that have ended are forgotten.
         streams.spawn(session::drive(self.context.clone(), frames, sender));
-        Box::pin(ReceiverStream::new(receiver))
+        Box::pin(ReceiverStream::new(receiver).flat_map(futures_util::stream::iter))
     }
 
     const fn runtime(&self) -> &Runtime {
@@ -66,7 +67,11 @@ impl Worker {
     }
 
     async fn run(&self, call: Result<Call, Refused>) -> Result<Reply, Fault> {
-        call.map_err(|(_, fault)| fault)?.run(self.runtime()).await
+        let call = call.map_err(|(_, fault)| fault)?;
+        if self.context.edge.is_on() {
+            return self.context.edge.up(self.runtime(), call).await.unwrap_or(Err(Fault::Injected));
+        }
+        call.run(self.runtime()).await
     }
 }
 
@@ -147,7 +152,7 @@ impl pb::worker_service_server::WorkerService for Worker {
         let pb::RequestBudgetRequest { request } = request.into_inner();
         let call = work::budget(given(request, "request")?).map_err(|(_, fault)| fault)?;
         let lease = call.lease;
-        let reply = call.run(self.runtime()).await?;
+        let reply = self.run(Ok(call)).await?;
         let grant = if let Reply::Budget(grant) = reply { Some(grant_out(&lease, grant, 0)) } else { None };
         Ok(Response::new(pb::RequestBudgetResponse { grant }))
     }

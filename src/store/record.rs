@@ -2,7 +2,7 @@
 
 use super::StoreError;
 use crate::types::{
-    ids::{AgentName, EscalationId, TaskId},
+    ids::{AgentName, DEFAULT_NAMESPACE, EscalationId, Namespace, TaskId},
     outcome::{Cause, EndedBy, TaskState},
     time::Timestamp,
 };
@@ -205,6 +205,8 @@ pub struct TaskFilter {
     pub since: Option<Timestamp>,
     /// Only children of this task.
     pub parent: Option<TaskId>,
+    /// Only tasks of this namespace.
+    pub namespace: Option<Namespace>,
 }
 
 /// Label keys that no contract can have: what a task is found by beside its own labels.
@@ -213,6 +215,8 @@ pub mod own_label {
     pub const PARENT: &str = ":parent";
     /// There, with any value, while a child of the task has not been heard of.
     pub const UNSETTLED: &str = ":unsettled";
+    /// The task's namespace, where that is not the default.
+    pub const NAMESPACE: &str = ":namespace";
     /// The value of a label that is there or not.
     pub const YES: &str = "yes";
 }
@@ -220,7 +224,7 @@ pub mod own_label {
 impl TaskFilter {
     /// Whether a row fits.
     pub fn fits(&self, row: &SummaryRow) -> bool {
-        let Self { states, causes, agent, labels, since, parent } = self;
+        let Self { states, causes, agent, labels, since, parent, namespace } = self;
         (states.is_empty() || states.contains(&row.state))
             && (causes.is_empty() || row.cause.is_some_and(|cause| causes.contains(&cause)))
             && agent.as_ref().is_none_or(|agent| row.owner == *agent || row.agents.contains(agent))
@@ -229,6 +233,10 @@ impl TaskFilter {
             && parent.is_none_or(|parent| {
                 let parent = parent.to_string();
                 row.labels.iter().any(|(key, value)| key == own_label::PARENT && *value == parent)
+            })
+            && namespace.as_ref().is_none_or(|namespace| {
+                let own = row.labels.iter().find(|(key, _)| key == own_label::NAMESPACE);
+                own.map_or(DEFAULT_NAMESPACE, |(_, value)| value) == namespace.as_str()
             })
     }
 }

@@ -1,18 +1,31 @@
-//! The journal in one SQLite file: WAL, `synchronous=FULL`, one writer, a few readers that never wait for it. The folder
-//! below is the only place that knows SQLite. Never here: a commit that answers before its fsync, or a second writer.
+//! The journal in a SQLite file (WAL, `synchronous=FULL`, one writer), and in a second file the tables that lists and filters
+//! need. A commit is one row added to the journal and one fsync. The tables are written behind the commits, many at once;
+//! until then reads find what is new in memory, and after a crash it is read from the journal again. The folder below is the
+//! only place that knows SQLite. Never here: a commit that answers before its fsync, or a second writer.
 //!
-//! An operator can read the file with `sqlite3` at any time, also while the server runs. Times are microseconds since the
-//! Unix epoch (`datetime(at / 1000000, 'unixepoch')`), ids and states are text, bodies and views are JSON.
+//! An operator can read both files with `sqlite3` at any time, also while the server runs; docs/database.md says how. Times
+//! are microseconds since the Unix epoch (`datetime(at / 1000000, 'unixepoch')`), ids and states are text, bodies and views
+//! are JSON.
 
+mod body;
 mod checkpoint;
+mod commit;
+mod convert;
+mod journal;
+mod line;
 mod list;
 mod lock;
+mod merge;
 mod open;
 mod open_rows;
+mod overlay;
 mod pool;
+mod project;
+mod projector;
 mod read;
 mod text;
 mod texts;
+mod views;
 mod write;
 
 use std::{
@@ -26,8 +39,8 @@ use rusqlite::Connection;
 use super::{
     Store, StoreError,
     record::{
-        AgentRow, Append, EscalationRow, LogEntry, OpenTask, PageAfter, ParkedNote, StoredEvent, SummaryRow,
-        TaskFilter,
+        AgentRow, Append, EscalationRow, LogEntry, MAX_NUMBER, OpenTask, PageAfter, ParkedNote, StoredEvent,
+        SummaryRow, TaskFilter,
     },
 };
 use crate::types::{
@@ -40,30 +53,50 @@ const READERS: usize = 4;
 
 /// A journal in a SQLite file that this process alone serves.
 pub struct SqliteStore {
-    // Dropped in this order: the lock goes last, so that the next server finds the file at rest.
+    // Dropped in this order: the lock goes last, so that the next server finds the files at rest.
+    projector: Option<projector::Projector>,
     checkpointer: checkpoint::Checkpointer,
     readers: pool::Pool,
-    writer: Arc<Mutex<Connection>>,
+    writer: Arc<Mutex<commit::Committer>>,
+    views: Arc<Mutex<Connection>>,
+    overlay: Arc<overlay::Overlay>,
     _lock: lock::FileLock,
 }
 
 impl SqliteStore {
-    /// Opens the database at `path`, or makes it if there is none, and locks it for this process.
+    /// Opens the database at `path`, or makes it if there is none, and locks it for this process. The tables are beside it,
+    /// under its name with "-views" after it; if they are not there, this makes them from the journal, which takes a while.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] if another server has it, if it cannot be written, if another program or a newer version
     /// of this one made it, or if the SQLite library is too old; [`StoreError::Corrupt`] if it is no sound database.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let (mut store, work) = Self::assemble(path)?;
+        store.projector = Some(projector::Projector::start(work)?);
+        Ok(store)
+    }
+
+    /// A store whose tables stay behind until the work is done.
+    fn assemble(path: &Path) -> Result<(Self, projector::Work), StoreError> {
         open::check_library(rusqlite::version_number())?;
         let path = open::resolve(path)?;
         let lock = lock::FileLock::take(&path)?;
-        let writer = Arc::new(Mutex::new(open::writer(&path)?));
-        let readers = (0..READERS).map(|_| open::reader(&path)).collect::<Result<Vec<_>, _>>()?;
+        let journal = open::writer(&path)?;
+        let beside = views::beside(&path);
+        let views = views::open(&beside, &journal)?;
+        let overlay = Arc::new(overlay::Overlay::new(journal::end(&journal)?, views::sums(&views)?));
+        let reader = || Ok(pool::Reader { journal: open::reader(&path)?, views: open::reader(&beside)? });
+        let readers = (0..READERS).map(|_| reader()).collect::<Result<Vec<_>, StoreError>>()?;
+        let committer = commit::Committer::new(journal, open::reader(&beside)?, overlay.end());
+        let writer = Arc::new(Mutex::new(committer));
         let checkpointer = checkpoint::Checkpointer::start(open::checkpointer(&path)?, Arc::clone(&writer))?;
-        Ok(Self { checkpointer, readers: pool::Pool::new(readers), writer, _lock: lock })
+        let views = Arc::new(Mutex::new(views));
+        let work = projector::Work { views: Arc::clone(&views), overlay: Arc::clone(&overlay) };
+        let readers = pool::Pool::new(readers);
+        Ok((Self { projector: None, checkpointer, readers, writer, views, overlay, _lock: lock }, work))
     }
 
-    fn writer(&self) -> MutexGuard<'_, Connection> {
+    fn writer(&self) -> MutexGuard<'_, commit::Committer> {
         // A panic in a commit has unwound through its transaction, which rolls back: the connection is as before it.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -77,32 +110,52 @@ impl fmt::Debug for SqliteStore {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
+        self.overlay.close();
+        if let Some(projector) = self.projector.take() {
+            projector.join();
+        }
         self.checkpointer.stop();
-        checkpoint::at_close(&self.writer());
+        checkpoint::at_close(&self.writer().journal);
+    }
+}
+
+/// A number as it was set, and what events have added to it.
+fn total(set: Option<i64>, sum: Option<u64>) -> Option<u64> {
+    match set {
+        None => sum,
+        Some(set) => Some(sum.unwrap_or_default().saturating_add_signed(set).min(MAX_NUMBER)),
     }
 }
 
 impl Store for SqliteStore {
     fn commit(&self, appends: &[Append]) -> Result<u64, StoreError> {
-        let end = write::commit(&mut self.writer(), appends)?;
+        // What is malformed is named before anything else.
+        appends.iter().try_for_each(Append::check)?;
+        self.overlay.admit()?;
+        let end = self.writer().commit(appends, &self.overlay)?;
         self.checkpointer.committed(appends.iter().map(Append::weight).sum());
         Ok(end)
     }
 
     fn events(&self, task: TaskId, after: u64, limit: usize) -> Result<Vec<StoredEvent>, StoreError> {
-        self.readers.with(|reader| read::events(reader, task, after, limit))
+        self.readers.with(|reader| merge::events(reader, &self.overlay, task, after, limit))
     }
 
     fn log(&self, after: u64, limit: usize) -> Result<Vec<LogEntry>, StoreError> {
-        self.readers.with(|reader| read::log(reader, after, limit))
+        // Not beyond what the other reads know of.
+        let end = self.overlay.end();
+        self.readers.with(|reader| journal::log(&reader.journal, after, end, limit))
     }
 
     fn log_end(&self) -> Result<u64, StoreError> {
-        self.readers.with(read::log_end)
+        Ok(self.overlay.end())
     }
 
     fn summary(&self, task: TaskId) -> Result<Option<SummaryRow>, StoreError> {
-        self.readers.with(|reader| read::summary(reader, task))
+        match self.overlay.summary(task) {
+            Some(row) => Ok(Some(row)),
+            None => self.readers.with(|reader| read::summary(&reader.views, task)),
+        }
     }
 
     fn list(
@@ -111,25 +164,32 @@ impl Store for SqliteStore {
         after: Option<PageAfter>,
         limit: usize,
     ) -> Result<Vec<SummaryRow>, StoreError> {
-        self.readers.with(|reader| list::tasks(reader, filter, after, limit))
+        self.readers.with(|reader| merge::list(reader, &self.overlay, filter, after, limit))
     }
 
     fn open_tasks(&self, after: Option<PageAfter>, limit: usize) -> Result<Vec<OpenTask>, StoreError> {
-        self.readers.with(|reader| open_rows::open_tasks(reader, after, limit))
+        self.readers.with(|reader| merge::open_tasks(reader, &self.overlay, after, limit))
     }
 
     fn open_count(&self) -> Result<u64, StoreError> {
-        self.readers.with(open_rows::open_count)
+        self.readers.with(|reader| merge::open_count(reader, &self.overlay))
     }
 
     fn note_parked(&self, notes: &[ParkedNote]) -> Result<(), StoreError> {
-        open_rows::note_parked(&mut self.writer(), notes)?;
-        self.checkpointer.committed(notes.iter().map(|note| note.parked.len()).sum());
-        Ok(())
+        // Nothing is on its way into the tables while this has them, unless that failed.
+        let mut views = projector::lock(&self.views);
+        let stored = self.overlay.note_parked(notes);
+        if stored.is_empty() {
+            return Ok(());
+        }
+        open_rows::note_parked(&mut views, stored.into_iter())
     }
 
     fn escalation(&self, id: EscalationId) -> Result<Option<EscalationRow>, StoreError> {
-        self.readers.with(|reader| read::escalation(reader, id))
+        match self.overlay.escalation(id) {
+            Some(row) => Ok(Some(row)),
+            None => self.readers.with(|reader| read::escalation(&reader.views, id)),
+        }
     }
 
     fn escalations(
@@ -139,35 +199,45 @@ impl Store for SqliteStore {
         after: Option<(Timestamp, EscalationId)>,
         limit: usize,
     ) -> Result<Vec<EscalationRow>, StoreError> {
-        self.readers.with(|reader| list::escalations(reader, states, task, after, limit))
+        self.readers.with(|reader| merge::escalations(reader, &self.overlay, states, task, after, limit))
     }
 
     fn upsert_agents(&self, agents: &[AgentRow]) -> Result<(), StoreError> {
-        write::upsert_agents(&mut self.writer(), agents)
+        write::upsert_agents(&mut self.writer().journal, agents)
     }
 
     fn agents(&self) -> Result<Vec<AgentRow>, StoreError> {
-        self.readers.with(read::agents)
+        self.readers.with(|reader| read::agents(&reader.journal))
     }
 
     fn number(&self, name: &str) -> Result<Option<u64>, StoreError> {
-        self.readers.with(|reader| read::number(reader, name))
+        let set = self.readers.with(|reader| read::number(&reader.journal, name))?;
+        Ok(total(set, self.overlay.sum(name)))
     }
 
     fn numbers(&self, prefix: &str) -> Result<Vec<(String, u64)>, StoreError> {
-        self.readers.with(|reader| read::numbers(reader, prefix))
+        let set = self.readers.with(|reader| read::numbers(&reader.journal, prefix))?;
+        let mut numbers = self.overlay.sums(prefix);
+        for (name, set) in set {
+            let sum = numbers.get(&name).copied();
+            numbers.extend(total(Some(set), sum).map(|value| (name, value)));
+        }
+        Ok(numbers.into_iter().collect())
     }
 
     fn set_number(&self, name: &str, value: u64) -> Result<(), StoreError> {
-        write::set_number(&self.writer(), name, value)
+        // Nothing is added to it in between: commits need the writer too.
+        let writer = self.writer();
+        let sum = self.overlay.sum(name).unwrap_or_default();
+        write::set_number(&writer.journal, name, value, sum)
     }
 
     fn texts(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
-        self.readers.with(|reader| texts::with_prefix(reader, prefix))
+        self.readers.with(|reader| texts::with_prefix(&reader.journal, prefix))
     }
 
     fn set_text(&self, name: &str, value: Option<&str>) -> Result<(), StoreError> {
-        texts::set(&self.writer(), name, value)
+        texts::set(&self.writer().journal, name, value)
     }
 }
 

@@ -127,6 +127,12 @@ pub const TURN_REVISION: &str = "bailiwick.turn.revision";
 pub const TURN_REPLAN: &str = "bailiwick.turn.replan";
 /// Whether it is the turn of a step's fallback agent; absent: no.
 pub const TURN_FALLBACK: &str = "bailiwick.turn.fallback";
+/// A ready turn met an open circuit: an event.
+pub const TURN_HELD_UP: &str = "turn_held_up";
+/// Why it was held up.
+pub const HELD_UP_REASON: &str = "bailiwick.held_up.reason";
+/// The fallback that takes the step over for that; absent: it waits.
+pub const HELD_UP_PASSED_TO: &str = "bailiwick.held_up.passed_to";
 /// Corrections in a row that led to the turn.
 pub const TURN_CORRECTIONS: &str = "bailiwick.turn.corrections";
 /// Why the turn was closed without an answer.

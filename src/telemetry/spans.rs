@@ -197,8 +197,11 @@ impl Projector {
             | Event::DirectiveRefused { .. }
             | Event::GuardsTripped { .. }
             | Event::Halted(_)
+            | Event::TurnHeldUp { .. }
             | Event::Extended(_) => self.note(&record.event, at),
             Event::Ended { outcome, ledger } => self.end_task(outcome, ledger, at),
+            // The trace has been sent; the successor has one of its own.
+            Event::Redriven(_) | Event::Discarded(_) => {}
         }
     }
 
@@ -228,6 +231,16 @@ impl Projector {
                 if trips.iter().any(|trip| trip.scope == TripScope::Task) {
                     self.trips.clone_from(trips);
                 }
+            }
+            Event::TurnHeldUp { turn, reason, passed_to } => {
+                let attributes = Attributes::new()
+                    .number(semconv::TURN_NUMBER, *turn)
+                    .text(semconv::HELD_UP_REASON, reason);
+                let attributes = match passed_to {
+                    Some(agent) => attributes.text(semconv::HELD_UP_PASSED_TO, agent.as_str()),
+                    None => attributes,
+                };
+                self.push_event(Some(*turn), semconv::TURN_HELD_UP, at, attributes);
             }
             Event::Extended(extended) => {
                 let attributes = Attributes::new()

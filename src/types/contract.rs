@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     envelope::Confidence,
     guards::GuardTerms,
-    ids::AgentName,
+    ids::{AgentName, Namespace},
     payload::Payload,
     plan::{Plan, PlanDraft},
     time::Span,
@@ -50,6 +50,9 @@ pub struct Contract {
     pub priority: u8,
     /// The idempotency key, if any.
     pub idempotency_key: Option<String>,
+    /// Whose bulkhead its attempts share.
+    #[serde(default, skip_serializing_if = "Namespace::is_default")]
+    pub namespace: Namespace,
     /// The guards over what is said and done.
     #[serde(default)]
     pub guards: GuardTerms,
@@ -194,6 +197,8 @@ pub struct ContractDraft {
     pub labels: BTreeMap<String, String>,
     pub priority: i32,
     pub idempotency_key: String,
+    /// Empty: that of the parent, or the default.
+    pub namespace: String,
     pub guards: GuardsDraft,
 }
 

@@ -220,6 +220,14 @@ impl HaltSet {
         !self.marks.is_empty() && marks.iter().any(|mark| self.marks.contains(mark))
     }
 
+    /// The one of a label by which a task with these marks is stopped.
+    pub fn of_marks(&self, marks: &[u64]) -> Option<&Arc<Halt>> {
+        self.iter().find(|halt| match &halt.scope {
+            HaltScope::Label { key, value } => marks.contains(&label_mark(key, value)),
+            HaltScope::All | HaltScope::Agent(_) => false,
+        })
+    }
+
     /// Whether no turn of this agent, in a task with these marks, may be assigned.
     pub fn stops(&self, agent: &AgentName, marks: &[u64]) -> bool {
         !self.is_empty() && (self.of_agent(agent).is_some() || self.stops_marks(marks))

@@ -36,6 +36,9 @@ const KEY_NAMESPACE: Uuid = Uuid::from_u128(0x6261_696c_6977_4963_8b00_0000_0000
 /// The UUID namespace of ids of children.
 const CHILD_NAMESPACE: Uuid = Uuid::from_u128(0x6261_696c_6977_4963_8b00_0000_0000_0004);
 
+/// The UUID namespace of ids of tasks that were made of dead letters.
+const REDRIVE_NAMESPACE: Uuid = Uuid::from_u128(0x6261_696c_6977_4963_8b00_0000_0000_0005);
+
 impl TaskId {
     /// The id of a task without an idempotency key: `unique` (a version 7 UUID) with the shard's number in it.
     pub fn with_shard(unique: Uuid, shard: u16) -> Self {
@@ -62,6 +65,12 @@ impl TaskId {
         let bytes = hash.as_bytes();
         let shard = u16::from_be_bytes([bytes[0], bytes[1]]) % shards;
         Self::with_shard(hash, shard)
+    }
+
+    /// The id of the task that is made of this one when it is a dead letter: always the same, no client's key can be it, and
+    /// on the same shard, so that one commit says both.
+    pub fn of_redrive(self) -> Self {
+        Self::with_shard(Uuid::new_v5(&REDRIVE_NAMESPACE, self.0.as_bytes()), self.shard())
     }
 
     /// The shard that owns the task.
@@ -126,6 +135,12 @@ macro_rules! name_type {
             }
         }
 
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
         impl FromStr for $name {
             type Err = InvalidName;
 
@@ -170,6 +185,13 @@ name_type!(
     NAME_RULE
 );
 name_type!(
+    /// A namespace: whose tasks share a bulkhead, and a bound of open tasks.
+    Namespace,
+    "namespace",
+    is_name,
+    NAME_RULE
+);
+name_type!(
     /// A step's name within its plan.
     StepId,
     "step id",
@@ -183,6 +205,24 @@ name_type!(
     is_worker_id,
     "1 to 128 characters of A-Z, a-z, 0-9, ., _, : and -"
 );
+
+/// The namespace of a task whose contract names none.
+pub const DEFAULT_NAMESPACE: &str = "default";
+
+impl Default for Namespace {
+    /// The namespace of a task whose contract names none. All of them share one text.
+    fn default() -> Self {
+        static DEFAULT: std::sync::LazyLock<Arc<str>> = std::sync::LazyLock::new(|| DEFAULT_NAMESPACE.into());
+        Self(DEFAULT.clone())
+    }
+}
+
+impl Namespace {
+    /// Whether it is that of contracts that name none.
+    pub fn is_default(&self) -> bool {
+        *self.0 == *DEFAULT_NAMESPACE
+    }
+}
 
 /// A turn's number within its task, from 1.
 pub type TurnNumber = u32;

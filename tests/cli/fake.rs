@@ -41,6 +41,14 @@ pub struct Script {
     pub resumes: Vec<pb::ResumeRequest>,
     /// Cancels of many.
     pub cancels: Vec<pb::CancelTasksRequest>,
+    /// Dead letters there are in all.
+    pub letters: usize,
+    /// Pages of dead letters that were asked for.
+    pub letter_pages: Vec<pb::ListDeadLettersRequest>,
+    /// Redrives of one, of many, and discards of many.
+    pub redrives: Vec<pb::RedriveDeadLetterRequest>,
+    pub redrive_pages: Vec<pb::RedriveDeadLettersRequest>,
+    pub discard_pages: Vec<pb::DiscardDeadLettersRequest>,
 }
 
 #[derive(Clone, Default)]
@@ -331,6 +339,11 @@ impl TaskService for Fake {
     }
 }
 
+/// Chaos is tested against servers of its own.
+fn no_chaos() -> Status {
+    Status::unimplemented("the fake has no edge to make failures at")
+}
+
 #[tonic::async_trait]
 impl OperatorService for Fake {
     async fn list_escalations(
@@ -461,6 +474,15 @@ impl OperatorService for Fake {
         Ok(Response::new(pb::ListHaltsResponse { halts: vec![halt()], ..Default::default() }))
     }
 
+    async fn reset_breaker(
+        &self,
+        request: Request<pb::ResetBreakerRequest>,
+    ) -> Result<Response<pb::ResetBreakerResponse>, Status> {
+        let of_agent = pb::reset_breaker_request::Whose::Agent("researcher".into());
+        let was_open = request.into_inner().whose == Some(of_agent);
+        Ok(Response::new(pb::ResetBreakerResponse { was_open }))
+    }
+
     async fn list_workers(
         &self,
         _: Request<pb::ListWorkersRequest>,
@@ -468,6 +490,165 @@ impl OperatorService for Fake {
         let worker =
             pb::Worker { worker_id: "w1".into(), agents: vec!["greeter".into()], ..Default::default() };
         Ok(Response::new(pb::ListWorkersResponse { workers: vec![worker] }))
+    }
+
+    async fn start_chaos(
+        &self,
+        _: Request<pb::StartChaosRequest>,
+    ) -> Result<Response<pb::StartChaosResponse>, Status> {
+        Err(no_chaos())
+    }
+
+    async fn renew_chaos(
+        &self,
+        _: Request<pb::RenewChaosRequest>,
+    ) -> Result<Response<pb::RenewChaosResponse>, Status> {
+        Err(no_chaos())
+    }
+
+    async fn stop_chaos(
+        &self,
+        _: Request<pb::StopChaosRequest>,
+    ) -> Result<Response<pb::StopChaosResponse>, Status> {
+        Err(no_chaos())
+    }
+
+    async fn record_chaos(
+        &self,
+        _: Request<pb::RecordChaosRequest>,
+    ) -> Result<Response<pb::RecordChaosResponse>, Status> {
+        Err(no_chaos())
+    }
+
+    async fn get_chaos(
+        &self,
+        _: Request<pb::GetChaosRequest>,
+    ) -> Result<Response<pb::GetChaosResponse>, Status> {
+        Err(no_chaos())
+    }
+
+    async fn list_dead_letters(
+        &self,
+        request: Request<pb::ListDeadLettersRequest>,
+    ) -> Result<Response<pb::ListDeadLettersResponse>, Status> {
+        let request = request.into_inner();
+        let mut script = self.0.lock().unwrap();
+        let (from, to, next_page_token) = page(&request.page_token, request.page_size, script.letters);
+        let dead_letters = (from..to).map(letter).collect();
+        script.letter_pages.push(request);
+        Ok(Response::new(pb::ListDeadLettersResponse { dead_letters, next_page_token }))
+    }
+
+    async fn get_dead_letter(
+        &self,
+        request: Request<pb::GetDeadLetterRequest>,
+    ) -> Result<Response<pb::GetDeadLetterResponse>, Status> {
+        known(&request.get_ref().task_id)?;
+        let mut task = self.task();
+        task.contract =
+            Some(pb::Contract { goal: "say hello".into(), owner: "greeter".into(), ..Default::default() });
+        let dead_letter = Some(pb::DeadLetter { task: Some(task), ..letter(1) });
+        Ok(Response::new(pb::GetDeadLetterResponse { dead_letter }))
+    }
+
+    async fn redrive_dead_letter(
+        &self,
+        request: Request<pb::RedriveDeadLetterRequest>,
+    ) -> Result<Response<pb::RedriveDeadLetterResponse>, Status> {
+        let request = request.into_inner();
+        known(&request.task_id)?;
+        let result = Some(redriven(&request.task_id));
+        self.0.lock().unwrap().redrives.push(request);
+        Ok(Response::new(pb::RedriveDeadLetterResponse { result }))
+    }
+
+    async fn redrive_dead_letters(
+        &self,
+        request: Request<pb::RedriveDeadLettersRequest>,
+    ) -> Result<Response<pb::RedriveDeadLettersResponse>, Status> {
+        let request = request.into_inner();
+        let mut script = self.0.lock().unwrap();
+        let (from, to, next_page_token) = page(&request.page_token, request.page_size, script.letters);
+        let result = |n: usize| match n {
+            1 => pb::DeadLetterResult {
+                task_id: letter_id(n),
+                refusal: Some(pb::DeadLetterRefusal {
+                    message: "the owner is unknown".into(),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            },
+            n => redriven(&letter_id(n)),
+        };
+        let results = (from..to).map(result).collect();
+        script.redrive_pages.push(request);
+        Ok(Response::new(pb::RedriveDeadLettersResponse { results, next_page_token }))
+    }
+
+    async fn discard_dead_letter(
+        &self,
+        request: Request<pb::DiscardDeadLetterRequest>,
+    ) -> Result<Response<pb::DiscardDeadLetterResponse>, Status> {
+        known(&request.get_ref().task_id)?;
+        Ok(Response::new(pb::DiscardDeadLetterResponse { already_discarded: true }))
+    }
+
+    async fn discard_dead_letters(
+        &self,
+        request: Request<pb::DiscardDeadLettersRequest>,
+    ) -> Result<Response<pb::DiscardDeadLettersResponse>, Status> {
+        let request = request.into_inner();
+        let mut script = self.0.lock().unwrap();
+        let (from, to, next_page_token) = page(&request.page_token, request.page_size, script.letters);
+        let result = |n| pb::DeadLetterResult { task_id: letter_id(n), ..Default::default() };
+        let results = (from..to).map(result).collect();
+        script.discard_pages.push(request);
+        Ok(Response::new(pb::DiscardDeadLettersResponse { results, next_page_token }))
+    }
+}
+
+/// Which of `all` a page has, and the token of the next.
+fn page(token: &str, size: i32, all: usize) -> (usize, usize, String) {
+    let from = token.parse().unwrap_or(0);
+    let to = (from + usize::try_from(size).unwrap()).min(all);
+    (from, to, if to < all { to.to_string() } else { String::new() })
+}
+
+pub fn letter_id(n: usize) -> String {
+    format!("01890000-0000-7000-8000-0000000001{n:02}")
+}
+
+fn redriven(task_id: &str) -> pb::DeadLetterResult {
+    let successor_task_id = format!("9{}", &task_id[1..]);
+    pb::DeadLetterResult { task_id: task_id.into(), successor_task_id, ..Default::default() }
+}
+
+fn letter(n: usize) -> pb::DeadLetter {
+    let summary = pb::TaskSummary { task_id: letter_id(n), goal: "say hello".into(), ..Default::default() };
+    let outcome = pb::Outcome {
+        cause: pb::Cause::AttemptsExhausted as i32,
+        reason: "turn 1 used up its 3 attempts".into(),
+        ..Default::default()
+    };
+    let attempt = pb::AttemptStory {
+        turn: 1,
+        attempt: 3,
+        agent: "greeter".into(),
+        worker_id: "w7".into(),
+        started_at: Some(at(1)),
+        ended_at: Some(at(2)),
+        end: pb::AttemptEnd::LeaseExpired as i32,
+        reason: "not heard for 30s".into(),
+        spent_tokens: 1_200,
+        ..Default::default()
+    };
+    pb::DeadLetter {
+        summary: Some(summary),
+        outcome: Some(outcome),
+        attempts: vec![attempt],
+        attempts_total: 3,
+        redrive: Some(pb::RedrivePlan { possible: true, granted_tokens: 5_000, ..Default::default() }),
+        ..Default::default()
     }
 }
 

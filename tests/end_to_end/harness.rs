@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,7 +13,7 @@ use bailiwick::{
         session_response::Message as Down, task_service_client::TaskServiceClient,
         worker_service_client::WorkerServiceClient,
     },
-    runtime::RuntimeOptions,
+    runtime::{ManualClock, RuntimeOptions, SeededEntropy},
     service::server::ServerOptions,
 };
 use prost_types::{Struct, Value, value::Kind};
@@ -46,6 +47,16 @@ impl Stage {
         let grace = Duration::from_secs(10);
         let options = AppOptions { runtime, server, grace, ..AppOptions::on_loopback(StoreChoice::Memory) };
         let running = app::serve(options).await.expect("it starts");
+        let url = format!("http://{}", running.local_addr());
+        let channel = Endpoint::from_shared(url).expect("a URL").connect_lazy();
+        Self { running, channel }
+    }
+
+    /// The same, with a clock in hand.
+    pub async fn on_clock(runtime: RuntimeOptions, clock: Arc<ManualClock>) -> Self {
+        let options = AppOptions { runtime, ..AppOptions::on_loopback(StoreChoice::Memory) };
+        let running =
+            app::serve_with(options, clock, Arc::new(SeededEntropy::new(7))).await.expect("it starts");
         let url = format!("http://{}", running.local_addr());
         let channel = Endpoint::from_shared(url).expect("a URL").connect_lazy();
         Self { running, channel }

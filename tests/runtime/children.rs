@@ -123,7 +123,7 @@ async fn the_same_submission_twice_at_once_is_one_child() {
     assert_eq!(first.task, second.task);
     assert_eq!(world.view(lease.task).await.summary.counters.children, 1);
     let other = in_time(world.runtime.submit_child(lease, child_draft("k"), 2)).await;
-    assert_eq!(other, Err(CommandError::Rejected(Rejection::ChildKeyTaken(first.task))));
+    assert_eq!(other, Err(CommandError::Rejected(Rejection::ChildKeyTaken(first.task, Vec::new()))));
 }
 
 #[tokio::test]

@@ -74,8 +74,14 @@ async fn a_key_names_one_task_and_one_contract() {
     assert_eq!(world.try_submit(keyed("order-1")).await, Ok(again));
     let world = world.restart().await;
     assert_eq!(world.try_submit(keyed("order-1")).await, Ok(again));
-    let other = world.runtime.submit(keyed("order-1"), 2, TraceContext::default());
-    assert_eq!(in_time(other).await, Err(SubmitError::KeyTaken { task: first.task }));
+    // Written in other words, it means the same.
+    let same = world.runtime.submit(keyed("order-1"), 2, TraceContext::default());
+    assert_eq!(in_time(same).await, Ok(again));
+    let mut another = keyed("order-1");
+    another.limits.max_hops = 3;
+    let other = world.runtime.submit(another, 2, TraceContext::default());
+    let differs = vec!["limits.max_hops: 12 -> 3".to_owned()];
+    assert_eq!(in_time(other).await, Err(SubmitError::KeyTaken { task: first.task, differs }));
 
     // And when it has ended long ago, and is only in the journal.
     in_time(world.runtime.cancel(first.task, String::new())).await.expect("cancelled");

@@ -5,6 +5,8 @@ mod kit;
 
 mod burn;
 mod children;
+mod circuits;
+mod dead_letters;
 mod failures;
 mod flow;
 mod gate;

@@ -11,6 +11,7 @@ use bailiwick::{
         readiness::{Fact, Point, Readiness, ServerFacts, points},
     },
     types::{
+        chaos::CrewTested,
         contract::ContractDraft,
         drill::{Drill, DrillAnswer},
         envelope::{Answer, Confidence, Decision, Envelope},
@@ -241,9 +242,22 @@ fn point_9_nothing_runs_without_a_term_that_ends_it_and_every_turn_is_told() {
 #[test]
 fn point_10_workers_that_die_lose_no_task_and_no_token_and_a_poison_turn_ends_as_a_dead_letter() {
     check(&draft(), 10, Readiness::Absent, "no run with deliberate failures is recorded");
-    let last_chaos = Fact::Last(Timestamp(1_790_000_000_000_000));
-    let tested = told(&draft(), &ServerFacts { last_chaos, ..ServerFacts::default() }, 10);
-    assert_eq!((tested.readiness, tested.advice.as_str()), (Readiness::Enforced, "last run on 2026-09-21"));
+    let at = Timestamp(1_790_000_000_000_000);
+    let tested = |crew: CrewTested, days: u64| {
+        let now = at.plus(Span::from_secs(86_400).times(days));
+        let last_chaos = Fact::Last(CrewTested { at, ..crew });
+        let point = told(&draft(), &ServerFacts { now, last_chaos, ..ServerFacts::default() }, 10);
+        (point.readiness, point.advice)
+    };
+    let passed = tested(CrewTested::default(), 90);
+    assert_eq!(passed, (Readiness::Enforced, "last run on 2026-09-21, passed".to_owned()));
+    let agent = || vec!["alpha".parse().expect("a name")];
+    let (old, says) = tested(CrewTested::default(), 91);
+    assert!(old == Readiness::Weak && says.contains("91 days ago"), "{says}");
+    let (part, says) = tested(CrewTested { untested: agent(), ..CrewTested::default() }, 0);
+    assert!(part == Readiness::Weak && says.contains("without alpha"), "{says}");
+    let (failed, says) = tested(CrewTested { failed: agent(), ..CrewTested::default() }, 0);
+    assert!(failed == Readiness::Absent && says.contains("alpha, of 2026-09-21, failed"), "{says}");
 
     let mut bench = Bench::new(&draft());
     let lost = bench.next();

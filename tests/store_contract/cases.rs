@@ -193,6 +193,7 @@ pub(crate) fn filters_combine(store: &dyn Store) {
         labels: labels(&[("env", "test")]),
         since: Some(Timestamp(2)),
         parent: None,
+        namespace: None,
     };
     assert_eq!(listed(store, &filter), [2]);
     let none_of: [fn(&mut TaskFilter); 5] = [

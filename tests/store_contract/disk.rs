@@ -80,42 +80,14 @@ fn a_newer_schema_is_refused_with_what_to_do_and_left_alone() {
     in_folder(|path| {
         drop(SqliteStore::open(path).expect("new"));
         let operator = Connection::open(path).expect("by hand");
-        operator.execute("UPDATE meta SET value = 3 WHERE name = 'schema'", []).expect("an upgrade");
+        operator.execute("UPDATE meta SET value = 4 WHERE name = 'schema'", []).expect("an upgrade");
         drop(operator);
         let before = fs::read(path).expect("the file");
         let error = refusal(path);
         assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
         let error = error.to_string();
-        assert!(error.contains("schema 3") && error.contains("start that version or a later one"), "{error}");
+        assert!(error.contains("schema 4") && error.contains("start that version or a later one"), "{error}");
         assert_eq!(fs::read(path).expect("the file"), before);
-    });
-}
-
-#[test]
-fn an_older_schema_is_brought_up_to_date_and_keeps_what_it_has() {
-    in_folder(|path| {
-        let store = SqliteStore::open(path).expect("new");
-        store.commit(&[append(1, 0, 2), append(2, 0, 1)]).expect("a commit");
-        let log = store.log(0, 10);
-        drop(store);
-        let operator = Connection::open(path).expect("by hand");
-        let older = "ALTER TABLE tasks DROP COLUMN parked; UPDATE meta SET value = 1 WHERE name = 'schema'";
-        operator.execute_batch(older).expect("as the first version made it");
-        drop(operator);
-        for start in ["the first", "the second"] {
-            let store = SqliteStore::open(path).expect(start);
-            assert_eq!(
-                (store.log(0, 10), open_ids(&store)),
-                (log.clone(), vec![task(1), task(2)]),
-                "{start}"
-            );
-            let open = store.open_tasks(None, 10).expect("a page");
-            assert!(open.iter().all(|open| open.parked.is_none()), "nothing is known of them");
-        }
-        let store = SqliteStore::open(path).expect("again");
-        let next = append(1, 2, 2);
-        store.commit(std::slice::from_ref(&next)).expect("a commit");
-        assert_eq!(store.summary(task(1)), Ok(Some(next.summary)));
     });
 }
 

@@ -15,7 +15,7 @@ use proptest::{collection::vec, option, prelude::*, sample::select, sample::subs
 use crate::rows::{agent, append, escalation, labels, open_ids, task};
 
 const AGENTS: [&str; 3] = ["owner", "helper", "critic"];
-const LABELS: [(&str, &str); 3] = [("env", "prod"), ("team", "a"), ("zone", "z")];
+const LABELS: [(&str, &str); 4] = [(":namespace", "team"), ("env", "prod"), ("team", "a"), ("zone", "z")];
 const TASKS: u128 = 6;
 
 /// A step on one task: what it adds, and where it believes the task to be.
@@ -79,14 +79,16 @@ fn filter() -> impl Strategy<Value = TaskFilter> {
         option::of(select(AGENTS.to_vec())),
         subsequence(LABELS.to_vec(), 0..=2),
         option::of(0..4_u64),
+        option::of(select(vec!["default", "team"])),
     )
-        .prop_map(|(states, causes, name, pairs, since)| TaskFilter {
+        .prop_map(|(states, causes, name, pairs, since, namespace)| TaskFilter {
             states,
             causes,
             agent: name.map(agent),
             labels: labels(&pairs),
             since: since.map(Timestamp),
             parent: None,
+            namespace: namespace.map(|name| name.parse().expect("a valid name")),
         })
 }
 

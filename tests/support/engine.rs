@@ -190,8 +190,8 @@ impl Bench {
         for record in &decided.records {
             assert!(
                 !self.records.iter().any(|r| matches!(r.event, Event::Ended { .. }))
-                    || matches!(record.event, Event::LateUsage { .. }),
-                "nothing but late usage after the outcome"
+                    || record.event.may_follow_the_end(),
+                "nothing but late usage and what was done with a dead letter after the outcome"
             );
             self.records.push(record.clone());
         }

@@ -8,8 +8,8 @@ use std::{path::Path, time::Duration};
 use bailiwick::pb::{
     AgentSpec, Assignment, Budget, Complete, CompleteTurnRequest, CompleteTurnResponse, Contract,
     GetTaskRequest, Limits, PollRequest, Register, RegisterRequest, Status, StatusEnvelope,
-    SubmitTaskRequest, SubmitTaskResponse, Task, TaskEvent, Termination, Usage, WatchTaskRequest, complete,
-    contract, operator_service_client::OperatorServiceClient, session_response,
+    SubmitTaskRequest, SubmitTaskResponse, Task, TaskEvent, TaskState, Termination, Usage, WatchTaskRequest,
+    complete, contract, operator_service_client::OperatorServiceClient, session_response,
     task_service_client::TaskServiceClient, worker_service_client::WorkerServiceClient,
 };
 use prost_types::{Struct, Value, value::Kind};
@@ -41,7 +41,11 @@ impl World {
     }
 
     pub async fn with(environment: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self::on(tempfile::tempdir().expect("a temporary folder"), environment).await
+    }
+
+    /// In a folder of the test's.
+    pub async fn on(folder: TempDir, environment: &[(&str, &str)]) -> Self {
         let server = Server::start_with(folder.path(), None, environment).await;
         let environment = environment.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect();
         let (port, channel) = (server.port(), channel(&server));
@@ -81,6 +85,29 @@ impl World {
         self.folder.path()
     }
 
+    /// Submits once its agents are known: their workers may still be on their way.
+    pub async fn submit_when_known(&self, contract: Contract) -> String {
+        let known = async {
+            loop {
+                match self.try_submit(contract.clone()).await {
+                    Ok(response) => return response.task_id,
+                    Err(status) => assert_eq!(status.code(), tonic::Code::InvalidArgument, "{status:?}"),
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        soon("the agents to be known", known).await
+    }
+
+    /// The folder, with what the server has left in it.
+    pub fn into_folder(self) -> TempDir {
+        self.folder
+    }
+
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
     pub fn tasks(&self) -> TaskServiceClient<Channel> {
         TaskServiceClient::new(self.channel.clone())
     }
@@ -106,6 +133,11 @@ impl World {
         let request = GetTaskRequest { task_id: id.to_owned() };
         let response = self.tasks().get_task(request).await.expect("the task is there");
         response.into_inner().task.expect("it is sent")
+    }
+
+    /// How the task stands.
+    pub async fn state(&self, id: &str) -> TaskState {
+        state_of(&self.task(id).await)
     }
 
     /// The events after a cursor, up to `count` of them or to the task's end.
@@ -139,6 +171,11 @@ impl World {
     }
 }
 
+/// How a task stands.
+pub fn state_of(task: &Task) -> TaskState {
+    task.summary.as_ref().expect("it is sent").state()
+}
+
 fn channel(server: &Server) -> Channel {
     Endpoint::from_shared(server.uri()).expect("a URI").connect_lazy()
 }
@@ -160,6 +197,10 @@ pub struct Hand {
 }
 
 impl Hand {
+    pub fn session(&self) -> &str {
+        &self.session
+    }
+
     /// Asks for one assignment and waits for it.
     pub async fn next(&mut self) -> Assignment {
         let mut credit = 1;

@@ -98,7 +98,7 @@ pub fn usage(input: u64, output: u64) -> Usage {
 pub fn submitted(traceparent: Option<&str>) -> Event {
     let trace =
         TraceContext { traceparent: traceparent.map(str::to_owned), tracestate: Some("vendor=a".to_owned()) };
-    Event::Submitted { contract: Arc::new(contract()), fingerprint: 7, trace, parent: None }
+    Event::Submitted { contract: Arc::new(contract()), fingerprint: 7, trace, parent: None, redrives: None }
 }
 
 /// An answer to a work turn.
@@ -120,6 +120,7 @@ fn contract() -> Contract {
     Contract {
         goal: "Audit the tree".to_owned(),
         input: None,
+        namespace: bailiwick::types::ids::Namespace::default(),
         start: Start::FirstAgent(agent("planner")),
         owner: agent("boss"),
         budget: Budget {

@@ -67,6 +67,20 @@ impl Server {
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
+    /// Starts one that may refuse or not: its exit code, `None` if it serves, and what it says. It is gone afterwards.
+    pub async fn tried(folder: &Path) -> (Option<i32>, String) {
+        let mut child = command(folder, 0).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
+        let first =
+            tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("it says something or ends");
+        if first.expect("stdout is text").is_some() {
+            child.start_kill().expect("it runs");
+        }
+        let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+        let output = output.expect("it ends in time").expect("its output is read");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }

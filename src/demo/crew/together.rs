@@ -69,6 +69,7 @@ async fn a_specialist_that_fails_is_named_and_the_rest_is_reviewed_after_one_re_
         server: ServerOptions::default(),
         traces: Traces::Off,
         webhooks: crate::notify::Webhooks::default(),
+        metrics: None,
         grace: Duration::from_secs(5),
     })
     .await

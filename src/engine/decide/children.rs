@@ -38,7 +38,7 @@ impl Txn<'_> {
         }
         if let Some(known) = self.task.children.all.iter().find(|known| known.id == child) {
             if known.fingerprint != fingerprint {
-                return Err(Rejection::ChildKeyTaken(child));
+                return Err(Rejection::ChildKeyTaken(child, Vec::new()));
             }
             return Ok(Reply::ChildStarted { number: known.number, existing: true });
         }
@@ -191,6 +191,7 @@ impl Task {
             max_children: limits.max_children,
             max_depth: limits.max_depth - 1,
             priority: self.contract.priority,
+            namespace: Some(self.contract.namespace.clone()),
         }
     }
 }

@@ -127,6 +127,7 @@ impl Txn<'_> {
         if !missed.is_empty() {
             notes.push(format!("the plan went on without what was optional: {missed}"));
         }
+        notes.extend(self.task.held_up_story());
         let opening = Opening { notes, ..Opening::new(planner.agent.clone(), InputFrom::Same(planner_turn)) };
         self.open_work(opening);
     }

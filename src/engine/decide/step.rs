@@ -10,6 +10,7 @@
 use super::{Opening, Txn};
 use crate::{
     engine::{
+        command::Agents,
         event::{InputFrom, StepRef},
         plan_run::PlanRun,
         task::Task,
@@ -31,7 +32,9 @@ impl Txn<'_> {
     pub(super) fn step_agent_failed(&mut self, turn: TurnNumber, reason: &str) {
         let Some(state) = self.task.turn(turn) else { return };
         let (agent, Some(step)) = (state.agent.clone(), state.step) else { return };
-        let Some(fallback) = self.task.next_fallback(step) else {
+        // One whose own circuit is open is asked only where no other is left.
+        let available = self.task.available_fallback(step, self.env.agents);
+        let Some(fallback) = available.or_else(|| self.task.next_fallback(step)) else {
             let story = self.task.step_story(step).unwrap_or_else(|| reason.to_owned());
             return self.step_failed(step.step, story);
         };
@@ -52,6 +55,14 @@ impl Task {
         let plan = self.running_plan().filter(|plan| plan.number == step.plan && !plan.has_failed())?;
         let fundable = |agent: &&AgentName| self.step_draw(agent, step.step, true).is_ok();
         self.untried_fallbacks(plan, step.step).find(fundable).cloned()
+    }
+
+    /// The same, of those whose circuit is closed.
+    pub(super) fn available_fallback(&self, step: StepRef, agents: &dyn Agents) -> Option<AgentName> {
+        let plan = self.running_plan().filter(|plan| plan.number == step.plan && !plan.has_failed())?;
+        let fundable = |agent: &&AgentName| self.step_draw(agent, step.step, true).is_ok();
+        let available = |agent: &&AgentName| agents.circuit(agent).is_none() && fundable(agent);
+        self.untried_fallbacks(plan, step.step).find(available).cloned()
     }
 
     /// The fallbacks of a step that have not worked on it.

@@ -62,7 +62,11 @@ impl Txn<'_> {
             }
             Timer::WorkerWait(turn) => {
                 let Some(state) = self.task.turn(turn) else { return };
-                let reason = format!("no worker served {} for {}", state.agent, self.task.worker_wait(state));
+                let waited = self.task.worker_wait(state);
+                let reason = match self.env.agents.circuit(&state.agent) {
+                    Some(circuit) => format!("{}; it was waited for {waited}", circuit.reason),
+                    None => format!("no worker served {} for {waited}", state.agent),
+                };
                 self.give_up(turn, Cause::NoWorker, reason);
             }
         }

@@ -2,7 +2,7 @@
 
 use super::Violation;
 use crate::types::{
-    ids::AgentName,
+    ids::{AgentName, InvalidName, Namespace},
     limits::fixed,
     payload::Payload,
     plan::{Plan, PlanDraft},
@@ -53,6 +53,17 @@ impl<'a> Checks<'a> {
                 None
             }
         }
+    }
+
+    /// A namespace; the default where none is named.
+    pub(super) fn namespace(&mut self, name: &str) -> Namespace {
+        if name.is_empty() {
+            return Namespace::default();
+        }
+        name.parse().unwrap_or_else(|error: InvalidName| {
+            self.fault("namespace", error.to_string());
+            Namespace::default()
+        })
     }
 
     /// A plan whose shape is right and whose agents are known.

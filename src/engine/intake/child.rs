@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::{Violation, complete};
 use crate::types::{
     contract::{Contract, ContractDraft},
-    ids::AgentName,
+    ids::{AgentName, Namespace},
     limits::{Ceilings, fixed},
     time::Span,
 };
@@ -33,6 +33,8 @@ pub struct Terms {
     /// Levels below the child.
     pub max_depth: u32,
     pub priority: u8,
+    /// `None`: any, because the parent is not known yet.
+    pub namespace: Option<Namespace>,
 }
 
 /// The fields whose bounds are what the parent has left.
@@ -109,6 +111,7 @@ pub fn complete_any_child(
         max_children: ceilings.max_children,
         max_depth: ceilings.max_depth,
         priority: fixed::MAX_PRIORITY,
+        namespace: None,
     };
     complete(&fill(draft, &everything), ceilings, is_known)
 }
@@ -133,6 +136,9 @@ fn fill(draft: &ContractDraft, terms: &Terms) -> ContractDraft {
     filled.escalation.max_escalations.get_or_insert_with(|| signed(part(terms.escalations)));
     if filled.priority == 0 {
         filled.priority = i32::from(terms.priority);
+    }
+    if let (true, Some(namespace)) = (filled.namespace.is_empty(), &terms.namespace) {
+        namespace.as_str().clone_into(&mut filled.namespace);
     }
     filled
 }
@@ -183,6 +189,16 @@ fn beyond(draft: &ContractDraft, terms: &Terms) -> Vec<Violation> {
             "priority",
             format!("is {}: write at most {}, which is the parent's", draft.priority, terms.priority),
         );
+    }
+    if let Some(namespace) = &terms.namespace
+        && !draft.namespace.is_empty()
+        && draft.namespace != namespace.as_str()
+    {
+        let text = format!(
+            "is {:?}: leave it out, a child is in its parent's namespace, {namespace}",
+            draft.namespace
+        );
+        fault("namespace", text);
     }
     let by_agent = draft.budget.iter().flat_map(|budget| &budget.max_tokens_by_agent);
     for (agent, &asked) in by_agent {

@@ -46,7 +46,7 @@ impl Dispatch {
         let capacity = (max_concurrency as usize).saturating_mul(2).saturating_add(SPARE_DOWN);
         let (down, receiver) = mpsc::channel(capacity);
         let mut state = self.state();
-        self.end_session(&mut state, &worker);
+        self.end_session(&mut state, &worker, now);
         let stopped = state.stopped;
         let entry = state.workers.entry(&worker, now, now.plus(self.lease_time));
         (entry.last_heard, entry.expires) = (now, now.plus(self.lease_time));
@@ -72,9 +72,10 @@ impl Dispatch {
                 held.session = Some(session);
             }
         }
-        state.matching.join(&worker, session, &agents, max_concurrency, counted);
+        state.matching.join(&worker, session, &agents, max_concurrency, counted, now);
+        state.judge_lost(&lost, now);
         self.registry.served(&agents);
-        drop(state);
+        self.settle(state);
         self.nudge.notify_one();
         self.route(lost.into_iter().map(|lease| {
             let reason = "its worker came back without it".to_owned();
@@ -94,7 +95,7 @@ impl Dispatch {
         let worker = state.workers.by_session.get(&session).cloned().ok_or(SessionError::SessionUnknown)?;
         state.hear(&worker, now, self.lease_time);
         let slots = change(&mut state, &worker);
-        drop(state);
+        self.settle(state);
         self.route_slots(slots);
         Ok(())
     }
@@ -108,7 +109,7 @@ impl Dispatch {
         now: Timestamp,
     ) -> Result<(), SessionError> {
         self.with_session(session, now, |state, worker| {
-            let slots = state.matching.credit(worker, slots, agent);
+            let slots = state.matching.credit(worker, slots, agent, now);
             state.note_pending(slots)
         })
     }
@@ -125,7 +126,7 @@ impl Dispatch {
     /// The worker that holds the lease has been heard, by whatever way.
     pub(in crate::runtime) fn heard_under(&self, lease: &Lease, now: Timestamp) {
         let mut state = self.state();
-        if let Some(worker) = state.workers.leases.get(lease).map(|held| held.worker.clone()) {
+        if let Some(worker) = state.workers.leases.get(lease).map(|held| held.permit.worker.clone()) {
             state.hear(&worker, now, self.lease_time);
         }
     }
@@ -144,23 +145,24 @@ impl Dispatch {
     }
 
     /// The stream is gone.
-    pub(in crate::runtime) fn close(&self, session: SessionId) {
+    pub(in crate::runtime) fn close(&self, session: SessionId, now: Timestamp) {
         let mut state = self.state();
         let Some(worker) = state.workers.by_session.get(&session).cloned() else { return };
-        self.end_session(&mut state, &worker);
+        self.end_session(&mut state, &worker, now);
         state.workers.forget_if_idle(&worker);
+        self.settle(state);
     }
 
     /// Ends a session whose worker does not read.
-    pub(super) fn cut_off(&self, state: &mut State, worker: &WorkerId, session: SessionId) {
+    pub(super) fn cut_off(&self, state: &mut State, worker: &WorkerId, session: SessionId, now: Timestamp) {
         if state.workers.session(worker, session).is_some() {
             tracing::warn!(%worker, "a worker does not read what it is sent: its session is closed");
-            self.end_session(state, worker);
+            self.end_session(state, worker, now);
         }
     }
 
-    pub(super) fn end_session(&self, state: &mut State, worker: &WorkerId) {
-        state.matching.leave(worker);
+    pub(super) fn end_session(&self, state: &mut State, worker: &WorkerId, now: Timestamp) {
+        state.matching.leave(worker, now);
         if let Some(session) = state.workers.end_session(worker)
             && !session.draining
         {

@@ -8,7 +8,11 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{Dispatch, Order, Slot, TurnKey, matching::Offer, session::Held};
+use super::{
+    Dispatch, Order, Slot, State, TurnKey,
+    matching::{Offer, WaitReason, Waits},
+    session::Held,
+};
 use crate::{
     runtime::{Down, SessionId},
     types::{
@@ -58,10 +62,24 @@ impl KeptBack {
         self.0.values().filter(|offer| offer.agent == *agent).count()
     }
 
+    /// Why a turn is kept here; `None` where it is not.
+    pub(super) fn why(&self, key: TurnKey, halted: &HaltSet) -> Option<Waits> {
+        let offer = self.0.get(&key)?;
+        let detail = halted.of_marks(&offer.marks).map(|halt| halt.to_string()).unwrap_or_default();
+        Some(Waits { reason: WaitReason::Halted, detail, until: None })
+    }
+
     /// Those that nothing halts any more.
     fn free(&mut self, halted: &HaltSet) -> Vec<Offer> {
         let free = self.0.extract_if(.., |_, offer| !halted.stops_marks(&offer.marks));
         free.map(|(_, offer)| offer).collect()
+    }
+}
+
+impl State {
+    /// The offer, unless a label halts its task.
+    pub(super) fn unless_kept_back(&mut self, offer: Offer) -> Option<Offer> {
+        self.kept_back.unless_halted(offer, self.matching.halted())
     }
 }
 
@@ -75,11 +93,11 @@ impl Dispatch {
         }
         let mut slots: Vec<Slot> = Vec::new();
         for offer in state.kept_back.free(&halted) {
-            slots.extend(state.matching_offer(offer, now));
+            slots.extend(state.matching.offer(offer, now));
         }
-        let served = state.matching.serve_all();
-        slots.extend(state.note_pending(served));
-        drop(state);
+        slots.extend(state.matching.serve_all(now));
+        let slots = state.note_pending(slots);
+        self.settle(state);
         self.nudge.notify_one();
         self.route_slots(slots);
     }
@@ -90,6 +108,7 @@ impl Dispatch {
         &self,
         scope: &HaltScope,
         reason: &str,
+        now: Timestamp,
         expect: impl FnOnce(&[Lease]),
     ) -> Vec<Lease> {
         let mut state = self.state();
@@ -99,7 +118,7 @@ impl Dispatch {
         let of_them =
             leases.iter().filter(|(lease, held)| held.delivered && !held.told && tasks.contains(&lease.task));
         let told: BTreeMap<Lease, (WorkerId, Option<SessionId>)> =
-            of_them.map(|(lease, held)| (*lease, (held.worker.clone(), held.session))).collect();
+            of_them.map(|(lease, held)| (*lease, (held.permit.worker.clone(), held.session))).collect();
         let told: Vec<_> = told.into_iter().collect();
         let leases: Vec<Lease> = told.iter().map(|(lease, _)| *lease).collect();
         expect(&leases);
@@ -115,8 +134,9 @@ impl Dispatch {
             }
         }
         for (worker, session) in deaf {
-            self.cut_off(&mut state, &worker, session);
+            self.cut_off(&mut state, &worker, session, now);
         }
+        self.settle(state);
         leases
     }
 
@@ -144,7 +164,7 @@ impl Held {
     fn is_under(&self, scope: &HaltScope) -> bool {
         match scope {
             HaltScope::All => true,
-            HaltScope::Agent(agent) => self.agent == *agent || self.halting.owner == *agent,
+            HaltScope::Agent(agent) => self.permit.agent == *agent || self.halting.owner == *agent,
             HaltScope::Label { key, value } => self.halting.marks.contains(&label_mark(key, value)),
         }
     }

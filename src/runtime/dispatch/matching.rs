@@ -1,31 +1,49 @@
 //! Matching: which ready turn goes to which worker. Pure: no clock, no channel, no lock.
 //!
-//! After every call nothing more can be matched: either a turn has no worker with credit, or a worker has no turn. Never
-//! here: more attempts for a worker than it takes at once, or an assignment that was not asked for.
+//! After every call nothing more can be matched: a turn that waits has no worker with credit, or a breaker or a bulkhead is in
+//! its way, and none of them keeps a turn behind it waiting that they do not concern. Never here: more attempts than a worker,
+//! an agent's or a namespace's bulkhead takes at once (decide turns bypass bulkheads), or an assignment that was not asked for.
+//!
+//! What a call costs hangs on the agents that it concerns and on the logarithm of what waits, never on how much waits.
 
 mod halted;
+mod seats;
+mod why;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use super::queue::{Place, ReadyQueue, TurnKey};
+use super::{
+    breaker::Verdict,
+    breakers::{Breakers, Breaking, Change, Probes, Whose},
+    bulkhead::Bulkhead,
+    queue::{DECIDES, Head, Place, ReadyQueue, TurnKey},
+};
 use crate::{
     runtime::SessionId,
     types::{
         halt::HaltSet,
-        ids::{AgentName, TaskId, WorkerId},
+        ids::{AgentName, Namespace, TaskId, WorkerId},
+        name_limits::NameLimits,
         time::Timestamp,
     },
 };
+use seats::{Seats, Served};
+pub(super) use why::story;
+pub use why::{WaitReason, Waits};
 
 /// A turn that waits for a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::runtime) struct Offer {
     pub(in crate::runtime) key: TurnKey,
     pub(in crate::runtime) agent: AgentName,
+    pub(in crate::runtime) namespace: Namespace,
     pub(in crate::runtime) priority: u8,
+    /// Whether it is the owner's decision: it bypasses bulkheads, and goes first.
+    pub(in crate::runtime) decides: bool,
     pub(in crate::runtime) not_before: Timestamp,
     /// The marks of the task's labels: what a halt of a label knows it by.
     pub(in crate::runtime) marks: Box<[u64]>,
@@ -35,81 +53,87 @@ pub(in crate::runtime) struct Offer {
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::runtime) struct Slot {
     pub(in crate::runtime) key: TurnKey,
-    pub(in crate::runtime) agent: AgentName,
     pub(in crate::runtime) worker: WorkerId,
-    pub(in crate::runtime) session: SessionId,
+    pub(super) session: SessionId,
     /// Whether it used credit that was given for this agent alone.
     pub(super) earmarked: bool,
+    pub(super) permit: Permit,
 }
 
-/// A worker with a session.
-#[derive(Debug)]
-struct Seat {
-    session: SessionId,
-    agents: Vec<AgentName>,
-    max: u32,
-    /// Attempts it has, slots on their way included.
-    held: u32,
-    credit: u32,
-    earmarked: BTreeMap<AgentName, u32>,
-    draining: bool,
-    /// When it was served last, as a running number.
-    served: u64,
-}
-
-impl Seat {
-    fn credit_in_all(&self) -> u32 {
-        self.credit + self.earmarked.values().sum::<u32>()
-    }
-
-    /// Attempts of the agent it could take now.
-    fn free_for(&self, agent: &AgentName) -> u32 {
-        if self.draining {
-            return 0;
-        }
-        let credit = self.credit + self.earmarked.get(agent).copied().unwrap_or(0);
-        credit.min(self.max.saturating_sub(self.held))
-    }
-
-    /// Uses one credit up, earmarked credit first; says whether it was that.
-    fn spend(&mut self, agent: &AgentName) -> bool {
-        self.held += 1;
-        if let Some(left) = self.earmarked.get_mut(agent) {
-            *left -= 1;
-            if *left == 0 {
-                self.earmarked.remove(agent);
-            }
-            return true;
-        }
-        self.credit -= 1;
-        false
-    }
+/// What an attempt takes up, from its slot to its end. Given back exactly once.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Permit {
+    pub(super) agent: AgentName,
+    pub(super) worker: WorkerId,
+    pub(super) namespace: Namespace,
+    probes: Probes,
+    /// Whether the breakers know how it ended.
+    judged: bool,
 }
 
 #[derive(Debug)]
 struct Waiting {
     agent: AgentName,
+    namespace: Namespace,
+    /// `DECIDES` for decide turns.
     priority: u8,
     /// `None` while its time has not come.
     age: Option<u64>,
     not_before: Timestamp,
     marks: Box<[u64]>,
+    /// Whether its task was told that the agent's breaker keeps it waiting.
+    told: bool,
+}
+
+/// The bulkheads: attempts at once.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Bulkheads {
+    /// Of each agent.
+    pub agents: NameLimits,
+    /// Of each namespace.
+    pub namespaces: NameLimits,
 }
 
 /// Ready turns on one side, workers with credit on the other.
 #[derive(Debug, Default)]
 pub(super) struct Matching {
-    seats: HashMap<WorkerId, Seat>,
-    servers: HashMap<AgentName, BTreeSet<WorkerId>>,
+    seats: Seats,
     turns: BTreeMap<TurnKey, Waiting>,
-    queues: HashMap<AgentName, ReadyQueue>,
+    queues: BTreeMap<AgentName, ReadyQueue>,
+    /// Turns that wait, by agent, those whose time has not come included.
+    waiting: BTreeMap<AgentName, usize>,
     delayed: BTreeSet<(Timestamp, TurnKey)>,
+    breakers: Breakers,
+    agents: Bulkhead<AgentName>,
+    namespaces: Bulkhead<Namespace>,
+    /// By namespace that is or was full: the agents in whose queues it is parked.
+    parked: BTreeMap<Namespace, BTreeSet<AgentName>>,
     counter: u64,
     stopped: bool,
     halted: Arc<HaltSet>,
+    /// How often a queue was looked at: what a match costs must not grow with what waits.
+    #[cfg(test)]
+    looks: u64,
+}
+
+impl Slot {
+    /// The agent whose turn it is.
+    pub(in crate::runtime) const fn agent(&self) -> &AgentName {
+        &self.permit.agent
+    }
 }
 
 impl Matching {
+    pub(super) fn new(breaking: Breaking, bulkheads: Bulkheads) -> Self {
+        let Bulkheads { agents, namespaces } = bulkheads;
+        Self {
+            breakers: Breakers::new(breaking),
+            agents: Bulkhead::new(agents),
+            namespaces: Bulkhead::new(namespaces),
+            ..Self::default()
+        }
+    }
+
     /// Matches nothing from now on.
     pub(super) const fn stop(&mut self) {
         self.stopped = true;
@@ -123,132 +147,138 @@ impl Matching {
         agents: &[AgentName],
         max: u32,
         held: u32,
+        now: Timestamp,
     ) {
-        self.leave(worker);
-        for agent in agents {
-            self.servers.entry(agent.clone()).or_default().insert(worker.clone());
-        }
-        let seat = Seat {
-            session,
-            agents: agents.to_vec(),
-            max,
-            held,
-            credit: 0,
-            earmarked: BTreeMap::new(),
-            draining: false,
-            served: 0,
-        };
-        self.seats.insert(worker.clone(), seat);
+        self.leave(worker, now);
+        self.seats.join(worker, session, agents, max, held);
     }
 
     /// A worker leaves its seat; its credit is gone.
-    pub(super) fn leave(&mut self, worker: &WorkerId) {
-        let Some(seat) = self.seats.remove(worker) else { return };
-        for agent in &seat.agents {
-            if let Some(workers) = self.servers.get_mut(agent) {
-                workers.remove(worker);
-                if workers.is_empty() {
-                    self.servers.remove(agent);
-                }
-            }
-        }
+    pub(super) fn leave(&mut self, worker: &WorkerId, now: Timestamp) {
+        let agents = self.seats.leave(worker);
+        self.open_where_nobody_is_left(&agents, now);
     }
 
     /// A worker wants nothing new.
     pub(super) fn drain(&mut self, worker: &WorkerId) {
-        if let Some(seat) = self.seats.get_mut(worker) {
-            seat.draining = true;
-        }
-    }
-
-    /// Credit that has not been used up.
-    pub(super) fn credit_of(&self, worker: &WorkerId) -> u32 {
-        self.seats.get(worker).map_or(0, Seat::credit_in_all)
-    }
-
-    /// Turns that wait for an agent, those whose time has not come included.
-    pub(super) fn waiting_for(&self, agent: &AgentName) -> usize {
-        let ready = self.queues.get(agent).map_or(0, ReadyQueue::len);
-        let delayed = self.delayed.iter().filter_map(|(_, key)| self.turns.get(key));
-        ready + delayed.filter(|waiting| waiting.agent == *agent).count()
+        self.seats.drain(worker);
+        self.relist(worker);
     }
 
     /// A worker asks for more. What is beyond its concurrency is forgotten; attempts that run do not count here, since
     /// their end may still be on its way when the credit that follows it has arrived.
-    pub(super) fn credit(&mut self, worker: &WorkerId, slots: u32, agent: Option<&AgentName>) -> Vec<Slot> {
-        let Some(seat) = self.seats.get_mut(worker) else { return Vec::new() };
-        let room = seat.max.saturating_sub(seat.credit_in_all());
-        let slots = slots.min(room);
-        match agent {
-            _ if slots == 0 => {}
-            Some(agent) if seat.agents.contains(agent) => {
-                *seat.earmarked.entry(agent.clone()).or_default() += slots;
-            }
-            // Credit for an agent that the worker does not serve can never be used.
-            Some(_) => {}
-            None => seat.credit += slots,
-        }
-        self.serve_worker(worker)
-    }
-
-    /// An attempt of the worker has ended.
-    pub(super) fn release(&mut self, worker: &WorkerId) -> Vec<Slot> {
-        if let Some(seat) = self.seats.get_mut(worker) {
-            seat.held = seat.held.saturating_sub(1);
-        }
-        self.serve_worker(worker)
-    }
-
-    /// A slot was not used: the worker has its credit again, if it is still the same session.
-    pub(super) fn give_back(
+    pub(super) fn credit(
         &mut self,
         worker: &WorkerId,
-        session: SessionId,
-        mark: Option<&AgentName>,
+        slots: u32,
+        agent: Option<&AgentName>,
+        now: Timestamp,
     ) -> Vec<Slot> {
-        if let Some(seat) = self.seats.get_mut(worker) {
-            seat.held = seat.held.saturating_sub(1);
-            if seat.session == session && seat.credit_in_all() < seat.max {
-                match mark {
-                    Some(agent) => *seat.earmarked.entry(agent.clone()).or_default() += 1,
-                    None => seat.credit += 1,
+        self.seats.credit(worker, slots, agent);
+        self.relist(worker);
+        let agents = self.seats.agents_of(worker).to_vec();
+        self.serve(agents, now)
+    }
+
+    /// An attempt has ended.
+    pub(super) fn release(&mut self, mut permit: Permit, verdict: Verdict, now: Timestamp) -> Vec<Slot> {
+        self.judge(&mut permit, verdict, now);
+        self.seats.release(&permit.worker);
+        self.vacate(permit, now)
+    }
+
+    /// A slot was not used, or its attempt was taken away before the worker heard of it: the worker has its credit again, if
+    /// it is still the same session.
+    pub(super) fn give_back(
+        &mut self,
+        mut permit: Permit,
+        session: SessionId,
+        earmarked: bool,
+        now: Timestamp,
+    ) -> Vec<Slot> {
+        self.judge(&mut permit, Verdict::Nothing, now);
+        self.seats.give_back(&permit.worker, session, earmarked.then_some(&permit.agent));
+        self.vacate(permit, now)
+    }
+
+    /// How an attempt ended, or is bound to end: told to the breakers once, whatever is said later.
+    pub(super) fn judge(&mut self, permit: &mut Permit, verdict: Verdict, now: Timestamp) {
+        if std::mem::replace(&mut permit.judged, true) {
+            return;
+        }
+        let Permit { agent, worker, probes, .. } = &*permit;
+        let changed = {
+            let others = self.seats.serving(agent).filter(|other| *other != worker);
+            self.breakers.end(agent, worker, *probes, verdict, others, now)
+        };
+        if !changed {
+            return;
+        }
+        self.relist(worker);
+        if self.breakers.worker_open_until(worker).is_some() {
+            let agents = self.seats.agents_of(worker).to_vec();
+            self.open_where_nobody_is_left(&agents, now);
+        }
+    }
+
+    /// What an attempt took up is free again.
+    fn vacate(&mut self, permit: Permit, now: Timestamp) -> Vec<Slot> {
+        let Permit { agent, worker, namespace, .. } = permit;
+        self.relist(&worker);
+        self.agents.give(&agent);
+        self.namespaces.give(&namespace);
+        let mut agents = self.seats.agents_of(&worker).to_vec();
+        agents.push(agent);
+        if !self.namespaces.is_full(&namespace)
+            && let Some(parked) = self.parked.remove(&namespace)
+        {
+            for agent in parked {
+                if let Some(queue) = self.queues.get_mut(&agent) {
+                    queue.unpark(&namespace);
+                    agents.push(agent);
                 }
             }
         }
-        self.serve_worker(worker)
+        self.serve(agents, now)
     }
 
-    /// The worker has one attempt more than this knew: one that was found again in the journal.
-    pub(super) fn hold(&mut self, worker: &WorkerId) {
-        if let Some(seat) = self.seats.get_mut(worker) {
-            seat.held += 1;
-        }
+    /// An attempt that was found again in the journal: it runs, and takes up what it takes up.
+    pub(super) fn hold(&mut self, worker: &WorkerId, agent: AgentName, namespace: Namespace) -> Permit {
+        self.seats.hold(worker);
+        self.relist(worker);
+        self.agents.take(&agent);
+        self.namespaces.take(&namespace);
+        Permit { agent, worker: worker.clone(), namespace, probes: Probes::default(), judged: false }
     }
 
     /// A turn is ready from its `not_before` on. A turn that waits already keeps its place.
     pub(super) fn offer(&mut self, offer: Offer, now: Timestamp) -> Vec<Slot> {
-        let Offer { key, agent, priority, not_before, marks } = offer;
+        let Offer { key, agent, namespace, priority, decides, not_before, marks } = offer;
         if self.turns.contains_key(&key) {
             return Vec::new();
         }
-        self.turns.insert(key, Waiting { agent: agent.clone(), priority, age: None, not_before, marks });
+        let priority = if decides { DECIDES } else { priority };
+        *self.waiting.entry(agent.clone()).or_default() += 1;
+        let (agent_name, age, told) = (agent.clone(), None, false);
+        let waiting = Waiting { agent: agent_name, namespace, priority, age, not_before, marks, told };
+        self.turns.insert(key, waiting);
         if not_before > now {
             self.delayed.insert((not_before, key));
             return Vec::new();
         }
         self.enqueue(key);
-        self.serve_agent(&agent)
+        self.serve(vec![agent], now)
     }
 
     /// Takes a turn back.
     pub(super) fn withdraw(&mut self, key: TurnKey) {
-        let Some(waiting) = self.turns.remove(&key) else { return };
+        let Some(waiting) = self.no_longer_waits(key) else { return };
         let Some(age) = waiting.age else {
             self.delayed.remove(&(waiting.not_before, key));
             return;
         };
         if let Some(queue) = self.queues.get_mut(&waiting.agent) {
-            queue.remove(key, Place { priority: waiting.priority, age });
+            queue.remove(key, &waiting.namespace, Place { priority: waiting.priority, age });
             if queue.is_empty() {
                 self.queues.remove(&waiting.agent);
             }
@@ -265,21 +295,53 @@ impl Matching {
         }
     }
 
-    /// Matches the turns whose time has come.
+    /// Does what is due: turns whose time has come are matched, breakers let probes through.
     pub(super) fn due(&mut self, now: Timestamp) -> Vec<Slot> {
-        let mut slots = Vec::new();
+        let mut agents = Vec::new();
         while let Some((at, key)) = self.delayed.first().copied().filter(|(at, _)| *at <= now) {
             self.delayed.remove(&(at, key));
-            if let Some(agent) = self.enqueue(key) {
-                slots.extend(self.serve_agent(&agent));
+            agents.extend(self.enqueue(key));
+        }
+        for whose in self.breakers.tick(now) {
+            match whose {
+                Whose::Agent(agent) => agents.push(agent),
+                Whose::Worker(worker) => {
+                    self.relist(&worker);
+                    agents.extend_from_slice(self.seats.agents_of(&worker));
+                }
             }
         }
-        slots
+        self.serve(agents, now)
     }
 
-    /// When the next turn's time comes.
+    /// When something is due next.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
-        self.delayed.first().map(|(at, _)| *at)
+        self.delayed.first().map(|(at, _)| *at).into_iter().chain(self.breakers.next_tick()).min()
+    }
+
+    /// Closes a breaker by hand, and matches what it kept waiting. `None`: it was closed.
+    pub(super) fn reset(&mut self, whose: &Whose, now: Timestamp) -> Option<Vec<Slot>> {
+        if !self.breakers.reset(whose) {
+            return None;
+        }
+        let agents = match whose {
+            Whose::Agent(agent) => vec![agent.clone()],
+            Whose::Worker(worker) => {
+                self.relist(worker);
+                self.seats.agents_of(worker).to_vec()
+            }
+        };
+        Some(self.serve(agents, now))
+    }
+
+    /// Breakers that stand elsewhere than when this was asked last.
+    pub(super) fn changes(&mut self) -> Vec<Change> {
+        self.breakers.changes()
+    }
+
+    /// Lists the worker anew among those with room: to be called after whatever may have changed that.
+    fn relist(&mut self, worker: &WorkerId) {
+        self.seats.relist(worker, self.breakers.room_of_worker(worker));
     }
 
     fn enqueue(&mut self, key: TurnKey) -> Option<AgentName> {
@@ -287,74 +349,119 @@ impl Matching {
         let waiting = self.turns.get_mut(&key)?;
         waiting.age = Some(self.counter);
         let place = Place { priority: waiting.priority, age: self.counter };
-        self.queues.entry(waiting.agent.clone()).or_default().push(key, place);
+        let queue = self.queues.entry(waiting.agent.clone()).or_insert_with(|| {
+            // Whoever comes anew waits for one round.
+            ReadyQueue::new(self.counter)
+        });
+        queue.push(key, &waiting.namespace, place);
         Some(waiting.agent.clone())
     }
 
-    /// Gives an agent's turns to the workers that serve it, the one with the most room first.
-    fn serve_agent(&mut self, agent: &AgentName) -> Vec<Slot> {
-        let mut slots = Vec::new();
-        while let Some(worker) = self.freest(agent) {
-            match self.take(agent, &worker) {
-                Some(slot) => slots.push(slot),
-                None => break,
+    fn no_longer_waits(&mut self, key: TurnKey) -> Option<Waiting> {
+        let waiting = self.turns.remove(&key)?;
+        if let Some(count) = self.waiting.get_mut(&waiting.agent) {
+            *count -= 1;
+            if *count == 0 {
+                self.waiting.remove(&waiting.agent);
             }
         }
-        slots
+        Some(waiting)
     }
 
-    /// Gives a worker what it can take: the most urgent turn of any of its agents, then the oldest.
-    fn serve_worker(&mut self, worker: &WorkerId) -> Vec<Slot> {
+    /// Gives the turns of these agents to workers: the most urgent first, then the agent that was served the longest ago; of its
+    /// workers the one with the most room. An agent that cannot be served now cannot be a match later in the same call.
+    fn serve(&mut self, mut agents: Vec<AgentName>, now: Timestamp) -> Vec<Slot> {
         let mut slots = Vec::new();
-        while let Some(agent) = self.most_urgent(worker) {
-            match self.take(&agent, worker) {
-                Some(slot) => slots.push(slot),
-                None => break,
-            }
-        }
-        slots
-    }
-
-    fn most_urgent(&self, worker: &WorkerId) -> Option<AgentName> {
-        let seat = self.seats.get(worker)?;
-        let open = |agent: &&AgentName| seat.free_for(agent) > 0 && self.halted.of_agent(agent).is_none();
-        let heads = seat.agents.iter().filter(open).filter_map(|agent| {
-            let (_, place) = self.queues.get(agent)?.peek()?;
-            Some((std::cmp::Reverse(place.priority), place.age, agent))
-        });
-        heads.min().map(|(_, _, agent)| agent.clone())
-    }
-
-    fn freest(&self, agent: &AgentName) -> Option<WorkerId> {
-        if self.queues.get(agent).is_none_or(ReadyQueue::is_empty) || self.halted.of_agent(agent).is_some() {
-            return None;
-        }
-        let seats = self.servers.get(agent)?.iter().filter_map(|worker| {
-            let seat = self.seats.get(worker)?;
-            let free = seat.free_for(agent);
-            (free > 0).then_some((std::cmp::Reverse(free), seat.held, seat.served, worker))
-        });
-        seats.min().map(|(.., worker)| worker.clone())
-    }
-
-    fn take(&mut self, agent: &AgentName, worker: &WorkerId) -> Option<Slot> {
         if self.stopped {
+            return slots;
+        }
+        agents.sort_unstable();
+        agents.dedup();
+        loop {
+            let mut best: Option<(Reverse<u8>, u64, usize, Head)> = None;
+            let mut index = 0;
+            while index < agents.len() {
+                let Some((head, served)) = self.head(&agents[index]) else {
+                    agents.swap_remove(index);
+                    continue;
+                };
+                let rank = (Reverse(head.place.priority), served);
+                if best.as_ref().is_none_or(|(priority, served, ..)| rank < (*priority, *served)) {
+                    best = Some((rank.0, rank.1, index, head));
+                }
+                index += 1;
+            }
+            let Some((_, _, at, head)) = best else { return slots };
+            match self.take(&agents[at], &head, now) {
+                Some(slot) => slots.push(slot),
+                None => return slots,
+            }
+        }
+    }
+
+    /// The turn of the agent that could start now, if one could, and when the agent was served last. The one place where that is
+    /// told.
+    fn head(&mut self, agent: &AgentName) -> Option<(Head, u64)> {
+        #[cfg(test)]
+        {
+            self.looks += 1;
+        }
+        if self.halted.of_agent(agent).is_some() {
             return None;
         }
         let queue = self.queues.get_mut(agent)?;
-        let (key, _) = queue.pop()?;
+        if self.breakers.room_of_agent(agent) == Some(0) || self.seats.freest(agent).is_none() {
+            return None;
+        }
+        let (namespaces, parked) = (&self.namespaces, &mut self.parked);
+        let mut park = |namespace: &Namespace| {
+            parked.entry(namespace.clone()).or_default().insert(agent.clone());
+        };
+        let works = !self.agents.is_full(agent);
+        let head = queue.peek(works, &|namespace| namespaces.is_full(namespace), &mut park)?;
+        Some((head, queue.served))
+    }
+
+    fn take(&mut self, agent: &AgentName, head: &Head, now: Timestamp) -> Option<Slot> {
+        let worker = self.seats.freest(agent)?.clone();
+        self.counter += 1;
+        let queue = self.queues.get_mut(agent)?;
+        queue.pop(head);
+        queue.served = self.counter;
         if queue.is_empty() {
             self.queues.remove(agent);
         }
-        self.turns.remove(&key);
-        self.counter += 1;
-        let seat = self.seats.get_mut(worker)?;
-        seat.served = self.counter;
-        let earmarked = seat.spend(agent);
-        let (agent, worker) = (agent.clone(), worker.clone());
-        Some(Slot { key, agent, worker, session: seat.session, earmarked })
+        self.no_longer_waits(head.key);
+        let Served { session, earmarked } = self.seats.spend(&worker, agent, self.counter)?;
+        let probes = self.breakers.start(agent, &worker, now);
+        self.agents.take(agent);
+        self.namespaces.take(&head.namespace);
+        self.relist(&worker);
+        let permit = Permit {
+            agent: agent.clone(),
+            worker: worker.clone(),
+            namespace: head.namespace.clone(),
+            probes,
+            judged: false,
+        };
+        Some(Slot { key: head.key, worker, session, earmarked, permit })
+    }
+
+    /// Opens the breaker of every agent whose workers' are all open: there is nobody to ask.
+    fn open_where_nobody_is_left(&mut self, agents: &[AgentName], now: Timestamp) {
+        for agent in agents {
+            let until = self.seats.serving(agent).try_fold(None, |until: Option<Timestamp>, worker| {
+                let open = self.breakers.worker_open_until(worker)?;
+                Some(Some(until.map_or(open, |until| until.min(open))))
+            });
+            if let Some(Some(until)) = until {
+                self.breakers.nobody_left(agent, until, now);
+            }
+        }
     }
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

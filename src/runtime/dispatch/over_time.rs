@@ -1,17 +1,14 @@
 //! What time and the operator say to the dispatcher: back-offs are over, workers are silent, the server stops; and what it
 //! shows of itself.
 
-use super::{
-    Dispatch, Ending, Order, State,
-    session::{Session, Worker},
-};
+use super::{Dispatch, Ending, Order, State, breakers::Whose, session::Worker};
 use crate::{
     engine::event::AttemptEnd,
     runtime::{AgentInfo, Down, WorkerInfo},
     store::record::AgentRow,
     types::{
         ids::{Lease, WorkerId},
-        time::Timestamp,
+        time::{Span, Timestamp},
     },
 };
 
@@ -21,21 +18,18 @@ impl Dispatch {
         let mut state = self.state();
         state.stopped = true;
         state.matching.stop();
-        let mut told: Vec<_> = state.workers.by_id.iter().collect();
-        told.sort_by_key(|(id, _)| *id);
-        for session in told.into_iter().filter_map(|(_, worker)| worker.session.as_ref()) {
+        for session in state.workers.by_id.values().filter_map(|worker| worker.session.as_ref()) {
             // One that does not read will see the end of its channel.
             let _ = session.down.try_send(Down::Drain);
         }
     }
 
     /// Ends every session: their streams see the end of their channels.
-    pub(in crate::runtime) fn close_all(&self) {
+    pub(in crate::runtime) fn close_all(&self, now: Timestamp) {
         let mut state = self.state();
-        let mut workers: Vec<WorkerId> = state.workers.by_session.values().cloned().collect();
-        workers.sort();
+        let workers: Vec<WorkerId> = state.workers.by_session.values().cloned().collect();
         for worker in workers {
-            self.end_session(&mut state, &worker);
+            self.end_session(&mut state, &worker, now);
         }
     }
 
@@ -48,31 +42,46 @@ impl Dispatch {
     /// to look next. Looking too early is harmless.
     pub(in crate::runtime) fn look(&self, now: Timestamp) -> Option<Timestamp> {
         let mut state = self.state();
+        self.forgive_own_absence(&mut state, now);
         let slots = state.matching.due(now);
         let slots = state.note_pending(slots);
         let mut orders: Vec<Order> = slots.into_iter().map(Order::Assign).collect();
-        let mut silent: Vec<WorkerId> = state
+        let silent: Vec<WorkerId> = state
             .workers
             .by_id
             .iter()
             .filter(|(_, worker)| worker.expires <= now)
             .map(|(id, _)| id.clone())
             .collect();
-        silent.sort();
         for worker in silent {
             orders.extend(self.lapse(&mut state, &worker, now));
         }
         let lapses = state.workers.by_id.values().map(|worker| worker.expires).min();
-        let next = lapses.into_iter().chain(state.matching.next_due()).min();
+        let (told, tell_at) = state.tell(now);
+        orders.extend(told);
+        let next = lapses.into_iter().chain(state.matching.next_due()).chain(tell_at).min();
         state.next_look = next;
-        drop(state);
+        self.settle(state);
         self.route(orders);
         next
     }
 
+    /// Who looks much later than meant to has stood still itself (a stopped process, a machine asleep): what workers said
+    /// meanwhile has not been read yet. Their time is put off by as much.
+    fn forgive_own_absence(&self, state: &mut State, now: Timestamp) {
+        let late = state.next_look.map_or(Span(0), |meant| now.since(meant));
+        if !self.forgives_absence || late < self.lease_time.part(4) {
+            return;
+        }
+        tracing::warn!(%late, "the server stood still: leases are put off by as much");
+        for worker in state.workers.by_id.values_mut() {
+            worker.expires = worker.expires.plus(late);
+        }
+    }
+
     /// The worker is taken for lost. Its leases are ended by their tasks' shards; should one not manage, this comes again.
     fn lapse(&self, state: &mut State, id: &WorkerId, now: Timestamp) -> Vec<Order> {
-        self.end_session(state, id);
+        self.end_session(state, id, now);
         let Some(worker) = state.workers.by_id.get_mut(id) else { return Vec::new() };
         let reason = format!("worker {id} was not heard of for {}", now.since(worker.last_heard));
         worker.expires = now.plus(self.lease_time);
@@ -80,6 +89,8 @@ impl Dispatch {
             Order::End(Ending { lease: *lease, end: AttemptEnd::LeaseExpired, reason: reason.clone() })
         };
         let orders = worker.leases.iter().map(end).collect();
+        let lost: Vec<Lease> = worker.leases.iter().copied().collect();
+        state.judge_lost(&lost, now);
         state.workers.forget_if_idle(id);
         orders
     }
@@ -89,15 +100,15 @@ impl Dispatch {
         let state = self.state();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let info = |row: AgentRow| {
-            let serves = |session: &&Session| session.agents.contains(&row.name);
-            let sessions = state.workers.by_id.values().filter_map(|worker| worker.session.as_ref());
-            let leased = state.workers.leases.values().filter(|held| held.agent == row.name).count();
+            let (leased, limit) = state.matching.of_agent(&row.name);
             AgentInfo {
-                workers: count(sessions.filter(serves).count()),
+                workers: count(state.matching.workers_of(&row.name)),
                 waiting: count(
                     state.matching.waiting_for(&row.name) + state.kept_back.waiting_for(&row.name),
                 ),
-                leased: count(leased),
+                leased,
+                limit,
+                breaker: state.matching.breaker(&Whose::Agent(row.name.clone())),
                 row,
             }
         };
@@ -119,10 +130,9 @@ impl Dispatch {
                 connected_at: session.connected_at,
                 last_heard_at: worker.last_heard,
                 draining: session.draining || state.stopped,
+                breaker: state.matching.breaker(&Whose::Worker(id.clone())),
             })
         };
-        let mut workers: Vec<WorkerInfo> = state.workers.by_id.iter().filter_map(info).collect();
-        workers.sort_by(|a, b| a.id.cmp(&b.id));
-        workers
+        state.workers.by_id.iter().filter_map(info).collect()
     }
 }

@@ -1,11 +1,11 @@
 //! Workers, their sessions and their leases. A worker outlives its session: its leases live until they lapse. Pure but for
 //! the channels it drops.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::mpsc;
 
-use super::Halting;
+use super::{Halting, matching::Permit};
 use crate::{
     engine::answer_checks::AnswerChecks,
     runtime::{Down, SessionId},
@@ -42,8 +42,10 @@ pub(super) struct Worker {
 /// A lease that counts against its worker.
 #[derive(Debug)]
 pub(super) struct Held {
-    pub(super) worker: WorkerId,
-    pub(super) agent: AgentName,
+    /// What it takes up.
+    pub(super) permit: Permit,
+    /// When it was leased, as far as it is known here.
+    pub(super) since: Timestamp,
     pub(super) checks: Option<AnswerChecks>,
     /// The session that got it or claimed it.
     pub(super) session: Option<SessionId>,
@@ -58,9 +60,9 @@ pub(super) struct Held {
 /// Everything the dispatcher knows about workers.
 #[derive(Debug, Default)]
 pub(super) struct Workers {
-    pub(super) by_id: HashMap<WorkerId, Worker>,
-    pub(super) by_session: HashMap<SessionId, WorkerId>,
-    pub(super) leases: HashMap<Lease, Held>,
+    pub(super) by_id: BTreeMap<WorkerId, Worker>,
+    pub(super) by_session: BTreeMap<SessionId, WorkerId>,
+    pub(super) leases: BTreeMap<Lease, Held>,
 }
 
 impl Workers {
@@ -96,7 +98,7 @@ impl Workers {
         if self.leases.contains_key(&lease) {
             return false;
         }
-        if let Some(worker) = self.by_id.get_mut(&held.worker) {
+        if let Some(worker) = self.by_id.get_mut(&held.permit.worker) {
             worker.leases.insert(lease);
         }
         self.leases.insert(lease, held);
@@ -106,7 +108,7 @@ impl Workers {
     /// Takes a lease away.
     pub(super) fn remove_lease(&mut self, lease: &Lease) -> Option<Held> {
         let held = self.leases.remove(lease)?;
-        if let Some(worker) = self.by_id.get_mut(&held.worker) {
+        if let Some(worker) = self.by_id.get_mut(&held.permit.worker) {
             worker.leases.remove(lease);
         }
         Some(held)

@@ -40,9 +40,10 @@ impl Runtime {
             input_schema: self.0.registry.input_schema(agent).is_some(),
             output_schema: self.0.registry.output_schema(agent).is_some(),
         };
-        let agents = working_agents(contract).into_iter();
-        let declared = agents.map(|agent| (agent.clone(), declares(agent))).collect();
-        ServerFacts { now: self.0.now.read(), last_drill, last_chaos: Fact::Never, declared }
+        let agents = working_agents(contract);
+        let last_chaos = self.crew_tested(&agents).await;
+        let declared = agents.into_iter().map(|agent| (agent.clone(), declares(agent))).collect();
+        ServerFacts { now: self.0.now.read(), last_drill, last_chaos, declared }
     }
 }
 

@@ -95,7 +95,7 @@ impl Runtime {
         if cancel {
             let expect = |leases: &[Lease]| inner.halts.expect(leases, &progress);
             let reason = HaltMark::from(&*halt).to_string();
-            leases = inner.dispatch.brake(&halt.scope, &reason, expect);
+            leases = inner.dispatch.brake(&halt.scope, &reason, began_at, expect);
         }
         let told_at = inner.now.read();
         let (told, tasks) =

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     engine::{command::Assignment, event::Record, tally::Tally, view::EscalationView},
-    runtime::{codec, courier::Errand, dispatch::Ending, tallies},
+    runtime::{codec, courier::Errand, dead_letters, dispatch::Ending, tallies},
     store::{
         StoreError,
         record::{Append, StoredEvent, SummaryRow},
@@ -86,6 +86,7 @@ impl Batch {
         touched.events.extend(records.iter().map(codec::stored));
         touched.escalations.extend(escalations.into_iter().map(|view| (view.asked.number, view)));
         touched.sums.extend(tallies.iter().flat_map(tallies::sums));
+        touched.sums.extend(dead_letters::sums(records));
     }
 
     /// The appends for the store, and what waits for them. `summary` gives a task's row as it stands now.

@@ -1,12 +1,15 @@
 //! Batches on their way to the disk, and what follows from their fate.
 
 use super::{
-    Committed, Shard,
+    Committed, Order, Shard,
     batch::{Batch, InFlight, Release},
 };
-use crate::engine::{command::Assignment, event::TraceContext};
 use crate::{
-    runtime::codec,
+    engine::{
+        command::Assignment,
+        event::{AttemptEnd, TraceContext},
+    },
+    runtime::{codec, dispatch::Ending, journal_health::TRY_EVERY, shard::hydrate::RELOAD_AFTER},
     store::{StoreError, writer::SubmitError},
     types::{ids::TaskId, trace_ids},
 };
@@ -40,7 +43,10 @@ impl Shard {
         let Some(batch) = self.in_flight.remove(index) else { return };
         self.resolved = self.resolved.max(number);
         match result {
-            Ok(end) => self.durable(batch, end),
+            Ok(end) => {
+                self.shared.health.works();
+                self.durable(batch, end);
+            }
             Err(error) => self.void(batch, &error),
         }
         if self.in_flight.is_empty() && !self.failed.is_empty() {
@@ -70,8 +76,16 @@ impl Shard {
     /// Nothing of this batch ever happened. Its tasks are dropped once all that builds on them has failed too.
     fn void(&mut self, batch: InFlight, error: &StoreError) {
         let InFlight { number: _, tasks, questions: _, releases, regardless } = batch;
-        tracing::error!(%error, tasks = tasks.len(), "a commit failed: its tasks are rebuilt from the journal");
+        // Said once: while the journal takes nothing, every try would say it again.
+        if self.shared.health.failed(error, self.shared.now.read()) {
+            tracing::error!(%error, "the journal takes nothing: nothing new is accepted until it does");
+        }
+        tracing::warn!(%error, tasks = tasks.len(), "a commit failed: its tasks are rebuilt from the journal");
         for release in releases {
+            if let Release::Deliver(work) = &release {
+                // Should the journal have it after all, nobody has the work: its worker would keep it alive for ever.
+                self.hydration.follow_up(undelivered(work));
+            }
             self.release(release, Some(error));
         }
         self.failed.extend(tasks.iter().map(|(task, _)| *task));
@@ -80,12 +94,21 @@ impl Shard {
         }
     }
 
+    /// The journal fails, or works again: then what was kept back is assigned.
+    pub(super) fn journal_changed(&mut self) {
+        if self.shared.health.failing().is_none() {
+            self.orders.extend(self.kept_slots.drain(..).map(Order::Assign));
+        }
+    }
+
     fn drop_failed(&mut self) {
         let now = self.shared.now.read();
+        // What is due would only fail again before the journal is tried again.
+        let again_in = self.shared.health.failing().map_or(RELOAD_AFTER, |_| TRY_EVERY);
         for task in std::mem::take(&mut self.failed) {
             self.residents.remove(task);
             self.shared.dispatch.withdraw_task(task);
-            self.hydration.lose(task, now);
+            self.hydration.lose(task, again_in, now);
         }
     }
 
@@ -93,13 +116,22 @@ impl Shard {
     pub(super) fn release(&self, release: Release, failed: Option<&StoreError>) {
         match (release, failed) {
             (Release::Answer(answer), failed) => answer(failed.cloned()),
-            (Release::Deliver(assignment), None) => self.shared.dispatch.deliver(traced(assignment)),
+            (Release::Deliver(assignment), None) => {
+                self.shared.dispatch.deliver(traced(assignment), self.shared.now.read());
+            }
             (Release::Errand(errand), None) => self.shared.errands.send(errand),
             // It never happened: the task, rebuilt, knows what it owes.
             (Release::Errand(_), Some(_)) => {}
-            (Release::Deliver(assignment), Some(_)) => self.shared.dispatch.unlease(&assignment.lease),
+            (Release::Deliver(assignment), Some(_)) => {
+                self.shared.dispatch.unlease(&assignment.lease, self.shared.now.read());
+            }
         }
     }
+}
+
+fn undelivered(work: &Assignment) -> Ending {
+    let reason = "the commit that leased it was reported as failed, and its work was not sent".to_owned();
+    Ending { lease: work.lease, end: AttemptEnd::Undelivered, reason }
 }
 
 /// Work under the trace of its own attempt, where the engine put the submitter's.

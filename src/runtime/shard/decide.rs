@@ -5,14 +5,15 @@ use crate::{
     engine::{
         answer_checks::AnswerChecks,
         command::{Command, Effect, Env, Findings, HumanAnswer, Reply},
-        event::AttemptEnd,
+        differs::differences,
+        event::{AttemptEnd, TurnKind},
         family::Birth,
         task::{Decided, Task},
     },
     runtime::{
         CommandError, SubmitError, Submitted,
         courier::Errand,
-        dispatch::{Ending, Offer, Order, Slot, TurnKey},
+        dispatch::{Ending, HeldUp, Offer, Order, Revoked, Slot, TurnKey, Verdict},
     },
     store::StoreError,
     types::{
@@ -40,7 +41,9 @@ impl Shard {
         match request {
             Request::Submit(submission) => self.begin(*submission, now),
             // A lease of a task that never was holds nothing.
-            Request::End(ending) => self.orders.extend(self.shared.dispatch.closed(&ending.lease)),
+            Request::End(ending) => {
+                self.orders.extend(self.shared.dispatch.closed(&ending.lease, Verdict::Nothing, now));
+            }
             request => request.give_up(GivenUp::NotFound),
         }
     }
@@ -48,8 +51,10 @@ impl Shard {
     pub(super) fn serve_resident(&mut self, request: Request, now: Timestamp) {
         match request {
             Request::Submit(submission) => self.submit_again(*submission),
+            Request::Redrive(redrive) => self.redrive(*redrive, now),
             Request::Command(asked) => self.command(*asked, now),
             Request::End(ending) => self.end_lease(ending, now),
+            Request::HoldUp(held_up) => self.hold_up(held_up, now),
             Request::View(id, answer) => {
                 let Some(resident) = self.residents.get(id) else { return };
                 let view = resident.task.view();
@@ -101,18 +106,23 @@ impl Shard {
 
     /// The same key again: the same contract is the same task, another one is refused.
     fn submit_again(&mut self, submission: Submission) {
-        let Submission { id, fingerprint, answer, .. } = submission;
+        let Submission { id, contract, fingerprint, answer, .. } = submission;
         let Some(resident) = self.residents.get(id) else { return };
-        let same = resident.task.fingerprint() == fingerprint;
+        // As it was sent, or in what it means: a default may be written out or left out.
+        let differs = if resident.task.fingerprint() == fingerprint {
+            Vec::new()
+        } else {
+            differences(resident.task.contract(), &contract)
+        };
         // Whoever asks whether a child is there may not have heard that it has ended.
         self.send_errand(id, &Effect::TellParent);
         self.hold(
             id,
             Release::Answer(Box::new(move |failed| {
-                let found = if same {
+                let found = if differs.is_empty() {
                     accepted(Submitted { task: id, existing: true }, failed)
                 } else {
-                    Err(failed.map_or(SubmitError::KeyTaken { task: id }, SubmitError::Store))
+                    Err(failed.map_or(SubmitError::KeyTaken { task: id, differs }, SubmitError::Store))
                 };
                 let _ = answer.send(found);
             })),
@@ -197,7 +207,17 @@ impl Shard {
             self.residents.settle(lease.task, now, false);
         }
         // Whatever the task says of it: nobody holds it any more.
-        self.orders.extend(self.shared.dispatch.closed(&lease));
+        self.orders.extend(self.shared.dispatch.closed(&lease, Verdict::Nothing, now));
+    }
+
+    /// A turn waits for an agent whose circuit is open. A turn that does not wait, after all, is none of its business.
+    fn hold_up(&mut self, held_up: HeldUp, now: Timestamp) {
+        let HeldUp { key: TurnKey { task: id, turn }, reason } = held_up;
+        let command = Command::HoldUp { turn, reason };
+        if let Some(Ok(decided)) = self.with_task(id, now, |task, env| task.decide(command, env)) {
+            self.absorb(id, decided, None, now);
+            self.residents.settle(id, now, false);
+        }
     }
 
     /// Serves what the dispatcher wants, what comes of that included. All of it goes into the batch at hand.
@@ -206,9 +226,11 @@ impl Shard {
             && let Some(order) = self.orders.pop_front()
         {
             match order {
+                Order::Assign(slot) if self.shared.health.failing().is_some() => self.kept_slots.push(slot),
                 Order::Assign(slot) => self.assign(slot, now),
                 Order::End(ending) => self.serve(Request::End(ending), now),
                 Order::Barrier(_, passed) => self.pass_barrier(passed),
+                Order::HoldUp(held_up) => self.serve(Request::HoldUp(held_up), now),
             }
         }
     }
@@ -217,7 +239,7 @@ impl Shard {
         let TurnKey { task: id, turn } = slot.key;
         if self.is_halted(&slot) {
             // The halt came while the slot was on its way.
-            self.shared.dispatch.unused(slot);
+            self.shared.dispatch.unused(slot, now);
             return self.offer_again(slot_key(id, turn), now);
         }
         let secret = self.shared.entropy.bits();
@@ -231,14 +253,14 @@ impl Shard {
                         let checks =
                             resident.and_then(|resident| resident.task.checks_for(&assignment.lease));
                         if let Some(halting) = self.halting(id) {
-                            self.shared.dispatch.leased(slot, assignment.lease, checks, halting);
+                            self.shared.dispatch.leased(slot, assignment.lease, checks, halting, now);
                         }
                         self.absorb(id, decided, None, now);
                         self.hold(id, Release::Deliver(assignment));
                     }
                     reply => {
                         self.absorb(id, decided, None, now);
-                        self.shared.dispatch.unused(slot);
+                        self.shared.dispatch.unused(slot, now);
                         if matches!(reply, Reply::Refused(_)) {
                             self.offer_again(slot_key(id, turn), now);
                         }
@@ -247,10 +269,10 @@ impl Shard {
                 self.residents.settle(id, now, false);
             }
             Some(Err(_)) => {
-                self.shared.dispatch.unused(slot);
+                self.shared.dispatch.unused(slot, now);
                 self.offer_again(slot_key(id, turn), now);
             }
-            None => self.shared.dispatch.unused(slot),
+            None => self.shared.dispatch.unused(slot, now),
         }
     }
 
@@ -289,14 +311,15 @@ impl Shard {
     /// only after the commit of its own lease.
     pub(super) fn perform(&mut self, id: TaskId, effect: Effect, arrived: Option<Timestamp>, now: Timestamp) {
         match effect {
-            Effect::Ready { turn, agent, kind: _, priority, not_before } => {
-                let marks = self.marks(id);
-                let offer = Offer { key: slot_key(id, turn), agent, priority, not_before, marks };
+            Effect::Ready { turn, agent, kind, namespace, priority, not_before } => {
+                let (key, decides, marks) = (slot_key(id, turn), kind == TurnKind::Decide, self.marks(id));
+                let offer = Offer { key, agent, namespace, priority, decides, not_before, marks };
                 self.orders.extend(self.shared.dispatch.offer(offer, now));
             }
             Effect::Withdraw { turn } => self.shared.dispatch.withdraw(slot_key(id, turn)),
-            Effect::Revoke { lease, worker: _, reason, cause } => {
-                let (told, orders) = self.shared.dispatch.revoked(lease, reason, cause);
+            Effect::Revoke { lease, worker: _, end, reason, cause } => {
+                let revoked = Revoked { lease, end, reason, cause };
+                let (told, orders) = self.shared.dispatch.revoked(revoked, now);
                 self.orders.extend(orders);
                 if told {
                     self.note_kill(lease, cause, arrived);
@@ -304,7 +327,10 @@ impl Shard {
                     self.batch.regardless.push(Ending { lease, end: AttemptEnd::Released, reason });
                 }
             }
-            Effect::Close { lease, worker: _ } => self.orders.extend(self.shared.dispatch.closed(&lease)),
+            Effect::Close { lease, worker: _, technical } => {
+                let verdict = if technical { Verdict::Bad } else { Verdict::Good };
+                self.orders.extend(self.shared.dispatch.closed(&lease, verdict, now));
+            }
             // Seen from the task's own state, where it is settled.
             Effect::Ended => {}
             Effect::StartChild { .. } | Effect::CancelChild { .. } | Effect::TellParent => {

@@ -40,7 +40,7 @@ impl Shard {
     /// Whether the slot's turn may not be assigned any more.
     pub(super) fn is_halted(&self, slot: &Slot) -> bool {
         let halted = self.shared.halts.now();
-        !halted.is_empty() && halted.stops(&slot.agent, &self.marks(slot.key.task))
+        !halted.is_empty() && halted.stops(slot.agent(), &self.marks(slot.key.task))
     }
 
     /// Says when all that was decided by now has met its fate.

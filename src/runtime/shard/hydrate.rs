@@ -27,7 +27,7 @@ const MAX_WAITING: usize = 1_024;
 /// Tasks loaded at once.
 const MAX_LOADS: usize = 16;
 /// How soon tasks of a failed commit are loaded again, and again after a failure.
-const RELOAD_AFTER: Span = Span::from_millis(200);
+pub(super) const RELOAD_AFTER: Span = Span::from_millis(200);
 
 type Loaded = Result<Option<Task>, StoreError>;
 
@@ -92,9 +92,9 @@ impl Hydration {
     }
 
     /// A task's state is void: it is to be loaded again soon.
-    pub(super) fn lose(&mut self, task: TaskId, now: Timestamp) {
+    pub(super) fn lose(&mut self, task: TaskId, again_in: Span, now: Timestamp) {
         self.lost.insert(task);
-        self.retry_at = Some(now.plus(RELOAD_AFTER));
+        self.retry_at = Some(now.plus(again_in));
     }
 
     /// A lease to be ended once its task is back.

@@ -12,11 +12,16 @@ use crate::{
     engine::{
         answer_checks::AnswerChecks,
         command::{Command, LineageEntry, Reply},
+        dead_letter::Redriven,
         event::TraceContext,
         family::{Birth, Parent},
         view::{EscalationView, SummaryView, TaskView},
     },
-    runtime::{CommandError, Overloaded, ReadError, SubmitError, Submitted, dispatch::Ending, intake::Place},
+    runtime::{
+        CommandError, Overloaded, ReadError, SubmitError, Submitted,
+        dispatch::{Ending, HeldUp},
+        intake::Place,
+    },
     store::StoreError,
     types::{
         contract::Contract,
@@ -42,6 +47,19 @@ pub(in crate::runtime) struct Submission {
     pub(in crate::runtime) parent: Option<Box<Parent>>,
     pub(in crate::runtime) place: Place,
     pub(in crate::runtime) answer: Answer<Submitted, SubmitError>,
+}
+
+/// A redrive on its way to its dead letter.
+pub(in crate::runtime) struct Redrive {
+    pub(in crate::runtime) redriven: Redriven,
+    /// The dead letter.
+    pub(in crate::runtime) task: TaskId,
+    pub(in crate::runtime) contract: Arc<Contract>,
+    /// Of the successor's contract.
+    pub(in crate::runtime) fingerprint: u128,
+    pub(in crate::runtime) trace: TraceContext,
+    pub(in crate::runtime) place: Place,
+    pub(in crate::runtime) answer: Answer<Submitted, CommandError>,
 }
 
 /// A command on its way to a task.
@@ -76,11 +94,14 @@ pub(in crate::runtime) struct Outcome {
 /// What a shard is asked.
 pub(in crate::runtime) enum Request {
     Submit(Box<Submission>),
+    Redrive(Box<Redrive>),
     Command(Box<Asked>),
     View(TaskId, Answer<TaskView, ReadError>),
     Lineage(Lease, Answer<Vec<LineageEntry>, CommandError>),
     /// The runtime's own: nobody waits for it.
     End(Ending),
+    /// The same.
+    HoldUp(HeldUp),
 }
 
 /// Why a request was given up without being served.
@@ -95,10 +116,12 @@ impl Request {
     pub(super) fn task(&self) -> TaskId {
         match self {
             Self::Submit(submission) => submission.id,
+            Self::Redrive(redrive) => redrive.task,
             Self::Command(asked) => asked.task,
             Self::View(task, _) => *task,
             Self::Lineage(lease, _) => lease.task,
             Self::End(ending) => ending.lease.task,
+            Self::HoldUp(held_up) => held_up.key.task,
         }
     }
 
@@ -115,6 +138,7 @@ impl Request {
                 };
                 let _ = submission.answer.send(Err(error));
             }
+            Self::Redrive(redrive) => drop(redrive.answer.send(Err(command_error(task, why)))),
             Self::Command(asked) => drop(asked.answer.send(Err(command_error(task, why)))),
             Self::Lineage(_, answer) => drop(answer.send(Err(command_error(task, why)))),
             Self::View(_, answer) => {
@@ -127,6 +151,10 @@ impl Request {
             }
             Self::End(ending) => {
                 tracing::debug!(%task, turn = ending.lease.turn, ?why, "a lease could not be ended");
+            }
+            // The turn waits all the same; it will be told again, or its time will come.
+            Self::HoldUp(held_up) => {
+                tracing::debug!(%task, turn = held_up.key.turn, ?why, "a turn was not told")
             }
         }
     }
@@ -169,8 +197,12 @@ impl Mailbox {
     /// Queues a request; a submission waits behind everything that runs.
     pub(in crate::runtime) fn send(&self, request: Request) -> Result<(), NotSent> {
         let queue = match &request {
-            Request::Submit(_) => &self.intake,
-            Request::Command(_) | Request::View(..) | Request::Lineage(..) | Request::End(_) => &self.running,
+            Request::Submit(_) | Request::Redrive(_) => &self.intake,
+            Request::Command(_)
+            | Request::View(..)
+            | Request::Lineage(..)
+            | Request::End(_)
+            | Request::HoldUp(_) => &self.running,
         };
         queue.try_send(request).map_err(|error| match error {
             TrySendError::Full(_) => {

@@ -91,6 +91,7 @@ pub(crate) fn contract_draft(wire: pb::Contract, faults: &mut Faults) -> Contrac
         priority,
         idempotency_key,
         guards,
+        namespace,
     } = wire;
     let (first_agent, plan) = match start {
         None => (None, None),
@@ -116,6 +117,7 @@ pub(crate) fn contract_draft(wire: pb::Contract, faults: &mut Faults) -> Contrac
         labels,
         priority,
         idempotency_key,
+        namespace,
         guards: guards.map(guards::draft).unwrap_or_default(),
     }
 }

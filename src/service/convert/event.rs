@@ -27,6 +27,7 @@ use crate::{
 use super::{
     answer::{answer_out, usage_out},
     contract::contract_out,
+    dead_letter::redriven_out,
     enums,
     halt::halted_out,
     int32, int64,
@@ -120,8 +121,10 @@ impl Reader {
     #[rustfmt::skip] // A table: a line or two for each kind of event.
     fn event(&self, at: Timestamp, event: &Event) -> Wire {
         match event {
-            Event::Submitted { contract, fingerprint: _, trace, parent } =>
-                submitted(contract, trace.traceparent.as_deref(), parent.as_deref()),
+            Event::Submitted { contract, fingerprint: _, trace, parent, redrives } =>
+                Wire::Submitted(pb::Submitted {
+                    redrives_task_id: redrives.as_ref().map(|it| it.task.to_string()).unwrap_or_default(),
+                    ..submitted(contract, trace.traceparent.as_deref(), parent.as_deref()) }),
             Event::TurnOpened { turn, agent, kind, input: _, step, corrections: _, revision, replan, fallback,
                 notes, judges: _ } =>
                 Wire::TurnOpened(pb::TurnOpened {
@@ -143,10 +146,11 @@ impl Reader {
                 Wire::TurnAnswered(pb::TurnAnswered {
                     inputs: inputs.as_ref().map(inputs_out), output_findings: output_findings.clone(),
                     ..answered(*turn, *attempt, answer, *charged) }),
-            Event::AttemptEnded { turn, attempt, end, reason, cause, usage: _, retry_at } =>
+            Event::AttemptEnded { turn, attempt, end, reason, cause, usage, retry_at } =>
                 Wire::AttemptEnded(pb::AttemptEnded {
                     turn: int32(*turn), attempt: int32(*attempt), end: enums::attempt_end(*end) as i32,
-                    reason: reason.clone(), retries: retry_at.is_some(), cause: enums::maybe_cause(*cause) }),
+                    reason: reason.clone(), retries: retry_at.is_some(), cause: enums::maybe_cause(*cause),
+                    usage: usage.map(usage_out) }),
             Event::TurnClosed { turn, cause, reason } =>
                 Wire::TurnClosed(pb::TurnClosed {
                     turn: int32(*turn), cause: enums::cause(*cause) as i32, reason: reason.clone() }),
@@ -176,20 +180,28 @@ impl Reader {
             Event::Ended { outcome, ledger } =>
                 Wire::Ended(pb::Ended { outcome: Some(outcome_out(outcome)), ledger: Some(ledger_out(ledger)) }),
             Event::LateUsage { turn, attempt, usage, child } => late_usage(*turn, *attempt, *usage, child.as_deref()),
+            Event::Redriven(redriven) => Wire::Redriven(redriven_out(redriven)),
+            Event::Discarded(it) =>
+                Wire::Discarded(pb::Discarded { by: it.by.clone(), note: it.note.clone() }),
             Event::ChildStarted(started) => child_started(started),
             Event::ChildEnded(ended) => child_ended(ended),
             Event::Halted(halt) => Wire::Halted(halted_out(halt)),
+            Event::TurnHeldUp { turn, reason, passed_to } =>
+                Wire::TurnHeldUp(pb::TurnHeldUp {
+                    turn: int32(*turn), reason: reason.clone(),
+                    passed_to: passed_to.as_ref().map(ToString::to_string).unwrap_or_default() }),
         }
     }
 }
 
-fn submitted(contract: &Contract, traceparent: Option<&str>, parent: Option<&Parent>) -> Wire {
-    Wire::Submitted(pb::Submitted {
+fn submitted(contract: &Contract, traceparent: Option<&str>, parent: Option<&Parent>) -> pb::Submitted {
+    pb::Submitted {
         parent_task_id: parent.map(|parent| parent.task.to_string()).unwrap_or_default(),
         depth: int32(parent.map_or(0, |parent| parent.depth)),
         contract: Some(contract_out(contract)),
         traceparent: traceparent.unwrap_or_default().to_owned(),
-    })
+        redrives_task_id: String::new(),
+    }
 }
 
 fn usage_recorded(turn: u32, attempt: u32, usage: Usage) -> Wire {

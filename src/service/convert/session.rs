@@ -26,6 +26,7 @@ use crate::{
 
 use super::{
     answer::envelope_out,
+    circuit::breaker_out,
     contract::convergence_out,
     enums,
     faults::Faults,
@@ -279,7 +280,7 @@ pub(crate) fn grant_out(lease: &Lease, grant: Grant, message_id: i64) -> pb::Bud
 
 /// An agent, as operators see it.
 pub(crate) fn agent_out(info: &AgentInfo, record: Option<&AgentRecord>) -> pb::Agent {
-    let AgentInfo { row, workers, waiting, leased } = info;
+    let AgentInfo { row, workers, waiting, leased, limit, breaker } = info;
     // A spec that cannot be read is shown as one that says nothing: the name is what counts.
     let spec: Spec = serde_json::from_str(&row.spec).unwrap_or_default();
     pb::Agent {
@@ -293,6 +294,8 @@ pub(crate) fn agent_out(info: &AgentInfo, record: Option<&AgentRecord>) -> pb::A
         calibration: record.map(record::calibration_out).unwrap_or_default(),
         // The halts are the server's, and no part of what is known of an agent.
         halt: None,
+        breaker: Some(breaker_out(breaker)),
+        max_attempts_at_once: int32(limit.unwrap_or_default()),
     }
 }
 
@@ -319,6 +322,7 @@ pub(crate) fn worker_out(info: &WorkerInfo) -> pb::Worker {
         connected_at,
         last_heard_at,
         draining,
+        breaker,
     } = info;
     pb::Worker {
         worker_id: id.to_string(),
@@ -330,6 +334,7 @@ pub(crate) fn worker_out(info: &WorkerInfo) -> pb::Worker {
         connected_at: Some(wire(*connected_at)),
         last_heard_at: Some(wire(*last_heard_at)),
         draining: *draining,
+        breaker: Some(breaker_out(breaker)),
     }
 }
 

@@ -10,11 +10,18 @@ use crate::{
         view::{BestView, ChildView, Counters, SummaryView, TaskView, Tripped, TurnView},
     },
     pb,
-    types::{outcome::EndedBy, trace_ids},
+    runtime::Waits,
+    types::{ids::TurnNumber, outcome::EndedBy, trace_ids},
 };
 
 use super::{
-    answer::answer_out, contract::contract_out, enums, int32, int64, time::wire, value::value,
+    answer::answer_out,
+    circuit::waiting_out,
+    contract::contract_out,
+    dead_letter::{redrives_out, status_out},
+    enums, int32, int64,
+    time::wire,
+    value::value,
     verdict::inputs_out,
 };
 
@@ -36,7 +43,9 @@ pub fn summary_out(view: &SummaryView) -> pb::TaskSummary {
         ledger,
         agents,
         parent: _,    // Task.parent has more of it.
+        namespace: _, // Task.contract has it.
         unsettled: _, // For the server's own start.
+        settled: _,   // Task.dead_letter has more of it.
     } = view;
     pb::TaskSummary {
         task_id: task.to_string(),
@@ -125,7 +134,7 @@ pub(crate) fn outcome_out(outcome: &Outcome) -> pb::Outcome {
 }
 
 /// A task in full.
-pub fn task_out(view: &TaskView) -> pb::Task {
+pub fn task_out(view: &TaskView, waits: &[(TurnNumber, Waits)]) -> pb::Task {
     let TaskView {
         summary,
         contract,
@@ -138,6 +147,8 @@ pub fn task_out(view: &TaskView) -> pb::Task {
         children,
         tripped,
         best,
+        redrives,
+        dead_letter,
     } = view;
     pb::Task {
         summary: Some(summary_out(summary)),
@@ -154,6 +165,9 @@ pub fn task_out(view: &TaskView) -> pb::Task {
         best: best.as_ref().map(best_out),
         // What is halted is the server's, and no part of a task: whoever asks for the task adds it.
         halts: Vec::new(),
+        waiting: waits.iter().map(waiting_out).collect(),
+        redrives: redrives.as_ref().map(redrives_out),
+        dead_letter: dead_letter.as_ref().map(status_out),
     }
 }
 

@@ -7,7 +7,7 @@ use super::*;
 use crate::service::rig::Rig;
 
 type Frames = mpsc::Sender<Result<Frame, Status>>;
-type Said = mpsc::Receiver<Result<pb::SessionResponse, Status>>;
+type Said = Pin<Box<dyn Stream<Item = Result<pb::SessionResponse, Status>> + Send>>;
 
 fn message(message_id: i64, message: Option<Up>) -> Frame {
     Frame::Message(Box::new(pb::SessionRequest { message_id, message }))
@@ -24,7 +24,8 @@ fn driven(rig: &Rig) -> (Frames, Said, tokio::task::JoinHandle<()>) {
     let (frames, up) = mpsc::channel(1);
     let (down, said) = mpsc::channel(1);
     let driver = tokio::spawn(drive(rig.context.clone(), ReceiverStream::new(up), down));
-    (frames, said, driver)
+    let said = futures_util::StreamExt::flat_map(ReceiverStream::new(said), futures_util::stream::iter);
+    (frames, Box::pin(said), driver)
 }
 
 /// Lets the driver do all it can: everything here runs on one thread.
@@ -39,7 +40,7 @@ async fn a_worker_that_does_not_read_is_not_read_either_and_nothing_grows_or_is_
     let rig = Rig::new().await;
     let (frames, mut said, driver) = driven(&rig);
     frames.send(Ok(register())).await.expect("open");
-    assert!(said.recv().await.is_some_and(|registered| registered.is_ok()));
+    assert!(said.next().await.is_some_and(|registered| registered.is_ok()));
     let mut sent = 0;
     loop {
         settle().await;
@@ -53,7 +54,7 @@ async fn a_worker_that_does_not_read_is_not_read_either_and_nothing_grows_or_is_
     assert!(sent >= MAX_OUTBOX, "only {sent} were read");
     drop(frames);
     let mut refused = 0;
-    while let Some(Ok(pb::SessionResponse { message })) = said.recv().await {
+    while let Some(Ok(pb::SessionResponse { message })) = said.next().await {
         refused += usize::from(matches!(message, Some(DownMessage::Refusal(_))));
     }
     assert_eq!(refused, sent, "every message got its answer");
@@ -67,7 +68,7 @@ async fn a_worker_that_vanishes_leaves_no_session_behind() {
         let (frames, mut said, driver) = driven(&rig);
         if registered {
             frames.send(Ok(register())).await.expect("open");
-            assert!(said.recv().await.is_some_and(|registered| registered.is_ok()));
+            assert!(said.next().await.is_some_and(|registered| registered.is_ok()));
             assert_eq!(rig.runtime.workers().len(), 1);
             frames.send(Err(Status::unknown("connection reset"))).await.expect("open");
         }
@@ -82,7 +83,7 @@ async fn the_end_of_the_server_ends_streams_that_have_not_registered_too() {
     let rig = Rig::new().await;
     let (_frames, mut said, driver) = driven(&rig);
     rig.context.stop.cancel();
-    let end = said.recv().await.expect("a word").expect_err("the end");
+    let end = said.next().await.expect("a word").expect_err("the end");
     assert_eq!(end.code(), Code::Unavailable);
     driver.await.expect("it ends without a panic");
 }

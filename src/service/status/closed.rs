@@ -1,6 +1,10 @@
-//! What somebody is told who answers a question too late: who was first, when and how, or what the default answer did.
+//! What somebody is told who comes too late. To a dead letter: what was done with it. To a question: who was first, when and how, or what the default answer did.
 
-use crate::engine::command::ClosedQuestion;
+use crate::engine::{
+    command::{ClosedQuestion, SettledLetter},
+    dead_letter::{Discarded, Redriven},
+    view::Settled,
+};
 
 use super::super::convert::{enums, time::wire};
 
@@ -26,4 +30,16 @@ pub(super) fn facts(closed: &ClosedQuestion) -> impl Iterator<Item = (String, St
     ]
     .into_iter()
     .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+}
+
+/// What was done with a dead letter, for a program.
+pub(super) fn settled(letter: &SettledLetter) -> Vec<(String, String)> {
+    let SettledLetter { what, at: _ } = letter;
+    let pair = |key: &str, value: String| (key.to_owned(), value);
+    match what {
+        Settled::Redriven(Redriven { successor, by, .. }) => {
+            vec![pair("task_id", successor.to_string()), pair("by", by.clone())]
+        }
+        Settled::Discarded(Discarded { by, .. }) => vec![pair("by", by.clone())],
+    }
 }

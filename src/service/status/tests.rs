@@ -49,8 +49,18 @@ fn every_fault() -> Vec<Fault> {
         Fault::SessionUnknown,
         Fault::TaskNotFound("no such task".into()),
         Fault::EscalationNotFound("no such question".into()),
-        Fault::KeyTaken(task),
+        Fault::AgentNotFound("nobody".parse().expect("a valid name")),
+        Fault::KeyTaken(task, vec!["owner: a -> b".to_owned()]),
+        Fault::NamespaceFull {
+            namespace: "team".parse().expect("a valid name"),
+            limit: 2,
+            retry_after: Span::from_secs(1),
+        },
         Fault::Overloaded(Overloaded { retry_after: Span::from_millis(250), what: "full".into() }),
+        Fault::ChaosForbidden,
+        Fault::ChaosRunning("ada".into()),
+        Fault::ChaosNotRunning,
+        Fault::Injected,
         Fault::ShuttingDown,
         Fault::Halted(Arc::new(halt())),
         Fault::Halt(HaltError::TooMany),
@@ -128,7 +138,7 @@ fn every_fault_has_a_reason_of_its_own_and_the_details_its_code_promises() {
         assert_eq!(details.resource_info().is_some(), status.code() == Code::NotFound, "{fault:?}");
         match status.code() {
             Code::Unavailable => assert!(retryable, "{fault:?}"),
-            Code::ResourceExhausted => assert_eq!(retryable, info.reason == "OVERLOADED"),
+            Code::ResourceExhausted => assert_eq!(retryable, info.reason != "MESSAGE_TOO_LARGE"),
             code => assert!(!retryable, "{code:?}: waiting does not help"),
         }
         let violations = status.code() == Code::InvalidArgument

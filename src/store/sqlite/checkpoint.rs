@@ -14,6 +14,7 @@ use std::{
 
 use rusqlite::Connection;
 
+use super::commit::Committer;
 use crate::store::StoreError;
 
 /// Pages (4 KiB each) not yet copied at which copying is worth an fsync of the database: 32 MiB. While that fsync runs, the
@@ -35,7 +36,7 @@ pub(super) struct Checkpointer {
 
 impl Checkpointer {
     /// Starts the thread; it has its own connection and borrows the writer's lock for the last stretch.
-    pub(super) fn start(own: Connection, writer: Arc<Mutex<Connection>>) -> Result<Self, StoreError> {
+    pub(super) fn start(own: Connection, writer: Arc<Mutex<Committer>>) -> Result<Self, StoreError> {
         let (wake, woken) = mpsc::sync_channel(1);
         let work = move || {
             while woken.recv().is_ok() {
@@ -83,7 +84,7 @@ struct Wal {
     copied: i64,
 }
 
-fn copy(own: &Connection, writer: &Mutex<Connection>) -> rusqlite::Result<()> {
+fn copy(own: &Connection, writer: &Mutex<Committer>) -> rusqlite::Result<()> {
     let wal = run(own, "PRAGMA wal_checkpoint(NOOP)")?;
     if wal.pages - wal.copied < WORTH_COPYING {
         return Ok(());
@@ -96,7 +97,7 @@ fn copy(own: &Connection, writer: &Mutex<Connection>) -> rusqlite::Result<()> {
     // the writer waits, and its next commit finds nothing left in the log and starts it over.
     run(own, PASSIVE)?;
     let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-    run(&writer, PASSIVE)?;
+    run(&writer.journal, PASSIVE)?;
     Ok(())
 }
 

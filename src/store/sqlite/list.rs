@@ -71,16 +71,15 @@ fn text(value: &str) -> Value {
     Value::Text(value.to_owned())
 }
 
-/// Summary rows that fit, newest first.
+/// Summary rows that fit, newest first. To be called within a transaction: a task that changes its state between two walks
+/// would be met twice or never.
 pub(super) fn tasks(
-    reader: &Connection,
+    snapshot: &Connection,
     filter: &TaskFilter,
     after: Option<PageAfter>,
     rows: usize,
 ) -> Result<Vec<SummaryRow>, StoreError> {
     let filter = &with_parent(filter);
-    // One snapshot for all walks: a task that changes its state between two of them would be met twice or never.
-    let snapshot = reader.unchecked_transaction()?;
     let mut found = Vec::new();
     for walk in walks(filter) {
         let query = walk_query(&walk, filter, after, rows)?;
@@ -99,6 +98,9 @@ fn with_parent(filter: &TaskFilter) -> TaskFilter {
     let mut filter = filter.clone();
     if let Some(parent) = filter.parent.take() {
         filter.labels.insert(0, (own_label::PARENT.to_owned(), parent.to_string()));
+    }
+    if let Some(namespace) = filter.namespace.take_if(|namespace| !namespace.is_default()) {
+        filter.labels.push((own_label::NAMESPACE.to_owned(), namespace.to_string()));
     }
     filter
 }
@@ -142,7 +144,8 @@ fn walk_query(
 
 /// Adds every term of the filter. That the walk has met some already costs next to nothing.
 fn narrow(query: &mut Query, walked: &str, filter: &TaskFilter) -> Result<(), StoreError> {
-    let TaskFilter { states, causes, agent, labels, since, parent: _ } = filter; // A label by now.
+    // A parent is a label by now, and so is a namespace, but for the default: tasks without one.
+    let TaskFilter { states, causes, agent, labels, since, parent: _, namespace } = filter;
     let states = states.iter().map(|state| word(state).map(Value::Text)).collect::<Result<_, _>>()?;
     query.push_any_of("t.state", states);
     let causes = causes.iter().map(|cause| word(cause).map(Value::Text)).collect::<Result<_, _>>()?;
@@ -152,6 +155,10 @@ fn narrow(query: &mut Query, walked: &str, filter: &TaskFilter) -> Result<(), St
         let sql =
             format!(" AND EXISTS (SELECT 1 FROM task_labels WHERE key = ? AND value = ? AND {same_task})");
         query.push(&sql, [text(key), text(value)]);
+    }
+    if namespace.is_some() {
+        let sql = format!(" AND NOT EXISTS (SELECT 1 FROM task_labels WHERE key = ? AND {same_task})");
+        query.push(&sql, [text(own_label::NAMESPACE)]);
     }
     if let Some(agent) = agent {
         let sql = format!(" AND EXISTS (SELECT 1 FROM task_agents WHERE agent = ? AND {same_task})");

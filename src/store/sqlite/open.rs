@@ -7,14 +7,15 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+use super::convert;
 use crate::store::StoreError;
 
 /// "Bail": what `file` and `sqlite3` show for a database of ours.
 const APPLICATION_ID: i32 = 0x4261_696c;
 /// The schema that this program reads and writes.
-const SCHEMA: i64 = 2;
-/// The oldest schema that is brought up to it.
-const OLDEST_SCHEMA: i64 = 1;
+const SCHEMA: i64 = 3;
+/// The last schema of a table of events and of all others in the same file; from the first on, these are converted.
+const LAST_OF_TABLES: i64 = 2;
 /// The first SQLite without a known bug that loses commits when a checkpoint and a write meet in WAL mode.
 const OLDEST_LIBRARY: i32 = 3_051_003;
 /// How long a statement waits for another process that has the file, such as an operator's `sqlite3`.
@@ -48,31 +49,52 @@ pub(super) fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
     Ok(folder.map_err(|error| unusable(format!("its folder cannot be used: {error}")))?.join(name))
 }
 
-/// The connection that writes: it also makes the schema in a new file and refuses a file that is not ours.
+/// Whose database a file is.
+#[derive(Debug, PartialEq, Eq)]
+enum Owner {
+    /// Nobody's: it is empty.
+    New,
+    /// One of ours, with the schema of this program.
+    Ours,
+    /// One of ours that is to be converted.
+    OursOfTables,
+}
+
+/// The connection that writes the journal: it also makes the schema in a new file, converts an older one and refuses a file
+/// that is not ours.
 pub(super) fn writer(path: &Path) -> Result<Connection, StoreError> {
     let mut connection = connect(path)?;
-    let new = check_owner(&connection, path)?;
-    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
-    if mode != "wal" || connection.is_readonly("main")? {
-        return Err(StoreError::Unavailable(format!("{} cannot be written in WAL mode", path.display())));
-    }
-    if !new {
-        upgrade(&mut connection)?;
-    } else {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute_batch(include_str!("schema.sql"))?;
-        transaction.execute("INSERT INTO meta (name, value) VALUES ('schema', ?1)", [SCHEMA])?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.commit()?;
+    let owner = check_owner(&connection, path)?;
+    write_ahead(&connection, path)?;
+    match owner {
+        Owner::New => {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            transaction.execute_batch(include_str!("schema.sql"))?;
+            transaction.execute_batch(include_str!("journal.sql"))?;
+            transaction.execute("INSERT INTO meta (name, value) VALUES ('schema', ?1)", [SCHEMA])?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            transaction.commit()?;
+        }
+        Owner::OursOfTables => {
+            durable(&connection)?;
+            convert::from_tables(&mut connection, SCHEMA)?;
+        }
+        Owner::Ours => {}
     }
     super::texts::make(&connection)?;
     durable(&connection)?;
     // Checkpoints are made beside the commits, not by them.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    // 16 MiB of pages: the inner pages and the newest leaves of every index. Not more: after a commit that splits a page, the
-    // library walks every page it has cached.
-    connection.pragma_update(None, "cache_size", -16_384)?;
     Ok(connection)
+}
+
+/// Makes changes go to a log beside the file first.
+pub(super) fn write_ahead(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode == "wal" && !connection.is_readonly("main")? {
+        return Ok(());
+    }
+    Err(StoreError::Unavailable(format!("{} cannot be written in WAL mode", path.display())))
 }
 
 /// A connection that can only read.
@@ -89,7 +111,7 @@ pub(super) fn checkpointer(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-fn connect(path: &Path) -> Result<Connection, StoreError> {
+pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
     // No SQLITE_OPEN_URI: a path is a path, whatever it looks like.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
@@ -111,26 +133,12 @@ fn durable(connection: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Brings an older schema up to date, in one transaction.
-fn upgrade(connection: &mut Connection) -> Result<(), StoreError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let schema: i64 =
-        transaction.query_row("SELECT value FROM meta WHERE name = 'schema'", [], |row| row.get(0))?;
-    if schema < 2 {
-        transaction.execute_batch("ALTER TABLE tasks ADD COLUMN parked TEXT")?;
-    }
-    if schema < SCHEMA {
-        transaction.execute("UPDATE meta SET value = ?1 WHERE name = 'schema'", [SCHEMA])?;
-    }
-    Ok(transaction.commit()?)
-}
-
-/// Whether the file is new and empty. An error if it is another program's or a newer version's.
-fn check_owner(connection: &Connection, path: &Path) -> Result<bool, StoreError> {
+/// Whose database the file is. An error if it is another program's or a newer version's.
+fn check_owner(connection: &Connection, path: &Path) -> Result<Owner, StoreError> {
     let application: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if application == 0 && tables == 0 {
-        return Ok(true);
+        return Ok(Owner::New);
     }
     let refused = |why: String| Err(StoreError::Unavailable(format!("{} {why}", path.display())));
     if application != APPLICATION_ID {
@@ -139,7 +147,8 @@ fn check_owner(connection: &Connection, path: &Path) -> Result<bool, StoreError>
     let schema: i64 =
         connection.query_row("SELECT value FROM meta WHERE name = 'schema'", [], |row| row.get(0))?;
     match schema {
-        OLDEST_SCHEMA..=SCHEMA => Ok(false),
+        SCHEMA => Ok(Owner::Ours),
+        1..=LAST_OF_TABLES => Ok(Owner::OursOfTables),
         newer if newer > SCHEMA => refused(format!(
             "was made by a newer version (schema {newer}, this version knows {SCHEMA}): start that version or a later one, \
              or restore a backup made before the upgrade"

@@ -2,13 +2,13 @@
 
 use rusqlite::{Connection, Row, TransactionBehavior, params_from_iter, types::Value};
 
-use super::text::{Columns, TaskText, limit, number, word};
+use super::text::{Columns, TaskText, limit, number, parse_word, word};
 use crate::{
     store::{
         StoreError,
         record::{MAX_NUMBER, OpenTask, PageAfter, ParkedNote},
     },
-    types::outcome::TaskState,
+    types::{ids::TaskId, outcome::TaskState},
 };
 
 /// The states of tasks that have not ended, as the table has them.
@@ -61,12 +61,23 @@ pub(super) fn open_count(reader: &Connection) -> Result<u64, StoreError> {
     counts.next().transpose().map(Option::unwrap_or_default)
 }
 
+/// Whether the tables have the task as open.
+pub(super) fn is_open(reader: &Connection, task: TaskId) -> Result<bool, StoreError> {
+    let mut statement = reader.prepare_cached("SELECT state FROM tasks WHERE task_id = ?1")?;
+    let state = |row: &Row<'_>| Columns::of(row).parsed(|text| parse_word::<TaskState>(text));
+    let found = statement.query_and_then([TaskText::new(task).as_str()], state)?.next().transpose()?;
+    Ok(found.is_some_and(|state| !state.is_end()))
+}
+
 /// Sets `parked` where the task has not moved on.
-pub(super) fn note_parked(writer: &mut Connection, notes: &[ParkedNote]) -> Result<(), StoreError> {
-    let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+pub(super) fn note_parked<'n>(
+    views: &mut Connection,
+    notes: impl Iterator<Item = &'n ParkedNote>,
+) -> Result<(), StoreError> {
+    let transaction = views.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut put =
         transaction.prepare_cached("UPDATE tasks SET parked = ?3 WHERE task_id = ?1 AND seq = ?2")?;
-    for ParkedNote { task, seq, parked } in notes.iter().filter(|note| note.seq <= MAX_NUMBER) {
+    for ParkedNote { task, seq, parked } in notes.filter(|note| note.seq <= MAX_NUMBER) {
         put.execute(rusqlite::params![TaskText::new(*task).as_str(), number(*seq), parked])?;
     }
     drop(put);

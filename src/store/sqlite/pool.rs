@@ -6,52 +6,60 @@ use rusqlite::Connection;
 
 use crate::store::StoreError;
 
-/// The connections nobody has borrowed.
+/// Two connections for reading.
+#[derive(Debug)]
+pub(super) struct Reader {
+    /// To the journal and what is kept beside it.
+    pub(super) journal: Connection,
+    /// To the tables.
+    pub(super) views: Connection,
+}
+
+/// The readers nobody has borrowed.
 #[derive(Debug)]
 pub(super) struct Pool {
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Vec<Reader>>,
     returned: Condvar,
 }
 
-/// A borrowed connection, given back when dropped, also by a panic.
+/// A borrowed reader, given back when dropped, also by a panic.
 struct Lent<'p> {
     pool: &'p Pool,
-    connection: Option<Connection>,
+    reader: Option<Reader>,
 }
 
 impl Pool {
-    /// A pool of these connections; at least one.
-    pub(super) fn new(connections: Vec<Connection>) -> Self {
-        assert!(!connections.is_empty(), "a pool without connections would wait for ever");
-        Self { idle: Mutex::new(connections), returned: Condvar::new() }
+    /// A pool of these readers; at least one.
+    pub(super) fn new(readers: Vec<Reader>) -> Self {
+        assert!(!readers.is_empty(), "a pool without readers would wait for ever");
+        Self { idle: Mutex::new(readers), returned: Condvar::new() }
     }
 
-    /// Runs `read` on a connection, as soon as one is free.
+    /// Runs `read` with a reader, as soon as one is free.
     pub(super) fn with<T>(
         &self,
-        read: impl FnOnce(&Connection) -> Result<T, StoreError>,
+        read: impl FnOnce(&Reader) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut idle = self.idle();
-        let connection = loop {
-            if let Some(connection) = idle.pop() {
-                break connection;
+        let reader = loop {
+            if let Some(reader) = idle.pop() {
+                break reader;
             }
             idle = self.returned.wait(idle).unwrap_or_else(PoisonError::into_inner);
         };
         drop(idle);
-        let lent = Lent { pool: self, connection: Some(connection) };
-        let connection = lent.connection.as_ref().expect("it is taken out only by the drop");
-        read(connection)
+        let lent = Lent { pool: self, reader: Some(reader) };
+        read(lent.reader.as_ref().expect("it is taken out only by the drop"))
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Reader>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        self.pool.idle().extend(self.connection.take());
+        self.pool.idle().extend(self.reader.take());
         self.pool.returned.notify_one();
     }
 }

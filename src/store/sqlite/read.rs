@@ -1,12 +1,13 @@
-//! Reads by key and in log order. Never writes, and never returns a row that does not parse.
+//! Reads of the tables by key. Never writes, and never returns a row that does not parse.
 
 use rusqlite::{Connection, Row, params};
 
-use super::text::{Columns, TaskText, limit, number as to_column, parse_labels, parse_word};
+use super::body::Place;
+use super::text::{Columns, TaskText, number as to_column, parse_labels, parse_word};
 use crate::{
     store::{
         StoreError,
-        record::{AgentRow, EscalationRow, LogEntry, StoredEvent, SummaryRow},
+        record::{AgentRow, EscalationRow, SummaryRow},
     },
     types::ids::{EscalationId, TaskId},
 };
@@ -16,16 +17,6 @@ pub(super) const SUMMARY_COLUMNS: &str = "t.task_id, t.state, t.ended_by, t.caus
                                           t.created_at, t.updated_at, t.seq, t.parked, t.view";
 /// The columns of [`to_escalation`].
 pub(super) const ESCALATION_COLUMNS: &str = "task_id, number, open, state, asked_at, view";
-
-fn to_event(columns: &mut Columns<'_>) -> Result<StoredEvent, StoreError> {
-    Ok(StoredEvent {
-        seq: columns.number()?,
-        at: columns.time()?,
-        kind: columns.string()?,
-        version: columns.small()?,
-        body: columns.string()?,
-    })
-}
 
 pub(super) fn to_summary(row: &Row<'_>) -> Result<SummaryRow, StoreError> {
     let mut columns = Columns::of(row);
@@ -66,41 +57,26 @@ fn to_agent(row: &Row<'_>) -> Result<AgentRow, StoreError> {
     })
 }
 
-pub(super) fn events(
-    reader: &Connection,
+/// Where a task's events from `after` on are, in their order.
+pub(super) fn places(
+    views: &Connection,
     task: TaskId,
     after: u64,
-    rows: usize,
-) -> Result<Vec<StoredEvent>, StoreError> {
-    let sql = "SELECT seq, at, kind, version, body FROM events WHERE task_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
-    let mut statement = reader.prepare_cached(sql)?;
+    mut each: impl FnMut(Vec<Place>) -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
+    // From the row that holds the next event.
+    let sql = "SELECT e.places FROM tasks t JOIN task_events e ON e.task = t.id WHERE t.task_id = ?1 AND e.seq >= \
+               coalesce((SELECT max(seq) FROM task_events WHERE task = t.id AND seq <= ?2), 0) ORDER BY e.seq";
+    let mut statement = views.prepare_cached(sql)?;
     let task = TaskText::new(task);
-    let parameters = params![task.as_str(), to_column(after), limit(rows)];
-    statement.query_and_then(parameters, |row| to_event(&mut Columns::of(row)))?.collect()
-}
-
-pub(super) fn log(reader: &Connection, after: u64, rows: usize) -> Result<Vec<LogEntry>, StoreError> {
-    let sql = "SELECT position, task_id, seq, at, kind, version, body FROM events WHERE position > ?1 \
-               ORDER BY position LIMIT ?2";
-    let mut statement = reader.prepare_cached(sql)?;
-    let to_entry = |row: &Row<'_>| {
-        let mut columns = Columns::of(row);
-        Ok(LogEntry {
-            position: columns.number()?,
-            task: columns.parsed(str::parse)?,
-            event: to_event(&mut columns)?,
-        })
-    };
-    statement.query_and_then(params![to_column(after), limit(rows)], to_entry)?.collect()
-}
-
-pub(super) fn log_end(reader: &Connection) -> Result<u64, StoreError> {
-    let mut statement = reader.prepare_cached("SELECT coalesce(max(position), 0) FROM events")?;
-    statement
-        .query_and_then([], |row| Columns::of(row).number())?
-        .next()
-        .transpose()
-        .map(Option::unwrap_or_default)
+    let mut rows = statement.query(params![task.as_str(), to_column(after.saturating_add(1))])?;
+    while let Some(row) = rows.next()? {
+        let places = Columns::of(row).parsed(|text| serde_json::from_str::<Vec<Place>>(text))?;
+        if !each(places)? {
+            break;
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn summary(reader: &Connection, task: TaskId) -> Result<Option<SummaryRow>, StoreError> {
@@ -123,19 +99,17 @@ pub(super) fn agents(reader: &Connection) -> Result<Vec<AgentRow>, StoreError> {
     statement.query_and_then([], to_agent)?.collect()
 }
 
-/// The named numbers whose names begin so, by name.
-pub(super) fn numbers(reader: &Connection, prefix: &str) -> Result<Vec<(String, u64)>, StoreError> {
+/// The named numbers whose names begin so, by name, without what events have added to them.
+pub(super) fn numbers(reader: &Connection, prefix: &str) -> Result<Vec<(String, i64)>, StoreError> {
     let mut statement = reader
         .prepare_cached("SELECT name, value FROM numbers WHERE substr(name, 1, ?2) = ?1 ORDER BY name")?;
     let length = prefix.chars().count() as u64;
-    let named = |row: &Row<'_>| {
-        let mut columns = Columns::of(row);
-        Ok((columns.string()?, columns.number()?))
-    };
+    let named = |row: &Row<'_>| Ok((Columns::of(row).string()?, row.get(1)?));
     statement.query_and_then(params![prefix, to_column(length)], named)?.collect()
 }
 
-pub(super) fn number(reader: &Connection, name: &str) -> Result<Option<u64>, StoreError> {
+/// A named number without what events have added to it.
+pub(super) fn number(reader: &Connection, name: &str) -> Result<Option<i64>, StoreError> {
     let mut statement = reader.prepare_cached("SELECT value FROM numbers WHERE name = ?1")?;
-    statement.query_and_then([name], |row| Columns::of(row).number())?.next().transpose()
+    statement.query_and_then([name], |row| Ok(row.get(0)?))?.next().transpose()
 }

@@ -1,5 +1,8 @@
 //! What only a look inside can show: a full disk, the log's length, the plans of queries, tampered rows.
 
+mod crash;
+mod tables;
+
 use super::*;
 use crate::{
     store::record::{EscalationRow, StoredEvent},
@@ -43,13 +46,24 @@ fn in_new_folder() -> (tempfile::TempDir, SqliteStore) {
     (folder, store)
 }
 
+/// A store whose tables are written when the test says so.
+fn held_in_new_folder() -> (tempfile::TempDir, SqliteStore, projector::Work) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, work) = SqliteStore::assemble(&folder.path().join("bailiwick.db")).expect("a new database");
+    (folder, store, work)
+}
+
 #[test]
 fn a_full_disk_keeps_nothing_of_the_commit_and_the_next_one_works() {
     let (_folder, store) = in_new_folder();
     store.commit(&[append(1, 0, 10)]).expect("there is room");
-    let pages: i64 = store.writer().query_row("PRAGMA page_count", [], |row| row.get(0)).expect("a count");
+    let pages: i64 =
+        store.writer().journal.query_row("PRAGMA page_count", [], |row| row.get(0)).expect("a count");
     let limit = |pages: i64| {
-        store.writer().pragma_update_and_check(None, "max_page_count", pages, |row| row.get::<_, i64>(0))
+        store
+            .writer()
+            .journal
+            .pragma_update_and_check(None, "max_page_count", pages, |row| row.get::<_, i64>(0))
     };
     limit(pages + 2).expect("a limit");
     let refused = store.commit(&[append(2, 0, 10), append(3, 0, 100_000)]);
@@ -81,24 +95,25 @@ fn reads_go_on_while_a_commit_is_open() {
     let (_folder, store) = in_new_folder();
     store.commit(&[append(1, 0, 10)]).expect("a commit");
     let writer = store.writer();
-    writer.execute_batch("BEGIN IMMEDIATE; DELETE FROM events;").expect("an open transaction");
+    writer.journal.execute_batch("BEGIN IMMEDIATE; DELETE FROM journal;").expect("an open transaction");
     assert_eq!(store.log(0, 10).expect("a read").len(), 1);
-    writer.execute_batch("ROLLBACK").expect("the end of it");
+    writer.journal.execute_batch("ROLLBACK").expect("the end of it");
 }
 
 #[test]
 fn what_does_not_parse_is_said_with_its_column() {
-    let (_folder, store) = in_new_folder();
+    let (_folder, store, work) = held_in_new_folder();
     let one = append(1, 0, 10);
     store.commit(std::slice::from_ref(&one)).expect("a commit");
-    store.writer().execute("UPDATE tasks SET state = 'BORED'", []).expect("tampering");
+    work.step().expect("written");
+    projector::lock(&work.views).execute("UPDATE tasks SET state = 'BORED'", []).expect("tampering");
     let error = store.summary(one.task).expect_err("no such state");
     assert!(matches!(&error, StoreError::Corrupt(why) if why.contains("column state")), "{error}");
 }
 
 #[test]
 fn no_page_of_a_list_sorts_or_scans_its_table() {
-    let (_folder, store) = in_new_folder();
+    let (_folder, _store, work) = held_in_new_folder();
     let filters = [
         TaskFilter::default(),
         TaskFilter { states: vec![TaskState::Running, TaskState::Failed], ..TaskFilter::default() },
@@ -112,7 +127,7 @@ fn no_page_of_a_list_sorts_or_scans_its_table() {
     ];
     let after = PageAfter { created_at: Timestamp(7), task: append(1, 0, 0).task };
     for filter in filters {
-        for plan in list::plans(&store.writer(), &filter, Some(after)).expect("plans") {
+        for plan in list::plans(&projector::lock(&work.views), &filter, Some(after)).expect("plans") {
             assert!(!plan.contains("TEMP B-TREE") && !plan.contains("SCAN"), "{filter:?}: {plan}");
             assert!(plan.contains("created_at>? AND"), "the page's bounds are the index's: {plan}");
         }

@@ -19,6 +19,10 @@ impl From<rusqlite::Error> for StoreError {
             {
                 Self::Corrupt(format!("{error}: restore a backup"))
             }
+            // No row is written twice, and none that does not fit its table.
+            E::SqliteFailure(cause, _) if cause.code == ErrorCode::ConstraintViolation => {
+                Self::Corrupt(error.to_string())
+            }
             E::FromSqlConversionFailure(..)
             | E::IntegralValueOutOfRange(..)
             | E::InvalidColumnType(..)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{AgentName, HaltSet, Matching, Offer, Slot, TurnKey};
+use super::{AgentName, DECIDES, HaltSet, Matching, Offer, Slot, Timestamp, TurnKey};
 
 impl Matching {
     /// What is halted, as far as this knows.
@@ -28,7 +28,9 @@ impl Matching {
         let offer = Offer {
             key,
             agent: waiting.agent.clone(),
+            namespace: waiting.namespace.clone(),
             priority: waiting.priority,
+            decides: waiting.priority == DECIDES,
             not_before: waiting.not_before,
             marks: waiting.marks.clone(),
         };
@@ -36,11 +38,10 @@ impl Matching {
         Some(offer)
     }
 
-    /// Matches whatever can be, agent by agent: something was lifted that kept turns and workers apart.
-    pub(in crate::runtime::dispatch) fn serve_all(&mut self) -> Vec<Slot> {
-        let mut agents: Vec<AgentName> = self.queues.keys().cloned().collect();
-        agents.sort();
-        agents.iter().flat_map(|agent| self.serve_agent(agent)).collect()
+    /// Matches whatever can be: something was lifted that kept turns and workers apart.
+    pub(in crate::runtime::dispatch) fn serve_all(&mut self, now: Timestamp) -> Vec<Slot> {
+        let agents: Vec<AgentName> = self.queues.keys().cloned().collect();
+        self.serve(agents, now)
     }
 }
 
@@ -77,11 +78,11 @@ mod tests {
         let mut matching = with_workers(&[(&["a"], 4), (&["b"], 4)]);
         matching.set_halted(set(&[HaltScope::All]));
         assert_eq!(matching.offer(offer(1, 1, "a"), NOW), []);
-        assert_eq!(matching.credit(&worker("w1"), 4, None), []);
-        assert_eq!(matching.credit(&worker("w2"), 4, None), []);
+        assert_eq!(matching.credit(&worker("w1"), 4, None, NOW), []);
+        assert_eq!(matching.credit(&worker("w2"), 4, None, NOW), []);
         assert_eq!(matching.offer(offer(2, 1, "b"), NOW), []);
         matching.set_halted(set(&[]));
-        assert_eq!(told(&matching.serve_all()), [("w1", 1, 1), ("w2", 2, 1)]);
+        assert_eq!(told(&matching.serve_all(NOW)), [("w1", 1, 1), ("w2", 2, 1)]);
     }
 
     #[test]
@@ -90,10 +91,14 @@ mod tests {
         matching.set_halted(set(&[HaltScope::Agent(agent("a"))]));
         matching.offer(offer(1, 1, "a"), NOW);
         matching.offer(offer(2, 1, "b"), NOW);
-        assert_eq!(told(&matching.credit(&worker("w1"), 4, None)), [("w1", 2, 1)]);
-        assert_eq!(matching.release(&worker("w1")), []);
+        assert_eq!(told(&matching.credit(&worker("w1"), 4, None, NOW)), [("w1", 2, 1)]);
+        assert_eq!(matching.due(NOW), []);
+        assert_eq!(
+            matching.why(offer(1, 1, "a").key, NOW).map(|why| why.reason),
+            Some(super::super::WaitReason::Halted)
+        );
         matching.set_halted(set(&[]));
-        assert_eq!(told(&matching.serve_all()), [("w1", 1, 1)]);
+        assert_eq!(told(&matching.serve_all(NOW)), [("w1", 1, 1)]);
     }
 
     #[test]
@@ -106,7 +111,7 @@ mod tests {
         matching.offer(offer(2, 1, "a"), NOW);
         matching.set_halted(set(&[HaltScope::Label { key: "team".to_owned(), value: "x".to_owned() }]));
         assert_eq!(matching.take_out_halted().len(), 2);
-        assert_eq!(told(&matching.credit(&worker("w1"), 4, None)), [("w1", 2, 1)]);
+        assert_eq!(told(&matching.credit(&worker("w1"), 4, None, NOW)), [("w1", 2, 1)]);
         assert_eq!(matching.due(Timestamp(9_000)), []);
     }
 }

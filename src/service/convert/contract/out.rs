@@ -30,6 +30,7 @@ pub fn contract_out(contract: &Contract) -> pb::Contract {
         labels,
         priority,
         idempotency_key,
+        namespace,
         guards,
     } = contract;
     let start = match start {
@@ -62,6 +63,7 @@ pub fn contract_out(contract: &Contract) -> pb::Contract {
         priority: i32::from(*priority),
         idempotency_key: idempotency_key.clone().unwrap_or_default(),
         guards: Some(super::guards::out(guards)),
+        namespace: namespace.to_string(),
     }
 }
 
