@@ -49,6 +49,8 @@ pub struct Settings {
     pub shards: u32,
     /// Tasks that may be open at once, over all shards.
     pub max_open_tasks: u32,
+    /// Open tasks kept in memory, over all shards.
+    pub max_resident_tasks: u32,
     /// Commands that may wait for one shard before it says RESOURCE_EXHAUSTED.
     pub max_queue: u32,
     /// HTTP/2 streams at once on one connection.
@@ -184,6 +186,7 @@ impl Default for Settings {
             heartbeat_interval: None,
             shards: 2,
             max_open_tasks: 100_000,
+            max_resident_tasks: 20_000,
             max_queue: 4_096,
             max_concurrent_streams: 128,
             prices: None,
@@ -225,6 +228,7 @@ impl Settings {
             heartbeat_interval,
             shards: _,
             max_open_tasks: _,
+            max_resident_tasks: _,
             max_queue: _,
             max_concurrent_streams: _,
             prices: _,

@@ -23,6 +23,7 @@ pub mod intake;
 pub mod ledger;
 mod lineage;
 pub mod mast;
+pub mod parked;
 mod plan_run;
 pub mod readiness;
 mod recover;

@@ -27,6 +27,7 @@ mod options;
 mod pattern;
 mod prices;
 mod questions;
+mod recovery;
 mod registry;
 pub mod schema;
 mod shard;

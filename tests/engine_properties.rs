@@ -13,6 +13,7 @@ use bailiwick::{
         event::{AttemptEnd, Event, Record},
         family::{ChildReport, Used},
         intake,
+        parked::{Parked, ReadyTurn},
         task::Task,
     },
     types::{
@@ -567,6 +568,29 @@ fn check_as_before(bench: &Bench) {
     assert!(task.is_ended(), "{:?}", bench.story());
 }
 
+/// What is kept of a task that is not in memory says of it what the task itself would say.
+fn check_parked(bench: &Bench) {
+    let (task, env) = (&bench.task, Env { now: bench.now, agents: &bench.known });
+    let Some(sleep) = task.sleep() else { return assert!(task.is_ended() && task.parked().is_none()) };
+    assert_eq!(Some(sleep.next_look(env.now)), task.next_timer(env.now), "when to look");
+    if !sleep.may_be_due(env) {
+        let ticked = task.clone().decide(Command::Tick, env).expect("a tick is never rejected");
+        assert!(ticked.records.is_empty(), "{:?} was due all the same", ticked.records);
+    }
+    let outstanding = task.outstanding();
+    let open = outstanding.ready.len() + outstanding.leases.len();
+    let Some(parked) = task.parked() else { return assert!(!outstanding.family.is_empty() || open > 16) };
+    let text = serde_json::to_string(&parked).expect("it encodes");
+    assert_eq!(Parked::parse(&text, task.seq()).as_ref(), Some(&parked), "as it was written");
+    assert_eq!(Parked::parse(&text, task.seq() + 1), None, "of no use after another event");
+    assert_eq!(parked.sleep(), sleep);
+    let leases: Vec<Lease> = parked.leases.iter().map(|parked| parked.lease).collect();
+    assert_eq!(leases, bench.leases());
+    let offered: Vec<_> =
+        parked.ready.into_iter().map(|turn: ReadyTurn| turn.effect(&parked.namespace)).collect();
+    assert_eq!((offered, Vec::new()), (outstanding.ready, outstanding.family));
+}
+
 /// Interleavings that are played: 400, or as many as PROPTEST_CASES says.
 fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(400)
@@ -584,6 +608,7 @@ proptest! {
         let mut seen = Vec::new();
         for step in steps {
             play(&mut bench, &mut seen, step);
+            check_parked(&bench);
         }
         bench.check_replay();
         check_as_before(&bench);

@@ -28,9 +28,10 @@ pub(crate) fn serve_if_asked() -> bool {
     let runtime = runtime();
     runtime.block_on(async {
         let mut options = AppOptions::on_loopback(StoreChoice::Sqlite(folder.join("bench.db")));
-        // As a server for millions is configured; everything else is as it comes.
-        options.runtime.max_open_tasks = 3_000_000;
-        options.runtime.max_sessions = 20_000;
+        // Everything is as it comes but for what the row is about.
+        if let Some(most) = args.next().and_then(|most| most.parse().ok()) {
+            options.runtime.max_open_tasks = most;
+        }
         let running = bailiwick::app::serve(options).await.expect("the server starts");
         let echo = echo::serve().await;
         println!("ready {} {echo}", running.local_addr());
@@ -55,10 +56,16 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one on the database in `folder`, and waits until it serves.
     pub(crate) fn start(folder: &Path) -> Self {
+        Self::start_with(folder, None)
+    }
+
+    /// The same, with room for so many open tasks.
+    pub(crate) fn start_with(folder: &Path, max_open: Option<u64>) -> Self {
         let program = std::env::current_exe().expect("this program has a path");
         let mut child = Command::new(program)
             .arg(MARK)
             .arg(folder)
+            .args(max_open.map(|most| most.to_string()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -23,7 +23,7 @@ const FEW: u64 = 1_000;
 
 pub(crate) fn rows(client: &Runtime, bench: &Bench) -> Vec<Row> {
     let (folder, many) = (bench.folder("open"), bench.plan.open);
-    let server = Server::start(&folder);
+    let server = Server::start_with(&folder, Some(2 * many));
     let load = client.block_on(async {
         // An agent must have been seen to be submitted to.
         drop(Session::open(connect(&server.uri).await, "once", ABSENT, 1).await);
@@ -41,7 +41,7 @@ pub(crate) fn rows(client: &Runtime, bench: &Bench) -> Vec<Row> {
     let growth = cost(client, bench, &server, &load, "many") / few;
     let quiet = watch.end().is_quiet();
     server.kill();
-    let (restart, assigned) = restarted(client, &folder);
+    let (restart, assigned) = restarted(client, &folder, many);
     bench.say(format!(
         "restart with {} open: ready after {restart:.1} s, first assignment after {assigned:.1} s",
         thousands(many)
@@ -73,9 +73,9 @@ fn cost(client: &Runtime, bench: &Bench, server: &Server, load: &Load, name: &st
 }
 
 /// Starts a server on a database that another left behind: seconds until it serves, and until a worker has work.
-fn restarted(client: &Runtime, folder: &std::path::Path) -> (f64, f64) {
+fn restarted(client: &Runtime, folder: &std::path::Path, many: u64) -> (f64, f64) {
     let start = now();
-    let server = Server::start(folder);
+    let server = Server::start_with(folder, Some(2 * many));
     let ready = start.elapsed().as_secs_f64();
     client.block_on(async {
         let mut session = Session::open(connect(&server.uri).await, "after", ABSENT, 1).await;

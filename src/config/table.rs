@@ -82,6 +82,12 @@ pub const ROWS: &[Row] = &[
         slot: |s| Slot::Count(&mut s.max_open_tasks),
     },
     Row {
+        key: "max_resident_tasks",
+        help: "Open tasks kept in memory; the others are read from the database when something happens to them.",
+        bounds: Bounds::Count(1, 10_000_000),
+        slot: |s| Slot::Count(&mut s.max_resident_tasks),
+    },
+    Row {
         key: "max_queue",
         help: "Commands that may wait for one shard; beyond it callers are told to come back later.",
         bounds: MILLION,

@@ -116,13 +116,9 @@ pub enum Command {
         /// Why.
         reason: String,
     },
-    /// End the task for a halt, if it covers it.
-    Halt {
-        /// The halt.
-        halt: HaltMark,
-        /// Whether its attempts have been told to stop already: then it ends in any case.
-        told: bool,
-    },
+    /// End the task for a halt, if it covers it; or if its attempts have been `told` to stop already.
+    #[allow(missing_docs)]
+    Halt { halt: HaltMark, told: bool },
     /// A person's answer.
     AnswerEscalation {
         /// The question's number.

@@ -22,6 +22,8 @@ mod step;
 mod tick;
 mod trips;
 
+pub(super) use tick::look_again;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{

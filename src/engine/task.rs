@@ -267,6 +267,11 @@ impl Task {
         self.seq
     }
 
+    /// When its last event was decided.
+    pub const fn updated_at(&self) -> Timestamp {
+        self.updated_at
+    }
+
     /// Whether it has ended.
     pub const fn is_ended(&self) -> bool {
         self.outcome.is_some()

@@ -44,8 +44,18 @@ pub(super) fn record(stored: &StoredEvent) -> Result<Record, StoreError> {
     Ok(Record { seq: *seq, at: *at, event })
 }
 
+/// A task's row, with how it stands.
+pub(super) fn task_row(task: &Task) -> SummaryRow {
+    SummaryRow { parked: standing(task), ..summary_row(&task.summary()) }
+}
+
+/// How a task stands, for a start that does not replay it.
+pub(super) fn standing(task: &Task) -> Option<String> {
+    task.parked().as_ref().map(json)
+}
+
 /// A task's row.
-pub(super) fn summary_row(summary: &SummaryView) -> SummaryRow {
+fn summary_row(summary: &SummaryView) -> SummaryRow {
     SummaryRow {
         task: summary.task,
         state: summary.state,

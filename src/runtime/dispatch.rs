@@ -32,6 +32,7 @@ pub use matching::{Bulkheads, WaitReason, Waits};
 pub(super) use breaker::Verdict;
 pub(super) use circuits::Revoked;
 pub(super) use from_sessions::Arrival;
+pub(super) use from_shards::FoundLease;
 pub(super) use halted::Halting;
 pub(super) use matching::{Offer, Slot};
 pub(super) use queue::TurnKey;

@@ -100,7 +100,7 @@ async fn lift(runtime: &Runtime, halts: Vec<Arc<Halt>>, lifted: &Lifted) -> Resu
         let Some(now) = inner.halts.note(&halt, |_| {}) else { continue };
         let ended = Halt { lifted: Some(lifted.clone()), ..Halt::clone(&now) };
         write(runtime, &ended).await?;
-        inner.burn.afresh(&halt.scope);
+        inner.halts.burn.afresh(&halt.scope);
         inner.halts.lift(&halt, |set| inner.dispatch.set_halted(Arc::clone(set), inner.now.read()));
         tracing::warn!(halt = halt.number, scope = %halt.scope, by = lifted.by, reason = lifted.reason, "a halt is lifted");
         gone.push(ended);

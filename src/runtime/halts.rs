@@ -13,7 +13,10 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
-use super::halter::Job;
+use super::{
+    burn::{BurnGuard, BurnLimit},
+    halter::Job,
+};
 use crate::{
     store::{Store, StoreError},
     types::{
@@ -60,6 +63,8 @@ pub(super) struct Halts {
     expected: Mutex<BTreeMap<Lease, watch::Sender<HaltProgress>>>,
     expecting: AtomicUsize,
     pub(super) jobs: mpsc::UnboundedSender<Job>,
+    /// The guard that halts by itself.
+    pub(super) burn: Arc<BurnGuard>,
     /// Held while one is written down, so that the store hears of one thing after the other.
     pub(super) writing: tokio::sync::Mutex<()>,
 }
@@ -98,13 +103,14 @@ pub(super) fn note(number: u64) -> String {
 }
 
 impl Halts {
-    pub(super) fn new(kept: Kept, jobs: mpsc::UnboundedSender<Job>) -> Self {
+    pub(super) fn new(kept: Kept, jobs: mpsc::UnboundedSender<Job>, limits: Vec<BurnLimit>) -> Self {
         Self {
             set: RwLock::new(Arc::new(kept.set)),
             next: Mutex::new(kept.next),
             expected: Mutex::default(),
             expecting: AtomicUsize::new(0),
             jobs,
+            burn: Arc::new(BurnGuard::new(limits)),
             writing: tokio::sync::Mutex::new(()),
         }
     }

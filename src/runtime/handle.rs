@@ -15,7 +15,6 @@ use super::{
     AgentInfo, AgentRecord, Cancelled, CommandError, Down, Entropy, OpenError, Opened, Overloaded, ReadError,
     Registration, RuntimeOptions, SessionError, SessionId, SubmitError, Submitted, Watch, WorkerInfo,
     answer_check::AnswerCheck,
-    burn::BurnGuard,
     clock::Now,
     codec,
     courier::Errands,
@@ -26,6 +25,7 @@ use super::{
     intake::{Full, Intake, Place},
     journal_health::{JournalFailing, JournalHealth},
     questions::Questions,
+    recovery::Recovering,
     registry::Registry,
     shard::{Answered, Asked, Mailbox, NotSent, Outcome, Request, Submission},
     tallies,
@@ -59,6 +59,7 @@ mod drill;
 mod halt;
 mod lease;
 mod person;
+mod recall;
 
 pub use cancel_many::CancelPage;
 pub use dead_letter::{Discard, RedriveOf};
@@ -90,8 +91,8 @@ pub(super) struct Inner {
     pub(super) next_shard: AtomicUsize,
     pub(super) errands: Errands,
     pub(super) halts: Arc<Halts>,
-    pub(super) burn: Arc<BurnGuard>,
     pub(super) hands: Hands,
+    pub(super) recovering: Recovering,
     pub(super) health: JournalHealth,
 }
 
@@ -281,6 +282,12 @@ impl Runtime {
         self.0.log_end.subscribe()
     }
 
+    /// Whether every task that was open when the server started is known. Until then they are served all the same: what is
+    /// asked of one that was not read yet has it read.
+    pub fn is_recovered(&self) -> bool {
+        self.0.recovering.is_over()
+    }
+
     /// Why the journal takes nothing, while that is so: `None` is health.
     pub fn journal_failing(&self) -> watch::Receiver<Option<Arc<JournalFailing>>> {
         self.0.health.watch()
@@ -362,6 +369,7 @@ impl Runtime {
             let rows = self.0.hands.run(move || store.upsert_agents(&rows).map(|()| rows)).await??;
             self.0.registry.learn(rows);
         }
+        self.recall(&held).await?;
         let now = self.0.now.read();
         let session = SessionId(uuid_v7(&*self.0.entropy, now));
         let max_concurrency = max_concurrency.clamp(1, options.max_concurrency);

@@ -15,6 +15,8 @@ use crate::types::{ids::Namespace, name_limits::NameLimits};
 #[derive(Debug, Clone)]
 pub(super) struct Intake {
     open: Arc<AtomicUsize>,
+    /// Of them, those that a start has counted and not read yet.
+    expected: Arc<AtomicUsize>,
     max: usize,
     spaces: Arc<Spaces>,
 }
@@ -71,8 +73,8 @@ impl Spaces {
 
 impl Intake {
     pub(super) fn new(max: usize, namespaces: NameLimits) -> Self {
-        let spaces = Spaces { limits: namespaces, open: Mutex::default() };
-        Self { open: Arc::default(), max, spaces: Arc::new(spaces) }
+        let spaces = Arc::new(Spaces { limits: namespaces, open: Mutex::default() });
+        Self { open: Arc::default(), expected: Arc::default(), max, spaces }
     }
 
     /// A place in the server alone, unless all are taken.
@@ -94,6 +96,33 @@ impl Intake {
         self.open.fetch_add(1, Ordering::AcqRel);
         let space = self.spaces.take(namespace, true).unwrap_or_default();
         Place { open: Arc::clone(&self.open), space }
+    }
+
+    /// So many tasks are open that are yet to be read.
+    pub(super) fn expect(&self, tasks: usize) {
+        self.open.fetch_add(tasks, Ordering::AcqRel);
+        self.expected.fetch_add(tasks, Ordering::AcqRel);
+    }
+
+    /// A place for a task that has been read: one of those expected, if any is left. Its namespace counts it from now on.
+    pub(super) fn take_expected(&self, namespace: &Namespace) -> Place {
+        let one_less = |left: usize| left.checked_sub(1);
+        if self.expected.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less).is_err() {
+            return self.take(namespace);
+        }
+        let space = self.spaces.take(namespace, true).unwrap_or_default();
+        Place { open: Arc::clone(&self.open), space }
+    }
+
+    /// How many are expected still.
+    pub(super) fn expected(&self) -> usize {
+        self.expected.load(Ordering::Acquire)
+    }
+
+    /// All have been read: what is expected still has ended since it was counted.
+    pub(super) fn expect_no_more(&self) {
+        let left = self.expected.swap(0, Ordering::AcqRel);
+        self.open.fetch_sub(left, Ordering::AcqRel);
     }
 
     pub(super) fn open(&self) -> usize {
@@ -130,6 +159,21 @@ mod tests {
 
     fn intake(max: usize) -> Intake {
         Intake::new(max, NameLimits::default().with("small", 1))
+    }
+
+    #[test]
+    fn what_is_expected_counts_before_it_is_read_and_once() {
+        let (intake, any) = (intake(2), Namespace::default());
+        intake.expect(2);
+        assert!(intake.try_take(&any).is_err(), "both places are spoken for");
+        let read = intake.take_expected(&any);
+        assert_eq!((intake.open(), intake.expected()), (2, 1));
+        intake.expect_no_more();
+        assert_eq!((intake.open(), intake.expected()), (1, 0), "the other one has ended meanwhile");
+        let late = intake.take_expected(&any);
+        assert_eq!(intake.open(), 2);
+        drop((read, late));
+        assert_eq!(intake.open(), 0);
     }
 
     #[test]

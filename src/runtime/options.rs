@@ -18,6 +18,9 @@ pub struct RuntimeOptions {
     pub heartbeat_interval: Span,
     /// Tasks that may be open at once; over it, intake says so.
     pub max_open_tasks: usize,
+    /// The most open tasks kept in memory, over all shards: the others are read from the journal when something happens to
+    /// them. Every shard keeps its part, rounded up; with 0 it keeps only what is on its way to the disk.
+    pub max_resident_tasks: usize,
     /// Requests that may wait for one shard, intake and the rest apart.
     pub max_queue: usize,
     /// Sessions that may be open at once.
@@ -45,6 +48,7 @@ impl Default for RuntimeOptions {
             lease_time: Span::from_secs(30),
             heartbeat_interval: Span::from_secs(10),
             max_open_tasks: 100_000,
+            max_resident_tasks: 20_000,
             max_queue: 1_024,
             max_sessions: 16_384,
             max_concurrency: 1_000,

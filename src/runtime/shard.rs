@@ -10,6 +10,8 @@ mod decide;
 mod halting;
 mod hydrate;
 mod mailbox;
+mod park;
+mod parked;
 mod redrive;
 mod residents;
 
@@ -26,22 +28,22 @@ pub(super) use mailbox::{
 };
 
 use super::{
-    burn::BurnGuard,
     clock::Now,
     courier::Errands,
-    dispatch::{Dispatch, Order, Slot},
+    dispatch::{Dispatch, FoundLease, Order, Slot},
     entropy::Entropy,
     halts::Halts,
     hands::Hands,
     intake::Intake,
     journal_health::JournalHealth,
     questions::Questions,
+    recovery::{Found, Recovering},
     registry::Registry,
     watchers::Watchers,
 };
 use crate::{
     engine::{
-        command::{Command, Env},
+        command::{Command, Env, LiveLease},
         task::Task,
     },
     store::{Store, StoreError, writer::WriterHandle},
@@ -49,6 +51,7 @@ use crate::{
 };
 use batch::{Batch, InFlight};
 use hydrate::Hydration;
+use parked::Parked;
 use residents::Residents;
 
 /// Requests decided in one batch.
@@ -79,8 +82,10 @@ pub(super) struct Shared {
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) errands: Errands,
     pub(super) halts: Arc<Halts>,
-    pub(super) burn: Arc<BurnGuard>,
     pub(super) hands: Hands,
+    pub(super) recovering: Recovering,
+    /// The most open tasks that each shard keeps in memory.
+    pub(super) max_residents: usize,
     pub(super) health: JournalHealth,
 }
 
@@ -94,6 +99,12 @@ struct Committed {
 pub(super) struct Shard {
     shared: Shared,
     residents: Residents,
+    max_residents: usize,
+    parked: Parked,
+    /// Whether the start is still reading what is open.
+    recovering: bool,
+    /// While it is: tasks that came here by another way, so that what the start has read of them is old.
+    seen: BTreeSet<TaskId>,
     batch: Batch,
     in_flight: VecDeque<InFlight>,
     fates: mpsc::UnboundedSender<Committed>,
@@ -116,19 +127,26 @@ pub(super) struct Shard {
 pub(super) struct Wires {
     pub(super) inlet: Inlet,
     pub(super) orders: mpsc::UnboundedReceiver<Order>,
+    /// What the start reads of open tasks; closed when that was all.
+    pub(super) found: mpsc::Receiver<Vec<Found>>,
     pub(super) stop: CancellationToken,
 }
 
 impl Shard {
-    /// A shard with the tasks that were left open. When this returns their turns are offered and their leases are known, so
-    /// that a worker may come back for them at once.
-    pub(super) fn new(shared: Shared, open: Vec<Task>) -> Self {
+    /// A shard with the first of the tasks that were left open: when this returns, their turns are offered and their leases
+    /// known. The others follow while it runs.
+    pub(super) fn new(shared: Shared, found: Vec<Found>) -> Self {
         let (fates, fated) = mpsc::unbounded_channel();
         let hydration = Hydration::new(&shared);
+        let max_residents = shared.max_residents;
         let journal = shared.health.bell();
         let mut shard = Self {
             shared,
             residents: Residents::default(),
+            max_residents,
+            parked: Parked::default(),
+            recovering: true,
+            seen: BTreeSet::new(),
             batch: Batch::new(1),
             in_flight: VecDeque::new(),
             fates,
@@ -142,9 +160,7 @@ impl Shard {
             journal,
         };
         let now = shard.shared.now.read();
-        for task in open {
-            shard.adopt(task, now);
-        }
+        shard.take_found(found, now);
         shard
     }
 
@@ -159,8 +175,9 @@ impl Shard {
             tokio::select! {
                 biased;
                 Some(committed) = shard.fated.recv() => shard.resolve(committed),
-                Some((task, loaded)) = shard.hydration.next() => shard.hydration.arrived(task, loaded),
+                Some(loaded) = shard.hydration.next() => shard.hydration.arrived(loaded),
                 Some(order) = wires.orders.recv() => shard.orders.push_back(order),
+                found = wires.found.recv(), if shard.recovering && may_take => shard.find(found),
                 () = std::future::ready(()), if busy => {}
                 Some(request) = wires.inlet.running.recv(), if may_take => shard.requests.push_back(request),
                 Some(request) = wires.inlet.intake.recv(), if may_take => shard.requests.push_back(request),
@@ -182,7 +199,7 @@ impl Shard {
                 shard.round();
             }
             if stopping && wires.inlet.is_empty() && shard.is_idle() {
-                return shard.residents.open();
+                return shard.residents.open() + shard.parked.len();
             }
         }
     }
@@ -201,7 +218,8 @@ impl Shard {
     }
 
     fn next_wake(&self) -> Option<Timestamp> {
-        self.residents.next_timer().into_iter().chain(self.hydration.retry_at()).min()
+        let timers = self.residents.next_timer().into_iter().chain(self.hydration.retry_at());
+        timers.chain(self.next_wake_of_parked()).min()
     }
 
     /// Takes what waits: first what runs already, then what is new.
@@ -223,6 +241,7 @@ impl Shard {
         for task in self.residents.due(now, MAX_TICKS) {
             self.tick(task, now);
         }
+        self.wake_parked(now);
         self.serve_loaded(now);
         self.serve_orders(now);
         while self.has_room()
@@ -233,21 +252,39 @@ impl Shard {
         }
         self.reload_lost(now);
         self.flush();
+        self.park(now);
+    }
+
+    /// More of what was left open, or the end of it.
+    fn find(&mut self, found: Option<Vec<Found>>) {
+        match found {
+            Some(found) => {
+                let now = self.shared.now.read();
+                self.take_found(found, now);
+            }
+            None => self.all_found(),
+        }
     }
 
     fn has_room(&self) -> bool {
         self.batch.len() < MAX_BATCH_EVENTS
     }
 
-    /// Takes over a task that is open: its turns are offered, its leases live for one period more.
-    fn adopt(&mut self, task: Task, now: Timestamp) {
+    /// Takes over a task that is open: its turns are offered, its leases live for one period more. `is_found`: this is the
+    /// first that this server hears of it.
+    fn adopt(&mut self, task: Task, now: Timestamp, is_found: bool) {
         let id = task.id();
         let outstanding = task.outstanding();
-        let place = (!task.is_ended()).then(|| self.shared.intake.take(&task.contract().namespace));
+        let place = (!task.is_ended()).then(|| self.shared.intake.take_expected(&task.contract().namespace));
         self.residents.insert(task, place);
         let halting = self.halting(id);
         for live in outstanding.leases {
-            if let Some(halting) = halting.clone() {
+            let Some(halting) = halting.clone() else { continue };
+            if is_found {
+                let LiveLease { lease, worker, agent, namespace, .. } = live;
+                let found = FoundLease { lease, worker, agent, namespace, halting };
+                self.orders.extend(self.shared.dispatch.restore_found(found, now));
+            } else {
                 self.shared.dispatch.restore(live, halting, now);
             }
         }

@@ -1,4 +1,5 @@
-//! The start: open tasks are rebuilt from the journal, then the shards run, then the handle is given out.
+//! The start: the first open tasks are read, then the shards run, then the handle is given out; the other open tasks are
+//! read while the server runs.
 
 use std::{
     num::NonZeroUsize,
@@ -14,10 +15,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Clock, Entropy, Runtime, RuntimeOptions, RuntimeTasks, StartError,
     answer_check::AnswerCheck,
-    burn::BurnGuard,
     clock::Now,
-    codec, courier, dead_letters,
-    dispatch::{Dispatch, Terms},
+    courier, dead_letters,
+    dispatch::{Dispatch, Order, Terms},
     halter,
     halts::{Halts, Kept},
     handle::Inner,
@@ -25,36 +25,25 @@ use super::{
     intake::Intake,
     journal_health::JournalHealth,
     keeper,
+    recovery::{self, First, Found, MAX_PAGES, Reader, Recovering, Rest},
     registry::Registry,
-    shard::{MAX_IN_FLIGHT, Shard, Shared, Wires, mailbox},
+    shard::{Inlet, MAX_IN_FLIGHT, Shard, Shared, Wires, mailbox},
     tasks::Journal,
 };
-use crate::{
-    engine::task::Task,
-    store::{
-        Store, StoreError,
-        record::{AgentRow, OpenTask, PageAfter, TaskFilter, own_label},
-        writer::{Writer, WriterHandle},
-    },
-    types::{ids::TaskId, time::Timestamp},
+use crate::store::{
+    Store,
+    record::AgentRow,
+    writer::{Writer, WriterHandle},
 };
 
 /// The number under which a database keeps its count of shards.
 const SHARDS: &str = "shards";
-/// Tasks after which a long recovery says how far it is.
-const REPORT_EVERY: usize = 10_000;
-/// Rows read at once while tasks are looked for that ended before their children.
-const PAGE: usize = 1_000;
 
-/// What a database holds that matters now.
-struct Recovered {
+/// What the server must know before it runs.
+struct Looked {
     agents: Vec<AgentRow>,
-    /// Open tasks, by shard.
-    tasks: Vec<Vec<Task>>,
-    count: usize,
-    /// The newest time in the journal.
-    latest: Timestamp,
     halts: Kept,
+    first: First,
 }
 
 impl Runtime {
@@ -84,76 +73,24 @@ impl Runtime {
     ) -> Result<(Self, RuntimeTasks), StartError> {
         options.check()?;
         let (reader, shards) = (Arc::clone(&store), options.shards);
-        let recovered = hands.run(move || recover(&*reader, shards)).await??;
+        let looked = hands.run(move || look(reader, shards)).await??;
         let now = Now::new(clock);
-        now.at_least(recovered.latest);
-        tracing::info!(tasks = recovered.count, shards, "open tasks recovered");
-        launch(store, options, now, entropy, hands, recovered)
+        now.at_least(looked.first.latest);
+        tracing::info!(tasks = looked.first.count, shards, "open tasks found");
+        launch(store, options, now, entropy, hands, looked)
     }
 }
 
-/// Reads what the database holds. Blocks.
-fn recover(store: &dyn Store, shards: u16) -> Result<Recovered, StartError> {
+/// Reads what the server must know before it runs. Blocks.
+fn look(store: Arc<dyn Store>, shards: u16) -> Result<Looked, StartError> {
     match store.number(SHARDS)? {
         None => store.set_number(SHARDS, u64::from(shards))?,
         Some(stored) if stored == u64::from(shards) => {}
         Some(stored) => return Err(StartError::Shards { stored, asked: shards }),
     }
-    dead_letters::count_once(store)?;
-    let mut tasks: Vec<Vec<Task>> = (0..shards).map(|_| Vec::new()).collect();
-    let (mut count, mut latest) = (0, newest(store)?);
-    for id in open(store)?.into_iter().chain(unsettled(store)?) {
-        let rebuild = |error| StartError::Rebuild { task: id, error };
-        let missing = || rebuild(StoreError::Corrupt("it has no events".to_owned()));
-        let task = codec::load(store, id).map_err(rebuild)?.ok_or_else(missing)?;
-        let shard = tasks.get_mut(usize::from(id.shard()));
-        let shard = shard.ok_or_else(|| {
-            rebuild(StoreError::Corrupt(format!("its shard is {}, of {shards}", id.shard())))
-        })?;
-        latest = latest.max(task.summary().updated_at);
-        count += usize::from(!task.is_ended());
-        shard.push(task);
-        if count > 0 && count % REPORT_EVERY == 0 {
-            tracing::info!(tasks = count, "recovering");
-        }
-    }
-    Ok(Recovered { agents: store.agents()?, tasks, count, latest, halts: Kept::load(store)? })
-}
-
-/// The time of the journal's last event. Time goes on from there even where every task has ended and the clock was set back
-/// meanwhile: else the first look at an old task would make it leap, and every lease would lapse.
-fn newest(store: &dyn Store) -> Result<Timestamp, StoreError> {
-    let last = store.log(store.log_end()?.saturating_sub(1), 1)?;
-    Ok(last.last().map_or_else(Timestamp::default, |entry| entry.event.at))
-}
-
-/// Tasks that have not ended, oldest first.
-fn open(store: &dyn Store) -> Result<Vec<TaskId>, StoreError> {
-    let (mut found, mut after) = (Vec::new(), None);
-    loop {
-        let page = store.open_tasks(after, PAGE)?;
-        after = page.last().map(OpenTask::place);
-        found.extend(page.iter().map(|open| open.task));
-        if page.len() < PAGE {
-            return Ok(found);
-        }
-    }
-}
-
-/// Tasks that have ended with a child that was not heard of: what it used is still to come.
-fn unsettled(store: &dyn Store) -> Result<Vec<TaskId>, StoreError> {
-    let label = (own_label::UNSETTLED.to_owned(), own_label::YES.to_owned());
-    let filter = TaskFilter { labels: vec![label], ..TaskFilter::default() };
-    let (mut found, mut after) = (Vec::new(), None);
-    loop {
-        let rows = store.list(&filter, after, PAGE)?;
-        after = rows.last().map(|row| PageAfter { created_at: row.created_at, task: row.task });
-        let is_last = rows.len() < PAGE;
-        found.extend(rows.into_iter().filter(|row| row.state.is_end()).map(|row| row.task));
-        if is_last {
-            return Ok(found);
-        }
-    }
+    dead_letters::count_once(&*store)?;
+    let (agents, halts) = (store.agents()?, Kept::load(&*store)?);
+    Ok(Looked { agents, halts, first: Reader::first(store, shards)? })
 }
 
 fn launch(
@@ -162,24 +99,18 @@ fn launch(
     now: Now,
     entropy: Arc<dyn Entropy>,
     hands: Hands,
-    recovered: Recovered,
+    looked: Looked,
 ) -> Result<(Runtime, RuntimeTasks), StartError> {
-    let Recovered { agents, tasks, count: _, latest: _, halts } = recovered;
+    let Looked { agents, halts, first } = looked;
+    let First { found, count, latest: _, reader } = first;
     let bound = NonZeroUsize::MIN.saturating_add(usize::from(options.shards) * MAX_IN_FLIGHT);
     let (writer, journal) = journal(&store, bound, &hands)?;
     let registry = Arc::new(Registry::new(agents, now.clone()));
-    let (to_shards, orders): (Vec<_>, Vec<_>) = tasks.iter().map(|_| mpsc::unbounded_channel()).unzip();
-    let (mailboxes, inlets): (Vec<_>, Vec<_>) = tasks.iter().map(|_| mailbox(options.max_queue)).unzip();
+    let (to_shards, orders): (Vec<_>, Vec<_>) = found.iter().map(|_| mpsc::unbounded_channel()).unzip();
+    let (mailboxes, inlets): (Vec<_>, Vec<_>) = found.iter().map(|_| mailbox(options.max_queue)).unzip();
     let (jobs, to_do) = mpsc::unbounded_channel();
-    let halts = Arc::new(Halts::new(halts, jobs));
-    let burn = Arc::new(BurnGuard::new(options.burn_rate.clone()));
-    let terms = Terms {
-        lease_time: options.lease_time,
-        breaking: options.breaking,
-        bulkheads: options.bulkheads.clone(),
-        forgives_absence: now.jumps_are_absences(),
-        halted: halts.now(),
-    };
+    let halts = Arc::new(Halts::new(halts, jobs, options.burn_rate.clone()));
+    let terms = terms(&options, &now, &halts);
     let dispatch = Arc::new(Dispatch::new(Arc::clone(&registry), to_shards, terms));
     let stop = CancellationToken::new();
     let (errands, to_carry) = courier::Errands::new();
@@ -196,10 +127,12 @@ fn launch(
         entropy: Arc::clone(&entropy),
         errands: errands.clone(),
         halts: Arc::clone(&halts),
-        burn: Arc::clone(&burn),
         hands: hands.clone(),
+        recovering: Recovering::new(found.len()),
+        max_residents: options.max_resident_tasks.div_ceil(found.len()),
         health: JournalHealth::default(),
     };
+    shared.intake.expect(count);
     let inner = Arc::new(Inner {
         options,
         store,
@@ -216,24 +149,55 @@ fn launch(
         closing: AtomicBool::new(false),
         next_shard: AtomicUsize::new(0),
         errands,
-        halts: Arc::clone(&halts),
-        burn: Arc::clone(&burn),
+        halts,
         hands: hands.clone(),
+        recovering: shared.recovering.clone(),
         health: shared.health.clone(),
     });
     let mut background = RuntimeTasks::new(Runtime(Arc::clone(&inner)), stop.clone(), writer, journal);
+    let runtime = Runtime(inner);
     background.spawn("keeper".to_owned(), keeper::keep(dispatch, now.clone(), stop.clone()));
-    let trying = shared.health.clone().keep_trying(shared.store.clone(), hands, now.clone(), stop.clone());
+    let (health, tried) = (shared.health.clone(), shared.store.clone());
+    let trying = health.keep_trying(tried, hands.clone(), now.clone(), stop.clone());
     background.spawn("journal's health".to_owned(), trying);
-    let carry = courier::carry(Runtime(Arc::clone(&inner)), to_carry, stop.clone());
+    let carry = courier::carry(runtime.clone(), to_carry, stop.clone());
     background.spawn("courier".to_owned(), carry);
-    background.spawn("halter".to_owned(), halter::run(Runtime(Arc::clone(&inner)), to_do, stop.clone()));
-    halts.go_on();
-    for (number, ((tasks, inlet), orders)) in (0_u32..).zip(tasks.into_iter().zip(inlets).zip(orders)) {
-        let wires = Wires { inlet, orders, stop: stop.clone() };
-        background.spawn(format!("shard {number}"), Shard::new(shared.clone(), tasks).run(wires));
+    background.spawn("halter".to_owned(), halter::run(runtime.clone(), to_do, stop.clone()));
+    shared.halts.go_on();
+    let to_find = run_shards(&mut background, &shared, found, inlets.into_iter().zip(orders), &stop);
+    let intake = shared.intake;
+    let rest = Rest { reader, shards: to_find, hands, intake, now, stop };
+    background.spawn("recovery".to_owned(), recovery::recover(rest));
+    Ok((runtime, background))
+}
+
+/// What dispatch is started with.
+fn terms(options: &RuntimeOptions, now: &Now, halts: &Halts) -> Terms {
+    Terms {
+        lease_time: options.lease_time,
+        breaking: options.breaking,
+        bulkheads: options.bulkheads.clone(),
+        forgives_absence: now.jumps_are_absences(),
+        halted: halts.now(),
     }
-    Ok((Runtime(inner), background))
+}
+
+/// Runs the shards, each with what was found of it so far; gives back the ways by which they hear of the rest.
+fn run_shards(
+    background: &mut RuntimeTasks,
+    shared: &Shared,
+    found: Vec<Vec<Found>>,
+    ways: impl Iterator<Item = (Inlet, mpsc::UnboundedReceiver<Order>)>,
+    stop: &CancellationToken,
+) -> Vec<mpsc::Sender<Vec<Found>>> {
+    let mut to_find = Vec::with_capacity(found.len());
+    for (number, (first, (inlet, orders))) in (0_u32..).zip(found.into_iter().zip(ways)) {
+        let (finds, found) = mpsc::channel(MAX_PAGES);
+        to_find.push(finds);
+        let wires = Wires { inlet, orders, found, stop: stop.clone() };
+        background.spawn(format!("shard {number}"), Shard::new(shared.clone(), first).run(wires));
+    }
+    to_find
 }
 
 /// Starts what makes things durable.

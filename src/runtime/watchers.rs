@@ -1,7 +1,7 @@
 //! Who follows which task: a bell for each, rung when something of the task has become durable.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -12,17 +12,17 @@ use tokio::sync::watch;
 
 use crate::types::ids::TaskId;
 
-/// The bells, by task.
+/// The bells, by task: in order, so that all hear of the end in the same order in every run of a simulation.
 #[derive(Debug, Default)]
 pub(super) struct Watchers {
-    bells: Mutex<HashMap<TaskId, watch::Sender<u64>>>,
+    bells: Mutex<BTreeMap<TaskId, watch::Sender<u64>>>,
     /// Tasks that have a bell: lets a commit nobody watches pass without the lock.
     watched: AtomicUsize,
     closed: std::sync::atomic::AtomicBool,
 }
 
 impl Watchers {
-    fn bells(&self) -> MutexGuard<'_, HashMap<TaskId, watch::Sender<u64>>> {
+    fn bells(&self) -> MutexGuard<'_, BTreeMap<TaskId, watch::Sender<u64>>> {
         self.bells.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

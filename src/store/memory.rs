@@ -192,6 +192,7 @@ impl Store for MemoryStore {
         let open = |row: &SummaryRow| OpenTask {
             task: row.task,
             created_at: row.created_at,
+            seq: row.seq,
             parked: row.parked.clone(),
         };
         Ok(rows.map(open).collect())

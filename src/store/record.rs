@@ -69,6 +69,8 @@ pub struct OpenTask {
     pub task: TaskId,
     /// When it was submitted.
     pub created_at: Timestamp,
+    /// The number of its last event.
+    pub seq: u64,
     /// As in its summary row.
     pub parked: Option<String>,
 }

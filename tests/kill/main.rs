@@ -8,7 +8,8 @@
 //! How: one server process on one port and one database, restarted after each kill; clients that submit under idempotency
 //! keys until they are acknowledged; workers that answer until they are acknowledged and keep their own books; one more
 //! that dies with its leases again and again, and is heard of late or never. Workers stream steps and have children; of the
-//! tasks some have a validator, and some ask people, of whom two answer at once.
+//! tasks some have a validator, and some ask people, of whom two answer at once. Servers keep one open task in memory, or a
+//! few, or all.
 
 mod audit;
 mod forgetful;
@@ -67,7 +68,10 @@ async fn nothing_is_lost_and_nothing_is_charged_twice_when_the_server_is_killed(
         let port = server.port();
         // Waited for: its port and its lock are free only when it is gone.
         server.kill_and_wait().await;
-        server = Server::start(folder.path(), Some(port)).await;
+        // Some servers keep hardly a task in memory: what happens to a task that was parked is killed as well.
+        let residents = ["1", "3", "20000"][usize::try_from(dice.up_to(3)).expect("small")];
+        let environment = [("BAILIWICK_MAX_RESIDENT_TASKS", residents)];
+        server = Server::start_with(folder.path(), Some(port), &environment).await;
     }
     let silent = forgetful.fall_silent().await;
     let submitted = Arc::new(load.finish().await);

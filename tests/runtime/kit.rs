@@ -13,7 +13,7 @@ use bailiwick::{
         view::TaskView,
     },
     runtime::{
-        CommandError, Down, ManualClock, Opened, Registration, Runtime, RuntimeOptions, RuntimeTasks,
+        CommandError, Down, Hands, ManualClock, Opened, Registration, Runtime, RuntimeOptions, RuntimeTasks,
         SeededEntropy, SessionId, ShutdownReport, StartError, SubmitError, Submitted,
     },
     store::{
@@ -52,6 +52,9 @@ pub(crate) struct Gated {
     pub(crate) memory: MemoryStore,
     gate: Mutex<Gate>,
     moved: Condvar,
+    /// While set: places in the list of open tasks behind which nothing is read.
+    unread_behind: Mutex<Option<usize>>,
+    read_on: Condvar,
     /// Every commit that was kept, in order.
     kept: Mutex<Vec<Vec<Append>>>,
     /// Whether notes cannot be kept.
@@ -100,6 +103,12 @@ impl Gated {
         self.kept.lock().expect("no panic under it").clone()
     }
 
+    /// Lets nothing be read of the open tasks behind the first so many; `None`: everything.
+    pub(crate) fn read_no_further(&self, than: Option<usize>) {
+        *self.unread_behind.lock().expect("no panic under it") = than;
+        self.read_on.notify_all();
+    }
+
     fn pass(&self) -> Result<(), StoreError> {
         let mut gate = self.gate.lock().expect("no panic under it");
         gate.arrived += 1;
@@ -138,7 +147,17 @@ impl Store for Gated {
         self.memory.list(filter, after, limit)
     }
     fn open_tasks(&self, after: Option<PageAfter>, limit: usize) -> Result<Vec<OpenTask>, StoreError> {
-        self.memory.open_tasks(after, limit)
+        let mut page = self.memory.open_tasks(after, limit)?;
+        if let Some(last) = page.last().map(OpenTask::place) {
+            let upto = self.memory.open_tasks(None, usize::MAX)?;
+            let place = upto.iter().position(|open| open.place() == last).map_or(0, |index| index + 1);
+            let unread = self.unread_behind.lock().expect("no panic under it");
+            let held = self.read_on.wait_while(unread, |behind| behind.is_some_and(|behind| place > behind));
+            drop(held.expect("no panic under it"));
+            // What was read before the wait is what a slow reader has.
+            page.truncate(limit);
+        }
+        Ok(page)
     }
     fn open_count(&self) -> Result<u64, StoreError> {
         self.memory.open_count()
@@ -192,10 +211,18 @@ pub(crate) struct World {
     pub(crate) runtime: Runtime,
     pub(crate) tasks: RuntimeTasks,
     options: RuntimeOptions,
+    hands: Hands,
+    /// Another one for each start: ids must not come again.
+    seed: u64,
 }
 
 pub(crate) fn options() -> RuntimeOptions {
-    RuntimeOptions { lease_time: LEASE, heartbeat_interval: Span::from_secs(10), ..RuntimeOptions::default() }
+    RuntimeOptions {
+        lease_time: LEASE,
+        heartbeat_interval: Span::from_secs(10),
+        max_resident_tasks: crate::RESIDENTS,
+        ..RuntimeOptions::default()
+    }
 }
 
 /// Starts a runtime on a store.
@@ -204,9 +231,19 @@ pub(crate) async fn start(
     clock: &Arc<ManualClock>,
     options: RuntimeOptions,
 ) -> Result<(Runtime, RuntimeTasks), StartError> {
-    let entropy = Arc::new(SeededEntropy::new(7));
+    start_with(store, clock, options, Hands::default(), 7).await
+}
+
+async fn start_with(
+    store: &Arc<Gated>,
+    clock: &Arc<ManualClock>,
+    options: RuntimeOptions,
+    hands: Hands,
+    seed: u64,
+) -> Result<(Runtime, RuntimeTasks), StartError> {
+    let entropy = Arc::new(SeededEntropy::new(seed));
     let store = Arc::clone(store) as Arc<dyn Store>;
-    Runtime::start(store, options, Arc::clone(clock) as _, entropy).await
+    Runtime::start_with(store, options, Arc::clone(clock) as _, entropy, hands).await
 }
 
 impl World {
@@ -215,18 +252,31 @@ impl World {
     }
 
     pub(crate) async fn with(options: RuntimeOptions) -> Self {
+        Self::with_hands(options, Hands::default()).await
+    }
+
+    pub(crate) async fn with_hands(options: RuntimeOptions, hands: Hands) -> Self {
         let (store, clock) = (Arc::default(), Arc::new(ManualClock::new(START)));
-        let (runtime, tasks) = start(&store, &clock, options.clone()).await.expect("an empty store starts");
-        Self { store, clock, runtime, tasks, options }
+        let started = start_with(&store, &clock, options.clone(), hands.clone(), 7).await;
+        let (runtime, tasks) = started.expect("an empty store starts");
+        Self { store, clock, runtime, tasks, options, hands, seed: 7 }
     }
 
     /// Stops the server and starts another one on the same store.
     pub(crate) async fn restart(self) -> Self {
-        let Self { store, clock, runtime: _, tasks, options } = self;
+        self.restart_after(|_| {}).await
+    }
+
+    /// As `restart`, with something done to the store in between.
+    pub(crate) async fn restart_after(self, change: impl FnOnce(&Gated)) -> Self {
+        let Self { store, clock, runtime: _, tasks, options, hands, seed } = self;
+        let seed = seed + 1;
         let report = tasks.shutdown(HANG).await;
         assert!(report.clean, "{report:?}");
-        let (runtime, tasks) = start(&store, &clock, options.clone()).await.expect("the store starts again");
-        Self { store, clock, runtime, tasks, options }
+        change(&store);
+        let started = start_with(&store, &clock, options.clone(), hands.clone(), seed).await;
+        let (runtime, tasks) = started.expect("the store starts again");
+        Self { store, clock, runtime, tasks, options, hands, seed }
     }
 
     pub(crate) async fn stop(self) -> ShutdownReport {

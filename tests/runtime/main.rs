@@ -13,7 +13,12 @@ mod gate;
 mod halts;
 mod leases;
 mod limits;
+mod parking;
 mod patterns;
+mod recovery;
 mod restart;
 mod sessions;
 mod watching;
+
+/// Open tasks that the worlds keep in memory.
+const RESIDENTS: usize = 20_000;

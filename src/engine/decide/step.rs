@@ -90,7 +90,7 @@ impl Task {
 
     /// At least how long a turn waits: `worker_wait` without asking whether a fallback can be funded, which costs as much as
     /// steps run beside it. Asked for every turn that waits, with every command.
-    pub(super) fn shortest_wait(&self, turn: &Turn) -> Span {
+    pub(in crate::engine) fn shortest_wait(&self, turn: &Turn) -> Span {
         let wait = self.contract.limits.worker_wait;
         let falls_back = |(plan, step): (&PlanRun, StepRef)| {
             plan.number == step.plan

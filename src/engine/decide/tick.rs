@@ -29,6 +29,16 @@ enum Timer {
     WorkerWait(TurnNumber),
 }
 
+/// When to look again at a turn whose wait of `wait` may be over at `at`, if it was looked at `after`.
+pub(in crate::engine) fn look_again(at: Timestamp, wait: Span, after: Timestamp) -> Timestamp {
+    if at > after {
+        return at;
+    }
+    let often = wait.part(4).max(Span(1));
+    let periods = after.since(at).0 / often.0 + 1;
+    at.plus(often.times(periods))
+}
+
 impl Txn<'_> {
     /// Does all that is due, in order: what trips at one time is answered before the next time is looked at.
     pub(super) fn tick(&mut self) {
@@ -97,16 +107,20 @@ impl Task {
     pub fn next_timer(&self, after: Timestamp) -> Option<Timestamp> {
         self.timers(after, &|_| Some(Timestamp(0)))
             .map(|(at, timer)| match timer {
-                Timer::WorkerWait(turn) if at <= after => {
+                Timer::WorkerWait(turn) => {
                     let wait =
                         self.turn(turn).map_or(self.contract.limits.worker_wait, |t| self.shortest_wait(t));
-                    let often = wait.part(4).max(Span(1));
-                    let periods = after.since(at).0 / often.0 + 1;
-                    at.plus(often.times(periods))
+                    look_again(at, wait, after)
                 }
                 _ => at,
             })
             .min()
+    }
+
+    /// As `next_timer`, but for turns that wait for an agent that is away. `None`: it has ended.
+    pub(in crate::engine) fn next_own_timer(&self) -> Option<Timestamp> {
+        // While the clock stands still nothing of it is a timer, so that it does not matter at what time this is asked.
+        self.timers(self.updated_at, &|_| None).map(|(at, _)| at).min()
     }
 
     /// Every timer; of a turn that waits for a worker, the earliest time at which it may be due.

@@ -14,10 +14,19 @@ use crate::{
     },
     runtime::Down,
     types::{
-        ids::{Lease, TaskId},
+        ids::{AgentName, Lease, Namespace, TaskId, WorkerId},
         time::Timestamp,
     },
 };
+
+/// A lease that a start has found in the journal.
+pub(in crate::runtime) struct FoundLease {
+    pub(in crate::runtime) lease: Lease,
+    pub(in crate::runtime) worker: WorkerId,
+    pub(in crate::runtime) agent: AgentName,
+    pub(in crate::runtime) namespace: Namespace,
+    pub(in crate::runtime) halting: Halting,
+}
 
 impl Dispatch {
     /// A turn is ready. Returns orders for the same shard, to be served at once.
@@ -177,6 +186,36 @@ impl Dispatch {
         }
         drop(state);
         self.nudge.notify_one();
+    }
+
+    /// A lease that a start has found in the journal; one lease period from now on. Sessions may be open by now: before one
+    /// opened, all that it claimed was made known here, so a lease that is new and whose worker has a session was not
+    /// claimed. Returns orders for the same shard.
+    pub(in crate::runtime) fn restore_found(&self, found: FoundLease, now: Timestamp) -> Vec<Order> {
+        let FoundLease { lease, worker, agent, namespace, halting } = found;
+        let mut state = self.state();
+        let expires = now.plus(self.lease_time);
+        let entry = state.workers.entry(&worker, now, expires);
+        let has_session = entry.session.is_some();
+        if !has_session {
+            entry.expires = expires;
+        }
+        let is_new = !state.workers.leases.contains_key(&lease);
+        if is_new {
+            let permit = state.matching.hold(&worker, agent, namespace);
+            let (since, checks, session) = (now, None, None);
+            let (delivered, earmarked, told) = (true, false, false);
+            let held = Held { permit, since, checks, session, delivered, earmarked, halting, told };
+            state.workers.add_lease(lease, held);
+        }
+        drop(state);
+        self.nudge.notify_one();
+        if !(is_new && has_session) {
+            return Vec::new();
+        }
+        let reason = "its worker came back without it".to_owned();
+        let end = Order::End(Ending { lease, end: AttemptEnd::Released, reason });
+        self.keep_own(lease.task.shard(), vec![end])
     }
 
     /// What an answer under the lease must be checked against, as far as it is known here.

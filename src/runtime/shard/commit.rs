@@ -24,7 +24,7 @@ impl Shard {
         let batch = std::mem::replace(&mut self.batch, Batch::new(number + 1));
         let residents = &self.residents;
         let (appends, in_flight) =
-            batch.close(|id| residents.get(id).map(|resident| codec::summary_row(&resident.task.summary())));
+            batch.close(|id| residents.get(id).map(|resident| codec::task_row(&resident.task)));
         self.in_flight.push_back(in_flight);
         let fates = self.fates.clone();
         // A shard that has gone needs no answer.

@@ -32,6 +32,7 @@ impl Shard {
         }
         match request {
             Request::Submit(submission) if !submission.keyed => self.begin(*submission, now),
+            request @ Request::Recall(..) => self.recall(request),
             request => self.load_for(request),
         }
     }
@@ -44,6 +45,7 @@ impl Shard {
             Request::End(ending) => {
                 self.orders.extend(self.shared.dispatch.closed(&ending.lease, Verdict::Nothing, now));
             }
+            Request::Assign(slot) => self.shared.dispatch.unused(slot, now),
             request => request.give_up(GivenUp::NotFound),
         }
     }
@@ -54,6 +56,9 @@ impl Shard {
             Request::Redrive(redrive) => self.redrive(*redrive, now),
             Request::Command(asked) => self.command(*asked, now),
             Request::End(ending) => self.end_lease(ending, now),
+            // As an order like any other: it may have to wait all the same.
+            Request::Assign(slot) => self.orders.push_front(Order::Assign(slot)),
+            request @ Request::Recall(..) => self.recall(request),
             Request::HoldUp(held_up) => self.hold_up(held_up, now),
             Request::View(id, answer) => {
                 let Some(resident) = self.residents.get(id) else { return };
@@ -93,6 +98,7 @@ impl Shard {
                 Task::submit_child(Birth { child: id, contract, fingerprint, parent: *parent }, env)
             }
         };
+        self.note_seen(id);
         self.residents.insert(task, Some(place));
         self.absorb(id, decided, None, now);
         self.residents.settle(id, now, false);
@@ -227,6 +233,9 @@ impl Shard {
         {
             match order {
                 Order::Assign(slot) if self.shared.health.failing().is_some() => self.kept_slots.push(slot),
+                Order::Assign(slot) if self.parked.contains(slot.key.task) => {
+                    self.load_for(Request::Assign(slot));
+                }
                 Order::Assign(slot) => self.assign(slot, now),
                 Order::End(ending) => self.serve(Request::End(ending), now),
                 Order::Barrier(_, passed) => self.pass_barrier(passed),
@@ -311,10 +320,9 @@ impl Shard {
     /// only after the commit of its own lease.
     pub(super) fn perform(&mut self, id: TaskId, effect: Effect, arrived: Option<Timestamp>, now: Timestamp) {
         match effect {
-            Effect::Ready { turn, agent, kind, namespace, priority, not_before } => {
-                let (key, decides, marks) = (slot_key(id, turn), kind == TurnKind::Decide, self.marks(id));
-                let offer = Offer { key, agent, namespace, priority, decides, not_before, marks };
-                self.orders.extend(self.shared.dispatch.offer(offer, now));
+            Effect::Ready { .. } => {
+                let marks = self.marks(id);
+                self.offer(id, effect, marks, now);
             }
             Effect::Withdraw { turn } => self.shared.dispatch.withdraw(slot_key(id, turn)),
             Effect::Revoke { lease, worker: _, end, reason, cause } => {
@@ -337,6 +345,14 @@ impl Shard {
                 self.send_errand(id, &effect);
             }
         }
+    }
+
+    /// Offers a turn that is ready; `marks` are those of the task's labels.
+    pub(super) fn offer(&mut self, id: TaskId, ready: Effect, marks: Box<[u64]>, now: Timestamp) {
+        let Effect::Ready { turn, agent, kind, namespace, priority, not_before } = ready else { return };
+        let (key, decides) = (slot_key(id, turn), kind == TurnKind::Decide);
+        let offer = Offer { key, agent, namespace, priority, decides, not_before, marks };
+        self.orders.extend(self.shared.dispatch.offer(offer, now));
     }
 
     /// Has parent and child hear of each other, once what it is about is durable.

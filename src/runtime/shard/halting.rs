@@ -60,7 +60,7 @@ impl Shard {
 
     /// What the attempt under the lease has used, where somebody counts it.
     pub(super) fn metered(&self, command: &Command) -> Option<(Lease, Usage)> {
-        if self.shared.burn.is_off() {
+        if self.shared.halts.burn.is_off() {
             return None;
         }
         let (Command::Usage { lease, .. } | Command::Complete { lease, .. }) = command else { return None };
@@ -78,7 +78,7 @@ impl Shard {
         }
         let agent = agent.clone();
         let labels: Vec<_> = task.labels().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-        let (burn, jobs) = (Arc::clone(&self.shared.burn), self.shared.halts.jobs.clone());
+        let (burn, jobs) = (Arc::clone(&self.shared.halts.burn), self.shared.halts.jobs.clone());
         let count = move |failed: Option<StoreError>| {
             if failed.is_none() {
                 for burned in burn.count(now, &agent, &labels, beyond) {

@@ -13,7 +13,7 @@ use super::{
     mailbox::{GivenUp, QUEUE_RETRY},
 };
 use crate::{
-    engine::task::Task,
+    engine::{command::Env, task::Task},
     runtime::{Overloaded, codec, dispatch::Ending, hands::Hands},
     store::{Store, StoreError},
     types::{
@@ -24,8 +24,11 @@ use crate::{
 
 /// Requests that may wait for tasks to be loaded.
 const MAX_WAITING: usize = 1_024;
-/// Tasks loaded at once.
-const MAX_LOADS: usize = 16;
+/// Loads that run at once, and the most tasks that one of them takes.
+const MAX_LOADS: usize = 8;
+const MAX_TAKEN: usize = 32;
+/// Tasks that wait to be loaded before parked ones are no longer woken by their timers.
+const BUSY: usize = 512;
 /// How soon tasks of a failed commit are loaded again, and again after a failure.
 pub(super) const RELOAD_AFTER: Span = Span::from_millis(200);
 
@@ -35,8 +38,8 @@ type Loaded = Result<Option<Task>, StoreError>;
 pub(super) struct Hydration {
     store: Arc<dyn Store>,
     hands: Hands,
-    loads: JoinSet<Loaded>,
-    loading: HashMap<Id, TaskId>,
+    loads: JoinSet<Vec<(TaskId, Loaded)>>,
+    loading: HashMap<Id, Vec<TaskId>>,
     /// Tasks that wait for their turn to be loaded.
     queue: VecDeque<TaskId>,
     /// By task that is loading or about to be: what waits for it.
@@ -45,6 +48,8 @@ pub(super) struct Hydration {
     arrived: VecDeque<(TaskId, Loaded)>,
     /// Open tasks that a failed commit threw out.
     lost: BTreeSet<TaskId>,
+    /// Tasks that are being loaded and that a start has found open meanwhile: they must not be forgotten if that fails.
+    found: BTreeSet<TaskId>,
     retry_at: Option<Timestamp>,
     /// Leases to be ended as soon as their tasks are back.
     follow_ups: HashMap<TaskId, Vec<Ending>>,
@@ -62,25 +67,44 @@ impl Hydration {
             waiting_count: 0,
             arrived: VecDeque::new(),
             lost: BTreeSet::new(),
+            found: BTreeSet::new(),
             retry_at: None,
             follow_ups: HashMap::new(),
         }
     }
 
-    /// The next task that has been loaded; none while none is loading.
-    pub(super) async fn next(&mut self) -> Option<(TaskId, Loaded)> {
-        let (id, loaded) = match self.loads.join_next_with_id().await? {
-            Ok((id, loaded)) => (id, loaded),
-            Err(error) => {
-                let broken = format!("the task's journal could not be replayed: {error}");
-                (error.id(), Err(StoreError::Corrupt(broken)))
+    /// The next tasks that have been loaded; none while none is loading.
+    pub(super) async fn next(&mut self) -> Option<Vec<(TaskId, Loaded)>> {
+        match self.loads.join_next_with_id().await? {
+            Ok((id, loaded)) => {
+                self.loading.remove(&id);
+                Some(loaded)
             }
-        };
-        self.loading.remove(&id).map(|task| (task, loaded))
+            Err(error) => {
+                let broken =
+                    StoreError::Corrupt(format!("the task's journal could not be replayed: {error}"));
+                let tasks = self.loading.remove(&error.id())?;
+                Some(tasks.into_iter().map(|task| (task, Err(broken.clone()))).collect())
+            }
+        }
     }
 
-    pub(super) fn arrived(&mut self, task: TaskId, loaded: Loaded) {
-        self.arrived.push_back((task, loaded));
+    pub(super) fn arrived(&mut self, loaded: Vec<(TaskId, Loaded)>) {
+        self.arrived.extend(loaded);
+    }
+
+    /// Whether more wait to be loaded than should be added to without need.
+    pub(super) fn is_busy(&self) -> bool {
+        self.queue.len() >= BUSY
+    }
+
+    /// Whether the task, which a start has found open, is being loaded or is to be. Then it will come from here.
+    pub(super) fn has_in_hand(&mut self, task: TaskId) -> bool {
+        if self.waiting.contains_key(&task) {
+            self.found.insert(task);
+            return true;
+        }
+        self.lost.contains(&task)
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -105,11 +129,12 @@ impl Hydration {
     /// The journal does not have the task.
     fn forget(&mut self, task: TaskId) {
         self.lost.remove(&task);
+        self.found.remove(&task);
         self.follow_ups.remove(&task);
     }
 
     /// Makes sure that the task is loaded or about to be.
-    fn want(&mut self, task: TaskId) -> &mut VecDeque<Request> {
+    pub(super) fn want(&mut self, task: TaskId) -> &mut VecDeque<Request> {
         if !self.waiting.contains_key(&task) {
             self.queue.push_back(task);
         }
@@ -119,12 +144,14 @@ impl Hydration {
     }
 
     fn start(&mut self) {
-        while self.loads.len() < MAX_LOADS
-            && let Some(task) = self.queue.pop_front()
-        {
-            let store = Arc::clone(&self.store);
-            let handle = self.hands.spawn(&mut self.loads, move || codec::load(&*store, task));
-            self.loading.insert(handle.id(), task);
+        while self.loads.len() < MAX_LOADS && !self.queue.is_empty() {
+            // One alone goes at once; many share the way there and back.
+            let taken = (self.queue.len() / MAX_LOADS).clamp(1, MAX_TAKEN).min(self.queue.len());
+            let tasks: Vec<TaskId> = self.queue.drain(..taken).collect();
+            let (store, wanted) = (Arc::clone(&self.store), tasks.clone());
+            let load = move || wanted.into_iter().map(|task| (task, codec::load(&*store, task))).collect();
+            let handle = self.hands.spawn(&mut self.loads, load);
+            self.loading.insert(handle.id(), tasks);
         }
     }
 }
@@ -133,7 +160,7 @@ impl Shard {
     /// Loads the request's task, and serves the request then.
     pub(super) fn load_for(&mut self, request: Request) {
         // The runtime's own requests are bounded by the leases there are, and nobody would send them again.
-        let own = matches!(request, Request::End(_));
+        let own = matches!(request, Request::End(_) | Request::Assign(_));
         if self.hydration.waiting_count >= MAX_WAITING && !own {
             let what = format!("{MAX_WAITING} requests wait for tasks to be read from the journal");
             return request.give_up(GivenUp::Overloaded(Overloaded::new(QUEUE_RETRY, what)));
@@ -160,7 +187,10 @@ impl Shard {
             self.hydration.waiting_count = self.hydration.waiting_count.saturating_sub(waiting.len());
             match loaded {
                 Ok(Some(loaded)) => self.take_in(loaded, now),
-                Ok(None) => self.hydration.forget(task),
+                Ok(None) => {
+                    self.lose_parked(task, now);
+                    self.hydration.forget(task);
+                }
                 Err(error) => {
                     self.could_not_load(task, &error, waiting, now);
                     continue;
@@ -180,9 +210,26 @@ impl Shard {
 
     fn take_in(&mut self, task: Task, now: Timestamp) {
         let id = task.id();
-        self.shared.now.at_least(task.summary().updated_at);
-        self.adopt(task, now);
+        self.shared.now.at_least(task.updated_at());
+        let env = Env { now, agents: &*self.shared.registry };
+        if let Some((place, may_be_due)) = self.parked.remove(id, env) {
+            // All that is outstanding of it is known: it had only left memory.
+            self.residents.insert(task, Some(place));
+            self.residents.settle(id, now, false);
+            // What is due goes before what is asked, as it would have gone had the task been in memory.
+            if may_be_due {
+                self.tick(id, now);
+            }
+        } else {
+            let is_found = self.recovering && !self.hydration.lost.contains(&id);
+            self.adopt(task, now, is_found);
+        }
+        self.note_seen(id);
         self.hydration.lost.remove(&id);
+        self.hydration.found.remove(&id);
+        if self.residents.timer_of(id).is_some_and(|at| at <= now) {
+            self.tick(id, now);
+        }
         for ending in self.hydration.follow_ups.remove(&id).unwrap_or_default() {
             self.serve_resident(Request::End(ending), now);
         }
@@ -196,8 +243,13 @@ impl Shard {
         now: Timestamp,
     ) {
         tracing::error!(%task, %error, "a task could not be read from the journal");
+        self.lose_parked(task, now);
+        if self.hydration.found.remove(&task) {
+            self.hydration.lose(task, RELOAD_AFTER, now);
+        }
         for request in waiting {
             match request {
+                Request::Assign(slot) => self.shared.dispatch.unused(slot, now),
                 Request::End(ending) => {
                     self.hydration.lost.insert(task);
                     self.hydration.follow_up(ending);

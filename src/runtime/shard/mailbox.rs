@@ -18,8 +18,8 @@ use crate::{
         view::{EscalationView, SummaryView, TaskView},
     },
     runtime::{
-        CommandError, Overloaded, ReadError, SubmitError, Submitted,
-        dispatch::{Ending, HeldUp},
+        CommandError, OpenError, Overloaded, ReadError, SubmitError, Submitted,
+        dispatch::{Ending, HeldUp, Slot},
         intake::Place,
     },
     store::StoreError,
@@ -102,6 +102,10 @@ pub(in crate::runtime) enum Request {
     End(Ending),
     /// The same.
     HoldUp(HeldUp),
+    /// A worker is promised a turn of a task that is not in memory.
+    Assign(Slot),
+    /// Answered when all is known that the journal says of the task's leases.
+    Recall(TaskId, Answer<(), OpenError>),
 }
 
 /// Why a request was given up without being served.
@@ -118,7 +122,8 @@ impl Request {
             Self::Submit(submission) => submission.id,
             Self::Redrive(redrive) => redrive.task,
             Self::Command(asked) => asked.task,
-            Self::View(task, _) => *task,
+            Self::View(task, _) | Self::Recall(task, _) => *task,
+            Self::Assign(slot) => slot.key.task,
             Self::Lineage(lease, _) => lease.task,
             Self::End(ending) => ending.lease.task,
             Self::HoldUp(held_up) => held_up.key.task,
@@ -148,6 +153,18 @@ impl Request {
                     GivenUp::Store(error) => error.into(),
                 };
                 let _ = answer.send(Err(error));
+            }
+            Self::Recall(_, answer) => {
+                let found = match why {
+                    // A lease of a task that never was holds nothing.
+                    GivenUp::NotFound => Ok(()),
+                    GivenUp::Overloaded(overloaded) => Err(overloaded.into()),
+                    GivenUp::Store(error) => Err(error.into()),
+                };
+                let _ = answer.send(found);
+            }
+            Self::Assign(slot) => {
+                tracing::error!(%task, turn = slot.key.turn, ?why, "a worker's place was not given back");
             }
             Self::End(ending) => {
                 tracing::debug!(%task, turn = ending.lease.turn, ?why, "a lease could not be ended");
@@ -202,7 +219,9 @@ impl Mailbox {
             | Request::View(..)
             | Request::Lineage(..)
             | Request::End(_)
-            | Request::HoldUp(_) => &self.running,
+            | Request::HoldUp(_)
+            | Request::Assign(_)
+            | Request::Recall(..) => &self.running,
         };
         queue.try_send(request).map_err(|error| match error {
             TrySendError::Full(_) => {

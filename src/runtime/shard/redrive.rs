@@ -31,6 +31,7 @@ impl Shard {
                                 Task::submit_redrive(successor, contract, fingerprint, trace, redrives, env)
                             };
                             let (task, decided) = made(Env { now, agents: &*self.shared.registry });
+                            self.note_seen(successor);
                             self.residents.insert(task, Some(place));
                             self.absorb(successor, decided, None, now);
                             self.residents.settle(successor, now, false);

@@ -1,4 +1,4 @@
-//! The tasks a shard has in memory: all that are open, and those that ended lately. Never here: a decision.
+//! The tasks a shard has in memory: open ones that were asked for lately, and those that ended lately. Never here: a decision.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -16,6 +16,9 @@ const MAX_ENDED: usize = 256;
 /// After a tick that changed nothing, the next look is at least this much later, whatever the task says.
 const QUIET: Span = Span::from_millis(10);
 
+/// Old places in the queue of those that may be let go, before they are thrown out.
+const QUEUE_SPARE: usize = 64;
+
 /// A task in memory.
 pub(super) struct Resident {
     pub(super) task: Task,
@@ -25,6 +28,16 @@ pub(super) struct Resident {
     timer: Option<Timestamp>,
     /// Whether it stands in the list of ended tasks.
     listed: bool,
+    /// Its place in the queue of those that may be let go; a place with another number is an old one.
+    queued: u64,
+    /// Whether it was asked for since it got that place.
+    touched: bool,
+}
+
+/// A task on its way out of memory.
+pub(super) struct Leaving {
+    pub(super) task: Task,
+    pub(super) place: Option<Place>,
 }
 
 /// See the file's header.
@@ -33,6 +46,9 @@ pub(super) struct Residents {
     tasks: HashMap<TaskId, Resident>,
     timers: BTreeSet<(Timestamp, TaskId)>,
     ended: VecDeque<TaskId>,
+    /// Who is let go next, unless it is asked for again first.
+    queue: VecDeque<(u64, TaskId)>,
+    queued: u64,
 }
 
 impl Residents {
@@ -50,14 +66,57 @@ impl Residents {
     }
 
     pub(super) fn get_mut(&mut self, id: TaskId) -> Option<&mut Resident> {
-        self.tasks.get_mut(&id)
+        let resident = self.tasks.get_mut(&id)?;
+        resident.touched = true;
+        Some(resident)
+    }
+
+    /// Tasks that are open, or have ended in a batch that is not durable yet.
+    pub(super) fn unlisted(&self) -> usize {
+        self.tasks.len().saturating_sub(self.ended.len())
+    }
+
+    /// When the task's timer is due.
+    pub(super) fn timer_of(&self, id: TaskId) -> Option<Timestamp> {
+        self.tasks.get(&id)?.timer
     }
 
     /// Adds a task; `place` is its place among the open ones.
     pub(super) fn insert(&mut self, task: Task, place: Option<Place>) {
         let id = task.id();
         self.remove(id);
-        self.tasks.insert(id, Resident { task, batch: 0, place, timer: None, listed: false });
+        self.queued += 1;
+        let queued = self.queued;
+        let resident = Resident { task, batch: 0, place, timer: None, listed: false, queued, touched: false };
+        self.tasks.insert(id, resident);
+        self.queue.push_back((queued, id));
+        if self.queue.len() > 2 * self.tasks.len() + QUEUE_SPARE {
+            let tasks = &self.tasks;
+            self.queue
+                .retain(|(queued, id)| tasks.get(id).is_some_and(|resident| resident.queued == *queued));
+        }
+    }
+
+    /// Lets go of the open task that was not asked for longest, as far as one can tell with `looks` looks, which are used up.
+    /// Never one that has something in batch `from` or a later one.
+    pub(super) fn let_go(&mut self, from: u64, looks: &mut usize) -> Option<Leaving> {
+        while *looks > 0 {
+            *looks -= 1;
+            let (queued, id) = self.queue.pop_front()?;
+            let Some(resident) = self.tasks.get_mut(&id) else { continue };
+            // An old place; or it goes with those that have ended.
+            if resident.queued != queued || resident.task.is_ended() {
+                continue;
+            }
+            if resident.touched || resident.batch >= from {
+                resident.touched = false;
+                self.queue.push_back((queued, id));
+                continue;
+            }
+            let Resident { task, place, .. } = self.remove(id)?;
+            return Some(Leaving { task, place });
+        }
+        None
     }
 
     /// Forgets a task.

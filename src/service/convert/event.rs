@@ -186,12 +186,14 @@ impl Reader {
             Event::ChildStarted(started) => child_started(started),
             Event::ChildEnded(ended) => child_ended(ended),
             Event::Halted(halt) => Wire::Halted(halted_out(halt)),
-            Event::TurnHeldUp { turn, reason, passed_to } =>
-                Wire::TurnHeldUp(pb::TurnHeldUp {
-                    turn: int32(*turn), reason: reason.clone(),
-                    passed_to: passed_to.as_ref().map(ToString::to_string).unwrap_or_default() }),
+            Event::TurnHeldUp { turn, reason, passed_to } => held_up(*turn, reason, passed_to.as_ref()),
         }
     }
+}
+
+fn held_up(turn: TurnNumber, reason: &str, passed_to: Option<&AgentName>) -> Wire {
+    let passed_to = passed_to.map(ToString::to_string).unwrap_or_default();
+    Wire::TurnHeldUp(pb::TurnHeldUp { turn: int32(turn), reason: reason.to_owned(), passed_to })
 }
 
 fn submitted(contract: &Contract, traceparent: Option<&str>, parent: Option<&Parent>) -> pb::Submitted {

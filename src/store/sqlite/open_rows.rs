@@ -30,7 +30,7 @@ pub(super) fn open_tasks(
     let (mut walks, mut values) = (Vec::new(), Vec::new());
     for state in open_states()? {
         walks.push(
-            "SELECT task_id, created_at, parked FROM tasks INDEXED BY tasks_by_state \
+            "SELECT task_id, created_at, seq, parked FROM tasks INDEXED BY tasks_by_state \
              WHERE state = ? AND (created_at, task_id) > (?, ?)",
         );
         values.push(Value::Text(state));
@@ -47,6 +47,7 @@ fn to_open(row: &Row<'_>) -> Result<OpenTask, StoreError> {
     Ok(OpenTask {
         task: columns.parsed(str::parse)?,
         created_at: columns.time()?,
+        seq: columns.number()?,
         parked: columns.string_or_null()?,
     })
 }

@@ -259,6 +259,7 @@ impl Overlay {
         let open = rows.filter(|row| !row.state.is_end()).map(|row| OpenTask {
             task: row.task,
             created_at: row.created_at,
+            seq: row.seq,
             parked: row.parked.clone(),
         });
         (changed, open.collect())
