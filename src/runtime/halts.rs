@@ -103,8 +103,10 @@ pub(super) fn note(number: u64) -> String {
 }
 
 impl Halts {
-    pub(super) fn new(kept: Kept, jobs: mpsc::UnboundedSender<Job>, limits: Vec<BurnLimit>) -> Self {
-        Self {
+    /// What is kept, in force; and what is to be done about it, for the halter.
+    pub(super) fn new(kept: Kept, limits: Vec<BurnLimit>) -> (Arc<Self>, mpsc::UnboundedReceiver<Job>) {
+        let (jobs, to_do) = mpsc::unbounded_channel();
+        let halts = Self {
             set: RwLock::new(Arc::new(kept.set)),
             next: Mutex::new(kept.next),
             expected: Mutex::default(),
@@ -112,11 +114,13 @@ impl Halts {
             jobs,
             burn: Arc::new(BurnGuard::new(limits)),
             writing: tokio::sync::Mutex::new(()),
-        }
+        };
+        halts.go_on();
+        (Arc::new(halts), to_do)
     }
 
     /// Goes on with what a stop has broken off: halts that have not ended all that they were to end.
-    pub(super) fn go_on(&self) {
+    fn go_on(&self) {
         for halt in self.now().iter().filter(|halt| halt.cancel && !halt.swept) {
             let progress = watch::channel(HaltProgress::default()).0;
             // A halter that has gone has gone with the server.

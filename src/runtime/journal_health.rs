@@ -1,5 +1,6 @@
-//! Whether the journal takes anything. When a commit fails for the storage's sake (full, read-only, broken), nothing new is let
-//! in and nothing is given out until something could be written again; brakes and answers are still tried.
+//! Whether the journal takes anything. A commit that fails for the storage's sake (full, read-only, broken) raises a doubt, which
+//! is looked into at once. Where nothing can be written, or commit after commit fails, nothing new is let in and nothing is given
+//! out until something could be written again; brakes and answers are still tried.
 //!
 //! Never here: a verdict from anything but what was written, or was not.
 
@@ -18,6 +19,8 @@ use crate::{
 pub(super) const TRY_EVERY: Span = Span::from_secs(1);
 /// The number that is written to try.
 const PROBE: &str = "journal_probe";
+/// Commits that fail in a row before no more is asked: a small write may still fit where none of them does.
+const IN_A_ROW: u32 = 3;
 
 /// The journal takes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +41,12 @@ pub(super) struct JournalHealth(Arc<Mutex<Known>>);
 #[derive(Debug, Default)]
 struct Known {
     failing: watch::Sender<Option<Arc<JournalFailing>>>,
+    /// Commits that have failed since one was kept.
+    in_a_row: u32,
+    /// The first of them, until it was looked into.
+    doubt: Option<JournalFailing>,
+    /// Rings when there is a doubt, or a change: for whoever tries.
+    to_try: Arc<Notify>,
     /// One for each part of the runtime that wants to hear, rung in this order: a watch channel wakes them in any.
     bells: Vec<Arc<Notify>>,
 }
@@ -49,7 +58,7 @@ impl Known {
 
     fn change(&self, failing: Option<JournalFailing>) {
         self.failing.send_replace(failing.map(Arc::new));
-        self.bells.iter().for_each(|bell| bell.notify_one());
+        self.bells.iter().chain([&self.to_try]).for_each(|bell| bell.notify_one());
     }
 }
 
@@ -67,17 +76,45 @@ impl JournalHealth {
     /// A commit failed. One that failed for its own sake says nothing of the journal. Says whether this is news.
     pub(super) fn failed(&self, error: &StoreError, now: Timestamp) -> bool {
         let StoreError::Unavailable(what) = error else { return false };
-        let known = self.known();
+        let mut known = self.known();
         if known.is_failing() {
             return false;
         }
-        known.change(Some(JournalFailing { since: now, error: what.clone() }));
-        true
+        known.in_a_row += 1;
+        let fails = known.in_a_row >= IN_A_ROW;
+        let failing = JournalFailing { since: now, error: what.clone() };
+        let failing = known.doubt.take().unwrap_or(failing);
+        if fails {
+            known.change(Some(failing));
+        } else {
+            known.doubt = Some(failing);
+            known.to_try.notify_one();
+        }
+        fails
+    }
+
+    /// What has been tried came to this. Says whether it is news that nothing can be written.
+    fn tried(&self, result: &Result<(), StoreError>) -> bool {
+        let mut known = self.known();
+        let doubt = known.doubt.take();
+        match (result, doubt) {
+            (Ok(()), _) if known.is_failing() => {
+                drop(known);
+                self.works();
+                false
+            }
+            (Err(_), Some(failing)) => {
+                known.change(Some(failing));
+                true
+            }
+            (Ok(()) | Err(_), _) => false,
+        }
     }
 
     /// Something was written.
     pub(super) fn works(&self) {
-        let known = self.known();
+        let mut known = self.known();
+        (known.in_a_row, known.doubt) = (0, None);
         if known.is_failing() {
             known.change(None);
             drop(known);
@@ -105,25 +142,26 @@ impl JournalHealth {
         now: Now,
         stop: CancellationToken,
     ) -> usize {
-        let bell = self.bell();
+        let bell = Arc::clone(&self.known().to_try);
         loop {
-            while self.failing().is_none() {
+            let (failing, doubted) = {
+                let known = self.known();
+                (known.is_failing(), known.doubt.is_some())
+            };
+            // A doubt is looked into at once; what is known to fail, every now and then.
+            let next = failing.then(|| now.read().plus(TRY_EVERY));
+            if !doubted {
                 tokio::select! {
                     biased;
                     () = stop.cancelled() => return 0,
-                    () = bell.notified() => {}
+                    () = bell.notified() => continue,
+                    () = now.wait(next) => {}
                 }
             }
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return 0,
-                () = now.wait(Some(now.read().plus(TRY_EVERY))) => {}
-            }
             let (store, at) = (Arc::clone(&store), now.read());
-            let tried = hands.run(move || store.set_number(PROBE, at.0)).await.and_then(|tried| tried);
-            match tried {
-                Ok(()) => self.works(),
-                Err(error) => tracing::debug!(%error, "the journal still takes nothing"),
+            let result = hands.run(move || store.set_number(PROBE, at.0)).await.and_then(|tried| tried);
+            if self.tried(&result) {
+                tracing::error!("the journal takes nothing: nothing new is accepted until it does");
             }
         }
     }
@@ -134,17 +172,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_storage_makes_it_fail_and_only_the_first_failure_is_news() {
+    fn commit_after_commit_or_a_try_that_fails_makes_it_fail_and_a_commit_that_is_kept_mends_it() {
         let health = JournalHealth::default();
         let at = Timestamp(7);
+        let full = StoreError::Unavailable("disk full".to_owned());
         assert!(!health.failed(&StoreError::Corrupt("a task".to_owned()), at));
+        assert!(!health.tried(&Ok(())) && !health.tried(&Err(full.clone())), "no doubt was raised");
+        // One that fails, and a try that does not: nothing.
+        assert!(!health.failed(&full, at) && !health.tried(&Ok(())));
         assert_eq!(health.failing(), None);
-        assert!(health.failed(&StoreError::Unavailable("disk full".to_owned()), at));
-        assert!(!health.failed(&StoreError::Unavailable("still".to_owned()), Timestamp(9)));
+        // The third in a row, whatever the tries say.
+        assert!(!health.failed(&full, Timestamp(8)) && !health.tried(&Ok(())));
+        assert!(health.failed(&full, Timestamp(9)), "news");
+        assert!(!health.failed(&full, Timestamp(10)), "no news");
         let failing = health.failing().expect("it fails");
-        assert_eq!((failing.since, failing.error.as_str()), (at, "disk full"));
+        assert_eq!((failing.since, failing.error.as_str()), (Timestamp(9), "disk full"));
         health.works();
         assert_eq!(health.failing(), None);
-        assert!(health.failed(&StoreError::Unavailable("again".to_owned()), at), "news again");
+        // The first, where a try fails too; and a try that does not mends it.
+        assert!(!health.failed(&full, at) && health.tried(&Err(full)));
+        assert!(health.failing().is_some());
+        assert!(!health.tried(&Ok(())));
+        assert_eq!(health.failing(), None);
     }
 }

@@ -101,17 +101,14 @@ fn launch(
     hands: Hands,
     looked: Looked,
 ) -> Result<(Runtime, RuntimeTasks), StartError> {
-    let Looked { agents, halts, first } = looked;
-    let First { found, count, latest: _, reader } = first;
-    let bound = NonZeroUsize::MIN.saturating_add(usize::from(options.shards) * MAX_IN_FLIGHT);
-    let (writer, journal) = journal(&store, bound, &hands)?;
+    let Looked { agents, halts, first: First { found, count, latest: _, reader } } = looked;
+    let (writer, journal) = journal(&store, &options, &hands)?;
     let registry = Arc::new(Registry::new(agents, now.clone()));
     let (to_shards, orders): (Vec<_>, Vec<_>) = found.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let (mailboxes, inlets): (Vec<_>, Vec<_>) = found.iter().map(|_| mailbox(options.max_queue)).unzip();
-    let (jobs, to_do) = mpsc::unbounded_channel();
-    let halts = Arc::new(Halts::new(halts, jobs, options.burn_rate.clone()));
-    let terms = terms(&options, &now, &halts);
-    let dispatch = Arc::new(Dispatch::new(Arc::clone(&registry), to_shards, terms));
+    let (halts, to_do) = Halts::new(halts, options.burn_rate.clone());
+    let dispatch = Dispatch::new(Arc::clone(&registry), to_shards, terms(&options, &now, &halts));
+    let dispatch = Arc::new(dispatch);
     let stop = CancellationToken::new();
     let (errands, to_carry) = courier::Errands::new();
     let shared = Shared {
@@ -133,7 +130,7 @@ fn launch(
         health: JournalHealth::default(),
     };
     shared.intake.expect(count);
-    let inner = Arc::new(Inner {
+    let runtime = Runtime(Arc::new(Inner {
         options,
         store,
         mailboxes,
@@ -153,25 +150,20 @@ fn launch(
         hands: hands.clone(),
         recovering: shared.recovering.clone(),
         health: shared.health.clone(),
-    });
-    let mut background = RuntimeTasks::new(Runtime(Arc::clone(&inner)), stop.clone(), writer, journal);
-    let runtime = Runtime(inner);
+    }));
+    let mut background = RuntimeTasks::new(runtime.clone(), stop.clone(), writer, journal);
     background.spawn("keeper".to_owned(), keeper::keep(dispatch, now.clone(), stop.clone()));
     let (health, tried) = (shared.health.clone(), shared.store.clone());
     let trying = health.keep_trying(tried, hands.clone(), now.clone(), stop.clone());
     background.spawn("journal's health".to_owned(), trying);
-    let carry = courier::carry(runtime.clone(), to_carry, stop.clone());
-    background.spawn("courier".to_owned(), carry);
+    background.spawn("courier".to_owned(), courier::carry(runtime.clone(), to_carry, stop.clone()));
     background.spawn("halter".to_owned(), halter::run(runtime.clone(), to_do, stop.clone()));
-    shared.halts.go_on();
-    let to_find = run_shards(&mut background, &shared, found, inlets.into_iter().zip(orders), &stop);
-    let intake = shared.intake;
-    let rest = Rest { reader, shards: to_find, hands, intake, now, stop };
+    let shards = spawn_shards(&mut background, &shared, found, inlets.into_iter().zip(orders), &stop);
+    let rest = Rest { reader, shards, hands, intake: shared.intake, now, stop };
     background.spawn("recovery".to_owned(), recovery::recover(rest));
     Ok((runtime, background))
 }
 
-/// What dispatch is started with.
 fn terms(options: &RuntimeOptions, now: &Now, halts: &Halts) -> Terms {
     Terms {
         lease_time: options.lease_time,
@@ -182,18 +174,18 @@ fn terms(options: &RuntimeOptions, now: &Now, halts: &Halts) -> Terms {
     }
 }
 
-/// Runs the shards, each with what was found of it so far; gives back the ways by which they hear of the rest.
-fn run_shards(
+/// Starts the shards, each with the first of what was left open. Returns the ways in for the rest.
+fn spawn_shards(
     background: &mut RuntimeTasks,
     shared: &Shared,
     found: Vec<Vec<Found>>,
     ways: impl Iterator<Item = (Inlet, mpsc::UnboundedReceiver<Order>)>,
     stop: &CancellationToken,
 ) -> Vec<mpsc::Sender<Vec<Found>>> {
-    let mut to_find = Vec::with_capacity(found.len());
+    let mut to_find = Vec::new();
     for (number, (first, (inlet, orders))) in (0_u32..).zip(found.into_iter().zip(ways)) {
-        let (finds, found) = mpsc::channel(MAX_PAGES);
-        to_find.push(finds);
+        let (sender, found) = mpsc::channel(MAX_PAGES);
+        to_find.push(sender);
         let wires = Wires { inlet, orders, found, stop: stop.clone() };
         background.spawn(format!("shard {number}"), Shard::new(shared.clone(), first).run(wires));
     }
@@ -203,9 +195,10 @@ fn run_shards(
 /// Starts what makes things durable.
 fn journal(
     store: &Arc<dyn Store>,
-    bound: NonZeroUsize,
+    options: &RuntimeOptions,
     hands: &Hands,
 ) -> Result<(WriterHandle, Journal), StartError> {
+    let bound = NonZeroUsize::MIN.saturating_add(usize::from(options.shards) * MAX_IN_FLIGHT);
     let Hands::InPlace(pace) = hands else {
         let (writer, thread) = Writer::start(Arc::clone(store), bound)?;
         return Ok((writer, Journal::Thread(thread)));

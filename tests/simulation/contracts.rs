@@ -174,7 +174,7 @@ pub(crate) fn probe(agent: &str, key: String) -> ContractDraft {
             max_tokens_per_turn: 1_000,
             ..BudgetDraft::default()
         }),
-        limits: Some(LimitsDraft { deadline: Some(60 * SECOND), ..LimitsDraft::default() }),
+        limits: Some(LimitsDraft { deadline: Some(300 * SECOND), ..LimitsDraft::default() }),
         termination: Some(TerminationDraft {
             result_schema: Some(json(&serde_json::json!({"type": "object"}))),
             ..TerminationDraft::default()

@@ -22,7 +22,7 @@ use crate::{
 /// After so long in calm a task that has not ended never will.
 const PATIENCE: Duration = Duration::from_secs(3 * 3_600);
 /// How soon everything that runs a probe must have one.
-const SOON: Duration = Duration::from_secs(40);
+const SOON: Duration = Duration::from_secs(150);
 
 /// Waits until every task has ended and has heard of its children.
 pub(crate) async fn wait_for_ends(sim: &Sim, failed: &impl Fn() -> bool) {

@@ -71,6 +71,12 @@ pub(crate) fn options(chance: &mut Chance) -> RuntimeOptions {
         lease_time: Span::from_secs(9),
         heartbeat_interval: Span::from_secs(3),
         max_open_tasks: if tight { 4 } else { 1_000 },
+        // Some keep nearly nothing in memory.
+        max_resident_tasks: if chance.happens(400) {
+            usize::try_from(chance.below(4)).unwrap_or(0)
+        } else {
+            1_000
+        },
         max_queue: if tight { 3 } else { 1_024 },
         max_sessions: 16,
         ..RuntimeOptions::default()

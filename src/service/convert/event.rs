@@ -191,11 +191,6 @@ impl Reader {
     }
 }
 
-fn held_up(turn: TurnNumber, reason: &str, passed_to: Option<&AgentName>) -> Wire {
-    let passed_to = passed_to.map(ToString::to_string).unwrap_or_default();
-    Wire::TurnHeldUp(pb::TurnHeldUp { turn: int32(turn), reason: reason.to_owned(), passed_to })
-}
-
 fn submitted(contract: &Contract, traceparent: Option<&str>, parent: Option<&Parent>) -> pb::Submitted {
     pb::Submitted {
         parent_task_id: parent.map(|parent| parent.task.to_string()).unwrap_or_default(),
@@ -204,6 +199,14 @@ fn submitted(contract: &Contract, traceparent: Option<&str>, parent: Option<&Par
         traceparent: traceparent.unwrap_or_default().to_owned(),
         redrives_task_id: String::new(),
     }
+}
+
+fn held_up(turn: TurnNumber, reason: &str, passed_to: Option<&AgentName>) -> Wire {
+    Wire::TurnHeldUp(pb::TurnHeldUp {
+        turn: int32(turn),
+        reason: reason.to_owned(),
+        passed_to: passed_to.map(ToString::to_string).unwrap_or_default(),
+    })
 }
 
 fn usage_recorded(turn: u32, attempt: u32, usage: Usage) -> Wire {
