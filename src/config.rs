@@ -3,6 +3,7 @@
 //! `table` is that table; `layers` lays the four sources over one another; `value` reads and shows one value. Nothing here
 //! opens a socket or a database, and nothing reads the process's environment or clock: both are handed in.
 
+pub mod burn;
 pub mod layers;
 pub mod table;
 pub mod value;
@@ -58,6 +59,8 @@ pub struct Settings {
     pub prices: Option<PathBuf>,
     /// The file of webhooks, if there is one.
     pub webhooks: Option<PathBuf>,
+    /// The file of burn-rate limits, if there is one.
+    pub burn_rate: Option<PathBuf>,
     /// Where metrics are served, if they are.
     pub metrics: Option<SocketAddr>,
     /// How long a shutdown may take before open streams are cut.
@@ -188,6 +191,7 @@ impl Default for Settings {
             max_concurrent_streams: 128,
             prices: None,
             webhooks: None,
+            burn_rate: None,
             metrics: None,
             shutdown_grace: Duration::from_secs(10),
             worker_max_concurrency: 1_000,
@@ -229,6 +233,7 @@ impl Settings {
             max_concurrent_streams: _,
             prices: _,
             webhooks: _,
+            burn_rate: _,
             metrics,
             shutdown_grace: _,
             worker_max_concurrency: _,

@@ -12,6 +12,7 @@ pub mod dead_letter;
 pub mod enums;
 pub mod event;
 pub mod faults;
+pub mod halt;
 pub mod plan;
 pub mod question;
 pub mod record;

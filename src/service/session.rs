@@ -337,6 +337,11 @@ impl Session {
         if self.outbox.is_empty() && !self.acks.is_empty() {
             batch.push(DownMessage::Ack(pb::Ack { message_ids: std::mem::take(&mut self.acks) }));
         }
+        for message in &batch {
+            if let DownMessage::Cancel(cancel) = message {
+                self.context.runtime.cancel_handed(&cancel.lease);
+            }
+        }
         batch.into_iter().map(|message| Ok(pb::SessionResponse { message: Some(message) })).collect()
     }
 

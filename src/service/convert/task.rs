@@ -169,6 +169,8 @@ pub fn task_out(view: &TaskView, waits: &[(TurnNumber, Waits)]) -> pb::Task {
         children: children.iter().map(child_out).collect(),
         trips: tripped.iter().map(together_out).collect(),
         best: best.as_ref().map(best_out),
+        // What is halted is the server's, and no part of a task: whoever asks for the task adds it.
+        halts: Vec::new(),
         waiting: waits.iter().map(waiting_out).collect(),
         redrives: redrives.as_ref().map(redrives_out),
         dead_letter: dead_letter.as_ref().map(status_out),
@@ -178,7 +180,7 @@ pub fn task_out(view: &TaskView, waits: &[(TurnNumber, Waits)]) -> pb::Task {
 }
 
 fn parent_out(parent: &Parent) -> pb::Parent {
-    let Parent { task, number: _, turn, attempt, depth, traceparent: _ } = parent;
+    let Parent { task, number: _, turn, attempt, depth, traceparent: _, labels: _ } = parent;
     pb::Parent {
         task_id: task.to_string(),
         turn: int32(*turn),
