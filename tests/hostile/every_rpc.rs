@@ -48,7 +48,7 @@ async fn stage() -> (Stage, Known, crate::harness::Session) {
 /// The bytes of one case.
 fn request(dice: &mut Dice, number: u64, method: &Method, known: &Known) -> Vec<u8> {
     let (of, kept) = (method.method.input(), corpus::messages(method.name(), &method.method.input()));
-    let mut message = match kept.is_empty() || number % 3 == 0 {
+    let mut message = match kept.is_empty() || number.is_multiple_of(3) {
         true => shape::shaped(dice, &of, known),
         false => dice.pick(&kept).clone(),
     };
