@@ -155,7 +155,7 @@ impl Runtime {
         let set = self.0.halts.now();
         halts.retain(|halt| halt.lifted.is_some());
         halts.extend(set.iter().map(|halt| Halt::clone(halt)));
-        halts.sort_by(|a, b| b.number.cmp(&a.number));
+        halts.sort_by_key(|halt| std::cmp::Reverse(halt.number));
         halts.dedup_by_key(|halt| halt.number);
         Ok(halts)
     }
