@@ -246,22 +246,8 @@ impl Settings {
             ceilings,
         } = self;
         let mut faults = Vec::new();
-        if !listen.ip().is_loopback() && !insecure {
-            faults.push(format!(
-                "listen: {listen} can be reached from other machines, and there is no TLS and there are no keys yet. \
-                 Listen on 127.0.0.1:{}, or write --insecure if everyone who can reach it may use it",
-                listen.port()
-            ));
-        }
-        if let Some(metrics) = metrics
-            && !metrics.ip().is_loopback()
-            && !insecure
-        {
-            faults.push(format!(
-                "metrics: {metrics} can be reached from other machines, and there is no TLS and there are no keys yet. Serve \
-                 them on 127.0.0.1:{}, or write --insecure if everyone who can reach it may read them",
-                metrics.port()
-            ));
+        if !insecure {
+            faults.extend(reachable(*listen, *metrics));
         }
         if !in_memory && data.as_os_str().is_empty() {
             faults.push("data: the path is empty. Name a file, or write --in-memory".to_owned());
@@ -271,33 +257,65 @@ impl Settings {
                 "log: {log:?} is not a filter: {error}. Write a level, like info, or info,bailiwick=debug"
             ));
         }
-        if let Some(interval) = heartbeat_interval
-            && *interval > *lease_time / 3
-        {
-            faults.push(format!(
-                "heartbeat_interval: {} is more than a third of lease_time ({}), so that two lost heartbeats would cost \
-                 a lease. Write at most {}",
-                value::show_duration(*interval),
-                value::show_duration(*lease_time),
-                value::show_duration(*lease_time / 3)
-            ));
-        }
-        if breakers.open_at_most < breakers.open_for {
-            faults.push(format!(
-                "breakers.open_at_most: {} is less than breakers.open_for ({}). Write at least that",
-                value::show_duration(breakers.open_at_most),
-                value::show_duration(breakers.open_for)
-            ));
-        }
-        if ceilings.max_lifetime < ceilings.deadline {
-            faults.push(format!(
-                "ceilings.max_lifetime: {} is less than ceilings.deadline ({}). Write at least that",
-                value::show_duration(ceilings.max_lifetime),
-                value::show_duration(ceilings.deadline)
-            ));
-        }
+        faults.extend(times(*lease_time, *heartbeat_interval, breakers, ceilings));
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
+}
+
+/// What other machines could reach without having to show that they may.
+fn reachable(listen: SocketAddr, metrics: Option<SocketAddr>) -> Vec<String> {
+    let mut faults = Vec::new();
+    if !listen.ip().is_loopback() {
+        faults.push(format!(
+            "listen: {listen} can be reached from other machines, and there is no TLS and there are no keys yet. \
+             Listen on 127.0.0.1:{}, or write --insecure if everyone who can reach it may use it",
+            listen.port()
+        ));
+    }
+    if let Some(metrics) = metrics.filter(|metrics| !metrics.ip().is_loopback()) {
+        faults.push(format!(
+            "metrics: {metrics} can be reached from other machines, and there is no TLS and there are no keys yet. Serve \
+             them on 127.0.0.1:{}, or write --insecure if everyone who can reach it may read them",
+            metrics.port()
+        ));
+    }
+    faults
+}
+
+/// Times that contradict each other.
+fn times(
+    lease_time: Duration,
+    heartbeat_interval: Option<Duration>,
+    breakers: &Breakers,
+    ceilings: &Ceilings,
+) -> Vec<String> {
+    let mut faults = Vec::new();
+    if let Some(interval) = heartbeat_interval
+        && interval > lease_time / 3
+    {
+        faults.push(format!(
+            "heartbeat_interval: {} is more than a third of lease_time ({}), so that two lost heartbeats would cost \
+             a lease. Write at most {}",
+            value::show_duration(interval),
+            value::show_duration(lease_time),
+            value::show_duration(lease_time / 3)
+        ));
+    }
+    if breakers.open_at_most < breakers.open_for {
+        faults.push(format!(
+            "breakers.open_at_most: {} is less than breakers.open_for ({}). Write at least that",
+            value::show_duration(breakers.open_at_most),
+            value::show_duration(breakers.open_for)
+        ));
+    }
+    if ceilings.max_lifetime < ceilings.deadline {
+        faults.push(format!(
+            "ceilings.max_lifetime: {} is less than ceilings.deadline ({}). Write at least that",
+            value::show_duration(ceilings.max_lifetime),
+            value::show_duration(ceilings.deadline)
+        ));
+    }
+    faults
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ pub mod schema;
 pub mod session;
 pub mod task;
 pub mod time;
+mod turns;
 pub mod value;
 pub mod verdict;
 
