@@ -341,7 +341,7 @@ const fn rejected(rejection: &Rejection) -> Verdict {
 
 const fn halting(error: &HaltError) -> Verdict {
     match error {
-        HaltError::TooMany => verdict(Code::ResourceExhausted, "TOO_MANY_HALTS"),
+        HaltError::TooMany => verdict(Code::FailedPrecondition, "TOO_MANY_HALTS"),
         HaltError::NothingToLift => verdict(Code::NotFound, "HALT_NOT_FOUND"),
         HaltError::NotKept { error } | HaltError::Store(error) => stored(error),
     }

@@ -194,6 +194,29 @@ async fn a_halt_is_kept_over_a_restart_and_so_is_who_lifted_it() {
 }
 
 #[tokio::test]
+async fn tasks_that_a_restart_has_only_heard_of_are_known_by_their_labels_and_owners() {
+    let world = World::new().await;
+    let mut worker = world.worker("w1", &["a"], 4).await;
+    worker.credit(1);
+    let runs = world.try_submit(labelled("search")).await.expect("accepted").task;
+    let lease = worker.work().await.lease;
+    let waits = world.try_submit(labelled("search")).await.expect("accepted").task;
+    let other = world.try_submit(labelled("sales")).await.expect("accepted").task;
+    let world = world.restart().await;
+    halt(&world, label("search"), false).await;
+    let mut worker = world.worker_with("w1", &["a"], 4, vec![lease]).await;
+    worker.credit(4);
+    assert_eq!(worker.work().await.lease.task, other);
+    nothing_comes(&mut worker);
+    let halted = halt(&world, label("search"), true).await;
+    assert_eq!((halted.told, worker.cancelled().await.0), (1, lease));
+    assert_eq!(swept(halted, &world).await, 2);
+    for task in [runs, waits] {
+        assert_eq!(world.view(task).await.summary.cause, Some(Cause::Halted));
+    }
+}
+
+#[tokio::test]
 async fn a_halt_that_cannot_be_kept_stops_everything_all_the_same() {
     let world = World::new().await;
     world.store.fail_texts.store(true, Ordering::SeqCst);
