@@ -26,6 +26,8 @@ pub mod extend;
 pub mod failure;
 mod files;
 pub mod get;
+pub mod halt;
+pub mod halts;
 pub mod inbox;
 pub mod json;
 pub mod list;
@@ -33,6 +35,7 @@ mod place;
 pub mod question;
 pub mod redrive;
 pub mod reset_breaker;
+pub mod resume;
 pub mod run;
 pub mod serve;
 mod settle;
@@ -88,8 +91,14 @@ enum Command {
     Get(get::GetArgs),
     /// List tasks, newest first.
     List(list::ListArgs),
-    /// End a task at once; its best result so far stays attached.
-    Cancel(cancel::CancelArgs),
+    /// End a task at once, or every open task that fits a filter; best results so far stay attached.
+    Cancel(Box<cancel::CancelArgs>),
+    /// Stop everything, an agent or a label at once: no new task, no new turn; with --cancel what runs ends too.
+    Halt(halt::HaltArgs),
+    /// Lift a halt: intake and dispatch go on.
+    Resume(resume::ResumeArgs),
+    /// List what is halted, since when, by whom and why.
+    Halts(halts::HaltsArgs),
     /// List the questions that wait for a person; --watch goes on.
     Inbox(inbox::InboxArgs),
     /// Show one question: the story so far, what is used, and what to type for each answer.
@@ -150,6 +159,9 @@ impl Command {
             Self::Get(args) => args.remote.json,
             Self::List(args) => args.remote.json,
             Self::Cancel(args) => args.remote.json,
+            Self::Halt(args) => args.remote.json,
+            Self::Resume(args) => args.remote.json,
+            Self::Halts(args) => args.remote.json,
             Self::Inbox(args) => args.remote.json,
             Self::Show(args) => args.remote.json,
             Self::Approve(args) | Self::Abort(args) => args.remote.json,
@@ -178,7 +190,10 @@ impl Command {
             Self::Watch(args) => watch::run(args, terminal).await,
             Self::Get(args) => get::run(args, terminal).await,
             Self::List(args) => list::run(args, terminal).await,
-            Self::Cancel(args) => cancel::run(args, terminal).await,
+            Self::Cancel(args) => cancel::run(*args, terminal).await,
+            Self::Halt(args) => halt::run(args, terminal).await,
+            Self::Resume(args) => resume::run(args, terminal).await,
+            Self::Halts(args) => halts::run(args, terminal).await,
             Self::Inbox(args) => inbox::run(args, terminal).await,
             Self::Show(args) => show::run(args, terminal).await,
             Self::Approve(args) => approve::run(args, terminal).await,

@@ -3,6 +3,7 @@
 //! `table` is that table; `layers` lays the four sources over one another; `value` reads and shows one value. Nothing here
 //! opens a socket or a database, and nothing reads the process's environment or clock: both are handed in.
 
+pub mod burn;
 pub mod layers;
 pub mod table;
 pub mod value;
@@ -58,6 +59,8 @@ pub struct Settings {
     pub prices: Option<PathBuf>,
     /// The file of webhooks, if there is one.
     pub webhooks: Option<PathBuf>,
+    /// The file of burn-rate limits, if there is one.
+    pub burn_rate: Option<PathBuf>,
     /// Where metrics are served, if they are.
     pub metrics: Option<SocketAddr>,
     /// How long a shutdown may take before open streams are cut.
@@ -188,6 +191,7 @@ impl Default for Settings {
             max_concurrent_streams: 128,
             prices: None,
             webhooks: None,
+            burn_rate: None,
             metrics: None,
             shutdown_grace: Duration::from_secs(10),
             worker_max_concurrency: 1_000,
@@ -229,6 +233,7 @@ impl Settings {
             max_concurrent_streams: _,
             prices: _,
             webhooks: _,
+            burn_rate: _,
             metrics,
             shutdown_grace: _,
             worker_max_concurrency: _,
@@ -241,22 +246,8 @@ impl Settings {
             ceilings,
         } = self;
         let mut faults = Vec::new();
-        if !listen.ip().is_loopback() && !insecure {
-            faults.push(format!(
-                "listen: {listen} can be reached from other machines, and there is no TLS and there are no keys yet. \
-                 Listen on 127.0.0.1:{}, or write --insecure if everyone who can reach it may use it",
-                listen.port()
-            ));
-        }
-        if let Some(metrics) = metrics
-            && !metrics.ip().is_loopback()
-            && !insecure
-        {
-            faults.push(format!(
-                "metrics: {metrics} can be reached from other machines, and there is no TLS and there are no keys yet. Serve \
-                 them on 127.0.0.1:{}, or write --insecure if everyone who can reach it may read them",
-                metrics.port()
-            ));
+        if !insecure {
+            faults.extend(reachable(*listen, *metrics));
         }
         if !in_memory && data.as_os_str().is_empty() {
             faults.push("data: the path is empty. Name a file, or write --in-memory".to_owned());
@@ -266,33 +257,65 @@ impl Settings {
                 "log: {log:?} is not a filter: {error}. Write a level, like info, or info,bailiwick=debug"
             ));
         }
-        if let Some(interval) = heartbeat_interval
-            && *interval > *lease_time / 3
-        {
-            faults.push(format!(
-                "heartbeat_interval: {} is more than a third of lease_time ({}), so that two lost heartbeats would cost \
-                 a lease. Write at most {}",
-                value::show_duration(*interval),
-                value::show_duration(*lease_time),
-                value::show_duration(*lease_time / 3)
-            ));
-        }
-        if breakers.open_at_most < breakers.open_for {
-            faults.push(format!(
-                "breakers.open_at_most: {} is less than breakers.open_for ({}). Write at least that",
-                value::show_duration(breakers.open_at_most),
-                value::show_duration(breakers.open_for)
-            ));
-        }
-        if ceilings.max_lifetime < ceilings.deadline {
-            faults.push(format!(
-                "ceilings.max_lifetime: {} is less than ceilings.deadline ({}). Write at least that",
-                value::show_duration(ceilings.max_lifetime),
-                value::show_duration(ceilings.deadline)
-            ));
-        }
+        faults.extend(times(*lease_time, *heartbeat_interval, breakers, ceilings));
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
+}
+
+/// What other machines could reach without having to show that they may.
+fn reachable(listen: SocketAddr, metrics: Option<SocketAddr>) -> Vec<String> {
+    let mut faults = Vec::new();
+    if !listen.ip().is_loopback() {
+        faults.push(format!(
+            "listen: {listen} can be reached from other machines, and there is no TLS and there are no keys yet. \
+             Listen on 127.0.0.1:{}, or write --insecure if everyone who can reach it may use it",
+            listen.port()
+        ));
+    }
+    if let Some(metrics) = metrics.filter(|metrics| !metrics.ip().is_loopback()) {
+        faults.push(format!(
+            "metrics: {metrics} can be reached from other machines, and there is no TLS and there are no keys yet. Serve \
+             them on 127.0.0.1:{}, or write --insecure if everyone who can reach it may read them",
+            metrics.port()
+        ));
+    }
+    faults
+}
+
+/// Times that contradict each other.
+fn times(
+    lease_time: Duration,
+    heartbeat_interval: Option<Duration>,
+    breakers: &Breakers,
+    ceilings: &Ceilings,
+) -> Vec<String> {
+    let mut faults = Vec::new();
+    if let Some(interval) = heartbeat_interval
+        && interval > lease_time / 3
+    {
+        faults.push(format!(
+            "heartbeat_interval: {} is more than a third of lease_time ({}), so that two lost heartbeats would cost \
+             a lease. Write at most {}",
+            value::show_duration(interval),
+            value::show_duration(lease_time),
+            value::show_duration(lease_time / 3)
+        ));
+    }
+    if breakers.open_at_most < breakers.open_for {
+        faults.push(format!(
+            "breakers.open_at_most: {} is less than breakers.open_for ({}). Write at least that",
+            value::show_duration(breakers.open_at_most),
+            value::show_duration(breakers.open_for)
+        ));
+    }
+    if ceilings.max_lifetime < ceilings.deadline {
+        faults.push(format!(
+            "ceilings.max_lifetime: {} is less than ceilings.deadline ({}). Write at least that",
+            value::show_duration(ceilings.max_lifetime),
+            value::show_duration(ceilings.deadline)
+        ));
+    }
+    faults
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub mod contract;
 pub mod dead_letter;
 pub mod events;
 pub mod gate;
+pub mod halt;
 pub mod ledger;
 pub mod operator;
 pub mod paint;

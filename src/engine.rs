@@ -17,6 +17,7 @@ pub mod event;
 pub mod family;
 pub mod guard;
 mod guarded;
+mod halted;
 mod inputs;
 pub mod intake;
 pub mod ledger;

@@ -3,6 +3,7 @@
 //! Never here: a decision, and anything the work of a task waits for. A sink that is slow, wrong or away costs nobody but
 //! itself. docs/webhooks.md is the promise to operators and receivers.
 
+mod burn;
 mod courier;
 pub mod http;
 pub mod kind;
@@ -24,7 +25,6 @@ use tokio_util::sync::CancellationToken;
 use self::{
     courier::{Courier, Shared},
     http::{HttpPost, Post},
-    kind::NoticeKind,
     schedule::Schedule,
     settings::Sink,
 };
@@ -113,14 +113,11 @@ impl<P: Post> Notifier<P> {
         clock: Arc<dyn Clock>,
         board: WebhookBoard,
     ) -> Result<Self, SetupError> {
-        let names: Vec<String> = sinks.iter().map(|sink| courier::cursor_name(&sink.name)).collect();
+        let names: Vec<String> = sinks.iter().map(|sink| sink.name.clone()).collect();
         let log = Arc::clone(&store);
         spawn_blocking(move || make_places(&*log, &names))
             .await
             .unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))?;
-        for sink in sinks.iter().filter(|sink| sink.kinds.contains(&NoticeKind::BurnRate)) {
-            tracing::info!(webhook = %sink.name, "burn_rate is reserved: no guard of this version reports it");
-        }
         Ok(Self { sinks, shared: Arc::new(Shared { store, post, clock, board, schedule }) })
     }
 
@@ -144,12 +141,16 @@ impl<P: Post> Notifier<P> {
     }
 }
 
-/// Gives every new sink its place: the end of the log, so that it is not told of all that ever happened.
-fn make_places(store: &dyn Store, names: &[String]) -> Result<(), StoreError> {
-    for name in names {
-        if store.number(name)?.is_none() {
-            store.set_number(name, store.log_end()?)?;
-        }
+/// Gives every new sink its places: the end of the log and of the notes about burn rates, so that it is not told of all that
+/// ever happened.
+fn make_places(store: &dyn Store, sinks: &[String]) -> Result<(), StoreError> {
+    let make = |name: String, end: &dyn Fn() -> Result<u64, StoreError>| match store.number(&name)? {
+        None => store.set_number(&name, end()?),
+        Some(_) => Ok(()),
+    };
+    for sink in sinks {
+        make(courier::cursor_name(sink), &|| store.log_end())?;
+        make(burn::cursor_name(sink), &|| burn::last(store))?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@
 
 pub mod acceptance;
 mod answer_check;
+mod burn;
 mod clock;
 mod codec;
 mod courier;
@@ -15,6 +16,8 @@ pub mod dead_letters;
 mod dispatch;
 mod entropy;
 mod error;
+mod halter;
+mod halts;
 mod handle;
 mod hands;
 mod intake;
@@ -39,11 +42,13 @@ pub use crate::store::{
     StoreError,
     record::{AgentRow, PageAfter, TaskFilter},
 };
+pub use burn::{BURN_NOTES, BurnAction, BurnLimit, BurnOf, Burned};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use dispatch::{BreakerInfo, BreakerState, BreakerTerms, Breaking, Bulkheads, WaitReason, Waits};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
-pub use error::{CommandError, OpenError, Overloaded, ReadError, SessionError, SubmitError};
-pub use handle::{Discard, PersonAnswer, RedriveOf, Runtime};
+pub use error::{CommandError, HaltError, OpenError, Overloaded, ReadError, SessionError, SubmitError};
+pub use halts::{HaltOrder, HaltProgress};
+pub use handle::{CancelPage, Discard, HaltWatch, Halted, Lift, PersonAnswer, RedriveOf, Runtime};
 pub use hands::{Hands, Pace, Wait, Work};
 pub use journal_health::JournalFailing;
 pub use options::{RuntimeOptions, StartError};

@@ -4,12 +4,14 @@
 //! stop here.
 
 pub mod calls;
+mod cancels;
 mod changes;
 mod chaos;
 pub mod convert;
 mod dead_letters;
 mod follow;
 mod frame;
+mod halts;
 mod inbox;
 mod lanes;
 mod operator;

@@ -79,6 +79,10 @@ pub trait Store: Send + Sync + 'static {
     fn numbers(&self, prefix: &str) -> Result<Vec<(String, u64)>, StoreError>;
     /// Sets a named number, durably.
     fn set_number(&self, name: &str, value: u64) -> Result<(), StoreError>;
+    /// The named notes whose names begin so, by name.
+    fn texts(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError>;
+    /// Sets a small named note (JSON), or takes it away, durably.
+    fn set_text(&self, name: &str, value: Option<&str>) -> Result<(), StoreError>;
 }
 
 /// The name of the number that holds how many shards a database has.

@@ -10,6 +10,7 @@ pub mod drill;
 pub mod envelope;
 pub mod extension;
 pub mod guards;
+pub mod halt;
 pub mod ids;
 pub mod limits;
 pub mod name_limits;

@@ -8,6 +8,8 @@ mod dead_letters;
 #[path = "cli/fake.rs"]
 #[allow(unreachable_pub)]
 mod fake;
+#[path = "cli/halts.rs"]
+mod halts;
 #[path = "cli/person.rs"]
 mod person;
 

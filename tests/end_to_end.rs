@@ -15,6 +15,8 @@ mod dead_letters;
 mod gate;
 #[path = "end_to_end/guards.rs"]
 mod guards;
+#[path = "end_to_end/halts.rs"]
+mod halts;
 #[path = "end_to_end/harness.rs"]
 #[allow(unreachable_pub)]
 mod harness;

@@ -58,6 +58,7 @@ contract! {
     escalations_are_found_by_state_task_and_place,
     agents_keep_when_they_were_first_seen,
     numbers_are_kept,
+    notes_are_kept_until_they_are_taken_away,
     sums_grow_with_their_events_or_not_at_all,
     the_count_of_shards_is_fixed_by_the_first_start,
     unknown_things_are_nothing_not_errors,

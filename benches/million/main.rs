@@ -5,6 +5,8 @@
 //! task costs with the one and with the other, as a ratio: wall time, and instructions in user mode where `perf` may count
 //! them. `--tasks N` sets how many are many, `--quick` takes 20,000. Judges nothing.
 
+#![allow(clippy::disallowed_methods)] // A bench measures real time.
+
 mod database;
 mod perf;
 mod server;

@@ -112,7 +112,7 @@ impl Draw {
         for _ in 0..words {
             let word = VOCABULARY[usize::try_from(self.next()).unwrap_or(0) % VOCABULARY.len()];
             text.push_str(word);
-            text.push(if self.next() % 9 == 0 { '.' } else { ' ' });
+            text.push(if self.next().is_multiple_of(9) { '.' } else { ' ' });
         }
         text
     }

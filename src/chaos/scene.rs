@@ -60,11 +60,11 @@ impl Scene<'_> {
         mut own: Option<(&mut Fleet, &Place)>,
         terminal: &mut Terminal,
     ) -> Result<Board, Failure> {
-        if let Some((fleet, place)) = &own {
-            if !load::workers_there(&self.clients, fleet.workers(), PATIENCE).await {
-                let logs = place.logs.display();
-                return Err(Failure::from(format!("the workers did not come up: see {logs}")));
-            }
+        if let Some((fleet, place)) = &own
+            && !load::workers_there(&self.clients, fleet.workers(), PATIENCE).await
+        {
+            let logs = place.logs.display();
+            return Err(Failure::from(format!("the workers did not come up: see {logs}")));
         }
         let seed = Dice::of(self.seed, "edge").next();
         let by = self.options.by.clone();
@@ -156,10 +156,17 @@ impl Scene<'_> {
                         let dice = Dice::of(self.seed, "kills");
                         kills::kill_in_turn(fleet, self.kills, &self.log, dice, &enough).await
                     }
-                    None => Ok(enough.cancelled().await),
+                    None => {
+                        enough.cancelled().await;
+                        Ok(())
+                    }
                 }
             };
-            tokio::try_join!(kills, async { Ok(hold.keep(held, enough.clone()).await) }).map(drop)
+            let holding = async {
+                hold.keep(held, enough.clone()).await;
+                Ok(())
+            };
+            tokio::try_join!(kills, holding).map(drop)
         };
         let ended = tokio::select! {
             // Ends by itself only where it cannot go on, or once it is enough.

@@ -186,11 +186,7 @@ impl Reader {
                 }
             }
             Event::Escalated(it) => self.escalated(it),
-            Event::EscalationEnded(it) => {
-                if !self.closed_questions.insert(it.escalation_id.clone()) {
-                    self.find(Check::Questions, format!("question {} ended twice", it.escalation_id));
-                }
-            }
+            Event::EscalationEnded(it) => self.question_ended(&it.escalation_id),
             Event::GuardsTripped(it) => {
                 let budget = it.trips.iter().filter(|trip| trip.cause() == pb::Cause::Budget).count();
                 self.judged.budget_trips += u64::try_from(budget).unwrap_or(0);
@@ -198,6 +194,12 @@ impl Reader {
             Event::Ended(_) => self.ends += 1,
             // Nothing is counted by it.
             _ => {}
+        }
+    }
+
+    fn question_ended(&mut self, id: &str) {
+        if !self.closed_questions.insert(id.to_owned()) {
+            self.find(Check::Questions, format!("question {id} ended twice"));
         }
     }
 

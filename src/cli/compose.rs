@@ -8,9 +8,9 @@ use serde::Deserialize;
 use super::{Exit, Failure, failure::Violation};
 use crate::{
     app::{AppOptions, StoreChoice, Traces},
-    config::{Breakers, Ceilings, LogFormat, Settings},
+    config::{Breakers, Ceilings, LogFormat, Settings, burn},
     notify::{Webhooks, settings},
-    runtime::{BreakerTerms, Breaking, Bulkheads, Price, PriceTable, RuntimeOptions},
+    runtime::{BreakerTerms, Breaking, Bulkheads, BurnLimit, Price, PriceTable, RuntimeOptions},
     service::server::ServerOptions,
     types::{limits, time::Span},
 };
@@ -52,6 +52,7 @@ pub(super) fn compose(settings: Settings) -> Result<Composed, Failure> {
         max_concurrent_streams,
         prices,
         webhooks,
+        burn_rate,
         metrics,
         shutdown_grace,
         worker_max_concurrency,
@@ -65,6 +66,7 @@ pub(super) fn compose(settings: Settings) -> Result<Composed, Failure> {
     } = settings;
     let prices = price_table(prices.as_deref())?;
     let webhooks = webhooks.as_deref().map(sinks).transpose()?.unwrap_or_default();
+    let burn_rate = burn_rate.as_deref().map(burn_limits).transpose()?.unwrap_or_default();
     let size = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
     let runtime = RuntimeOptions {
         shards: u16::try_from(shards).unwrap_or(u16::MAX),
@@ -80,6 +82,7 @@ pub(super) fn compose(settings: Settings) -> Result<Composed, Failure> {
         max_open_by_namespace: bulkheads.open_tasks,
         ceilings: engine_ceilings(&ceilings, prices.dearest()),
         prices,
+        burn_rate,
     };
     let app = AppOptions {
         listen,
@@ -157,6 +160,15 @@ fn sinks(file: &Path) -> Result<Webhooks, Failure> {
         Failure { violations, ..Failure::new(Exit::Usage, "the webhooks cannot be used") }
     })?;
     Ok(Webhooks { sinks, ..Webhooks::default() })
+}
+
+/// The burn-rate limits in a file.
+fn burn_limits(file: &Path) -> Result<Vec<BurnLimit>, Failure> {
+    burn::read(file).map_err(|faults| {
+        let say = |description| Violation { description, ..Violation::default() };
+        let violations = faults.into_iter().map(say).collect();
+        Failure { violations, ..Failure::new(Exit::Usage, "the burn-rate limits cannot be used") }
+    })
 }
 
 /// The table of prices in a file; none where no file is named.

@@ -106,7 +106,7 @@ fn print(terminal: &Terminal, found: &[pb::TaskSummary], json: bool, next: &str)
     Ok(Exit::Ok)
 }
 
-fn state(text: &str) -> Result<i32, String> {
+pub(super) fn state(text: &str) -> Result<i32, String> {
     let known = (1..=9).filter_map(|number| pb::TaskState::try_from(number).ok());
     named(text, known.map(|state| (state as i32, state.as_str_name(), "TASK_STATE_")))
 }

@@ -51,13 +51,18 @@ pub(super) fn login() -> String {
     name.unwrap_or_else(|| format!("uid-{}", rustix::process::getuid().as_raw()))
 }
 
+/// Who it is that acts: the name that was given, or the login.
+pub(super) fn who(by: Option<String>) -> String {
+    by.filter(|name| !name.is_empty()).unwrap_or_else(login)
+}
+
 /// Answers a question, and says what became of it.
 ///
 /// # Errors
 /// When no question is meant, or several could be; when the server cannot be asked, or refuses the answer.
 pub async fn answer(args: AnswerArgs, what: What, terminal: &Terminal) -> Result<Exit, Failure> {
     let AnswerArgs { id, by, note, remote } = args;
-    let answered_by = by.filter(|name| !name.is_empty()).unwrap_or_else(login);
+    let answered_by = who(by);
     let client = Client::connect(&remote, terminal).await?;
     let escalation_id = resolve(&client, terminal, &id, false).await?;
     let request = pb::AnswerEscalationRequest {

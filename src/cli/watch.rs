@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use tokio::time::Instant;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tonic::{Code, Status};
 
 use super::{
@@ -14,12 +14,14 @@ use super::{
     terminal::Terminal,
 };
 use crate::{
-    console::{events::Story, task, words},
+    console::{events::Story, halt, task, words},
     pb,
 };
 
 /// How long a watch goes on trying once the connection is lost.
 const GIVE_UP: Duration = Duration::from_secs(60);
+/// How often it is looked whether a halt holds the task back.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
@@ -116,6 +118,25 @@ impl Outage {
     }
 }
 
+/// A stream on which nothing comes: then it is looked whether the task is held back.
+struct Quiet {
+    look: Interval,
+    /// The halts that were told of.
+    said: Vec<i64>,
+}
+
+impl Quiet {
+    fn new() -> Self {
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { look, said: Vec::new() }
+    }
+
+    async fn wait(&mut self) {
+        self.look.tick().await;
+    }
+}
+
 struct Watcher<'a> {
     id: &'a str,
     json: bool,
@@ -135,8 +156,17 @@ impl Watcher<'_> {
             Ok(Err(status)) => return resumable(status).map(Some),
             Err(_) => return Ok(Some(Status::unavailable("the server does not answer"))),
         };
+        let mut quiet = Quiet::new();
         loop {
-            match stream.message().await {
+            let message = tokio::select! {
+                biased;
+                message = stream.message() => message,
+                () = quiet.wait() => {
+                    self.say_why_it_waits(client, terminal, &mut quiet).await;
+                    continue;
+                }
+            };
+            match message {
                 Ok(None) => return Ok(None),
                 Ok(Some(message)) => self.print(terminal, &message)?,
                 Err(status) => return resumable(status).map(Some),
@@ -159,6 +189,21 @@ impl Watcher<'_> {
             terminal.progress(&task::line(summary));
         }
         Ok(())
+    }
+
+    /// Says which halts hold the task back, where that is news. Best effort: the watch itself does not depend on it.
+    async fn say_why_it_waits(&self, client: &Client, terminal: &Terminal, quiet: &mut Quiet) {
+        let request = pb::GetTaskRequest { task_id: self.id.to_owned() };
+        let Ok(answer) = client.tasks.clone().get_task(request).await else { return };
+        let halts = answer.into_inner().task.unwrap_or_default().halts;
+        let numbers: Vec<i64> = halts.iter().map(|halt| halt.number).collect();
+        if numbers != quiet.said {
+            halts.iter().for_each(|held| terminal.note(format!("it waits: {}", halt::sentence(held))));
+            if halts.is_empty() {
+                terminal.note("nothing holds it back any more");
+            }
+            quiet.said = numbers;
+        }
     }
 
     /// The stream has ended: with the task, or only by itself (None).

@@ -114,6 +114,13 @@ pub const ROWS: &[Row] = &[
         slot: |s| Slot::OptionalPath(&mut s.webhooks),
     },
     Row {
+        key: "burn_rate",
+        help: "A TOML file of how fast tokens and money may go, a table a limit, and what follows when they go faster: a \
+               warning or a halt: docs/halt.md. Without it nobody looks.",
+        bounds: Bounds::Free,
+        slot: |s| Slot::OptionalPath(&mut s.burn_rate),
+    },
+    Row {
         key: "metrics",
         help: "Where figures for Prometheus are served, as `http://ADDR/metrics`: docs/metrics.md. Without it they are not. \
                Anything but a loopback address is refused without `insecure`.",

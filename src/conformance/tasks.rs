@@ -113,6 +113,7 @@ fn not_here<T>() -> Result<Response<T>, Status> {
 impl TaskService for Tasks {
     type StreamTasksStream = Pin<Box<dyn Stream<Item = Result<pb::StreamTasksResponse, Status>> + Send>>;
     type WatchTaskStream = Pin<Box<dyn Stream<Item = Result<pb::WatchTaskResponse, Status>> + Send>>;
+    type CancelTasksStream = Pin<Box<dyn Stream<Item = Result<pb::CancelTasksResponse, Status>> + Send>>;
 
     async fn submit_task(
         &self,
@@ -167,6 +168,13 @@ impl TaskService for Tasks {
         &self,
         _: Request<pb::CancelTaskRequest>,
     ) -> Result<Response<pb::CancelTaskResponse>, Status> {
+        not_here()
+    }
+
+    async fn cancel_tasks(
+        &self,
+        _: Request<pb::CancelTasksRequest>,
+    ) -> Result<Response<Self::CancelTasksStream>, Status> {
         not_here()
     }
 }

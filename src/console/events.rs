@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::pb::{self, task_event::Event};
 
 use super::{
-    Look, Tone, circuit, dead_letter, gate, question,
+    Look, Tone, circuit, dead_letter, gate, halt, question,
     text::{clean, clip, clock, confidence, number, plural, tokens, value},
     trips, turns, words,
 };
@@ -108,6 +108,7 @@ impl Story {
             }
             Event::ChildStarted(it) => child_started(it, &self.turn(it.turn)),
             Event::ChildEnded(it) => child_ended(it),
+            Event::Halted(it) => line(Tone::Bad, halt::halted(it)),
             Event::TurnHeldUp(it) => circuit::held_up(it, &self.turn(it.turn)),
         }
     }

@@ -3,7 +3,7 @@
 use crate::{pb, types::ids::DEFAULT_NAMESPACE};
 
 use super::{
-    Look, Tone, children, circuit, dead_letter, ledger,
+    Look, Tone, children, circuit, dead_letter, halt, ledger,
     text::{between, clean, clip, date, value},
     trips, turns, words,
 };
@@ -17,6 +17,8 @@ pub fn outcome(look: Look, task: &pb::Task) -> Vec<String> {
     let summary = task.summary.clone().unwrap_or_default();
     let Some(outcome) = &task.outcome else {
         let mut lines = vec![look.paint(words::state_tone(summary.state), &words::state(summary.state))];
+        let waits = task.halts.iter().map(halt::sentence);
+        lines.extend(waits.map(|why| look.paint(Tone::Bad, &format!("it waits: {why}"))));
         let best = value(task.best_result.as_ref(), RESULT_SHOWN);
         if !best.is_empty() {
             let from = task

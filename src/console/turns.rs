@@ -62,6 +62,9 @@ fn said(turn: &pb::Turn) -> String {
     }
     match &turn.decision {
         Some(decision) => decision_words(decision).1,
+        None if turn.answer_left_out => {
+            "its answer is left out of so large a task: `watch` shows it".to_owned()
+        }
         None => turn.notes.join("; "),
     }
 }

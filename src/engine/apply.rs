@@ -61,7 +61,9 @@ impl Task {
             }
             Event::ChildEnded(ended) => self.children.get(ended.number).is_some_and(|child| child.is_open()),
             Event::Redriven(_) | Event::Discarded(_) => self.is_dead_letter() && self.settled.is_none(),
-            Event::GuardsTripped { .. } | Event::Escalated(_) | Event::Ended { .. } => true,
+            Event::GuardsTripped { .. } | Event::Escalated(_) | Event::Ended { .. } | Event::Halted(_) => {
+                true
+            }
         }
     }
 
@@ -77,7 +79,8 @@ impl Task {
 
     fn apply_event(&mut self, event: &Event, at: Timestamp) {
         match event {
-            Event::Submitted { .. } => {}
+            // What follows from a halt stands in the events after it.
+            Event::Submitted { .. } | Event::Halted(_) => {}
             Event::TurnOpened { .. } => self.on_turn_opened(event, at),
             Event::AttemptStarted { .. } => self.on_attempt_started(event, at),
             Event::LateUsage { child: Some(_), .. } | Event::ChildStarted(_) | Event::ChildEnded(_) => {

@@ -15,6 +15,7 @@ use crate::types::{
     contract::{ContractDraft, Convergence},
     envelope::{Answer, Envelope, WorkStep},
     extension::Extension,
+    halt::HaltMark,
     ids::{AgentName, AttemptNumber, Lease, Namespace, StepId, TaskId, TurnNumber, WorkerId},
     limits::Ceilings,
     outcome::{Cause, TaskState},
@@ -115,6 +116,9 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+    /// End the task for a halt, if it covers it; or if its attempts have been `told` to stop already.
+    #[allow(missing_docs)]
+    Halt { halt: HaltMark, told: bool },
     /// A person's answer.
     AnswerEscalation {
         /// The question's number.
@@ -245,7 +249,7 @@ pub enum Reply {
         /// Whether it had been discarded before.
         already: bool,
     },
-    /// The task is cancelled; or it had ended, and nothing changed.
+    /// The task is cancelled or halted; or it had ended, and nothing changed.
     Cancelled {
         /// Whether it had ended already.
         already_ended: bool,

@@ -142,6 +142,10 @@ impl<'a> Txn<'a> {
         Self { task, env, records, effects, tallies: Vec::new(), questions: BTreeSet::new(), pending }
     }
 
+    pub(super) const fn task(&self) -> &Task {
+        self.task
+    }
+
     fn command(&mut self, command: Command) -> Result<Reply, Rejection> {
         match command {
             Command::Assign { lease, worker } => self.assign(lease, worker),
@@ -151,6 +155,7 @@ impl<'a> Txn<'a> {
             Command::Complete { lease, answer, findings } => self.complete(lease, answer, findings),
             Command::EndLease { lease, end, reason } => self.end_lease(lease, end, reason),
             Command::Cancel { reason } => Ok(self.cancel(&reason)),
+            Command::Halt { halt, told } => Ok(self.halt(halt, told)),
             Command::AnswerEscalation { number, answer, by, note } => {
                 self.answer_question(number, answer, by, note)
             }
@@ -166,7 +171,7 @@ impl<'a> Txn<'a> {
     }
 
     /// Applies an event and keeps it for the journal.
-    fn emit(&mut self, event: Event) {
+    pub(super) fn emit(&mut self, event: Event) {
         match &event {
             Event::Escalated(asked) => drop(self.questions.insert(asked.number)),
             Event::EscalationEnded { number, .. } => drop(self.questions.insert(*number)),
@@ -253,7 +258,7 @@ impl<'a> Txn<'a> {
     }
 
     /// Ends the task. Without a `result`, the best so far is attached.
-    fn end(
+    pub(super) fn end(
         &mut self,
         state: TaskState,
         ended_by: EndedBy,

@@ -15,6 +15,7 @@ use super::{
 use crate::types::{
     contract::Contract,
     envelope::{Answer, Confidence, WorkStep},
+    halt::HaltMark,
     ids::{AgentName, AttemptNumber, Lease, StepId, TurnNumber, WorkerId},
     outcome::{Cause, EndedBy, TaskState},
     payload::Payload,
@@ -234,6 +235,8 @@ pub enum Event {
     Discarded(Box<Discarded>),
     ChildStarted(Box<ChildStarted>),
     ChildEnded(Box<ChildEnded>),
+    /// A halt ends the task: `Ended` follows.
+    Halted(Box<HaltMark>),
     /// A turn waits because its agent's circuit is open; or its step was passed on to a fallback for that.
     TurnHeldUp {
         turn: TurnNumber,
@@ -287,6 +290,7 @@ impl Event {
             Self::Discarded(_) => "discarded",
             Self::ChildStarted(_) => "child_started",
             Self::ChildEnded(_) => "child_ended",
+            Self::Halted(_) => "halted",
             Self::TurnHeldUp { .. } => "turn_held_up",
         }
     }

@@ -30,6 +30,9 @@ pub struct Parent {
     /// The attempt's own `traceparent`: the child's trace links to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// The labels of all tasks above it, sorted: a halt of one of them covers the child too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<(String, String)>,
 }
 
 /// What is carved from a parent for a child.
@@ -325,6 +328,7 @@ impl Task {
                 child.turn,
                 child.attempt,
             )),
+            labels: self.labels_for_children(),
         };
         Some(Birth { child: child.id, contract, fingerprint: child.fingerprint, parent })
     }

@@ -376,6 +376,11 @@ impl Ledger {
         self.attempts.get(&key).map_or(0, |a| a.usage.tokens())
     }
 
+    /// What an attempt has reported or been charged.
+    pub fn used_by(&self, key: AttemptKey) -> Usage {
+        self.attempts.get(&key).map_or_else(Usage::default, |a| a.usage)
+    }
+
     /// Tokens an attempt has used or stays charged with.
     pub fn drawn_by(&self, key: AttemptKey) -> u64 {
         self.attempts.get(&key).map_or(0, |a| a.usage.tokens() + a.outstanding())

@@ -13,12 +13,13 @@ use super::{
     turn::Stage,
 };
 use crate::types::{
+    halt::marks,
     ids::{AgentName, Lease, Namespace, TurnNumber, WorkerId},
     time::{Span, Timestamp},
 };
 
 /// The version of this encoding. One that is not read is no harm: the task is replayed.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// Turns that may wait or run. It is written with every commit of the task: with more of them a replay is cheaper.
 const MAX_TURNS: usize = 16;
@@ -31,6 +32,11 @@ pub struct Parked {
     pub seq: u64,
     /// The earliest time at which a tick may change something, whichever agents are served.
     pub wake: Timestamp,
+    /// The task's owner.
+    pub owner: AgentName,
+    /// The marks of its labels and of those above it: what a halt of a label knows it by.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub marks: Box<[u64]>,
     /// The task's namespace.
     #[serde(default, skip_serializing_if = "is_default")]
     pub namespace: Namespace,
@@ -152,7 +158,9 @@ impl Task {
             Some(ParkedLease { lease: live.lease, worker: live.worker.clone(), agent: turn.agent.clone() })
         });
         let namespace = self.contract.namespace.clone();
-        Some(Parked { version: VERSION, seq: self.seq, wake, namespace, ready, leases: leases.collect() })
+        let (owner, marks) = (self.contract.owner.clone(), marks(self.labels()));
+        let (version, seq, leases) = (VERSION, self.seq, leases.collect());
+        Some(Parked { version, seq, wake, owner, marks, namespace, ready, leases })
     }
 
     /// When to look at it, for a shard that lets go of it. `None`: it has ended.

@@ -158,4 +158,12 @@ impl Store for Timed {
     fn set_number(&self, name: &str, value: u64) -> Result<(), StoreError> {
         self.inner.set_number(name, value)
     }
+
+    fn texts(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
+        self.inner.texts(prefix)
+    }
+
+    fn set_text(&self, name: &str, value: Option<&str>) -> Result<(), StoreError> {
+        self.inner.set_text(name, value)
+    }
 }

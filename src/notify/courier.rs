@@ -10,6 +10,7 @@ use tokio::{sync::watch, task::spawn_blocking, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    burn,
     http::{Parcel, Post, Reply, RetryAfter},
     kind::NoticeKind,
     notice::{self, Notice},
@@ -76,6 +77,8 @@ pub(super) struct Courier<P> {
     place: Cursor,
     set_aside: Cursor,
     proven: Cursor,
+    /// Its place among the notes about burn rates.
+    burns: Cursor,
     /// What the cursors hold; `None`: not read yet.
     now: Option<Progress>,
 }
@@ -97,6 +100,7 @@ struct Page {
 impl<P: Post> Courier<P> {
     pub(super) fn new(shared: Arc<Shared<P>>, sink: Sink) -> Self {
         let cursor = |name: String| Cursor::new(Arc::clone(&shared.store), &name);
+        let burns = cursor(burn::cursor_name(&sink.name));
         let (place, set_aside, proven) = (
             cursor(cursor_name(&sink.name)),
             cursor(set_aside_name(&sink.name)),
@@ -104,7 +108,7 @@ impl<P: Post> Courier<P> {
         );
         let shown = (sink.place.shown(), sink.kinds.iter().map(|kind| kind.name()).collect());
         shared.board.note(&sink.name, |state| (state.place, state.events) = shown);
-        Self { shared, sink, place, set_aside, proven, now: None }
+        Self { shared, sink, place, set_aside, proven, burns, now: None }
     }
 
     /// Delivers until `stop`. `log_end` is the end of the log: a nudge, not a condition.
@@ -135,6 +139,7 @@ impl<P: Post> Courier<P> {
 
     /// Delivers what there is, to the end of the log.
     async fn pass(&mut self) -> Result<(), CursorError> {
+        self.pass_burns().await?;
         loop {
             let progress = self.load().await?;
             let page = self.read(progress.position).await?;
@@ -151,6 +156,21 @@ impl<P: Post> Courier<P> {
                 return Ok(());
             }
         }
+    }
+
+    /// Delivers the notices about burn rates that there are.
+    async fn pass_burns(&mut self) -> Result<(), CursorError> {
+        if !self.sink.kinds.contains(&NoticeKind::BurnRate) {
+            return Ok(());
+        }
+        self.load().await?;
+        let place = self.burns.load().await?.unwrap_or(0);
+        let store = Arc::clone(&self.shared.store);
+        for notice in spawn_blocking(move || burn::after(&*store, place)).await?? {
+            self.deliver(&notice).await?;
+            self.burns.save(notice.position).await?;
+        }
+        Ok(())
     }
 
     async fn load(&mut self) -> Result<Progress, CursorError> {

@@ -18,7 +18,7 @@ pub enum NoticeKind {
     DeadLetter,
     /// A task ended PARTIAL, FAILED or CANCELLED.
     TaskUnsuccessful,
-    /// Spending was too fast. Reserved: no guard says this yet.
+    /// Spending was too fast. No event of a task: see `burn`.
     BurnRate,
 }
 

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Version of the body's schema: raised when a field is removed or changes its meaning, not when one is added.
-const SCHEMA: u32 = 1;
+pub(super) const SCHEMA: u32 = 1;
 /// Findings, lines of a story and turns of a trip that a body lists.
 const MOST_LISTED: usize = 20;
 /// Characters of a text that others wrote.

@@ -147,6 +147,8 @@ async fn start(runtime: &Runtime, birth: Birth, made: Option<oneshot::Sender<Res
                 | SubmitError::Store(_),
             ) => {}
             Err(SubmitError::ShuttingDown) => break Err(CommandError::ShuttingDown),
+            // A child that its parent has accepted is made, and waits.
+            Err(SubmitError::Halted(halt)) => break Err(CommandError::Halted(halt)),
             Err(SubmitError::KeyTaken { task, .. }) => {
                 // The id is made of the contract or of its key under one attempt, and the parent has compared them.
                 tracing::error!(%task, "a child's id names another contract");
@@ -176,6 +178,7 @@ async fn put(runtime: &Runtime, task: TaskId, command: impl Fn() -> Command) -> 
             Err(
                 error @ (CommandError::NotFound { .. }
                 | CommandError::Rejected(_)
+                | CommandError::Halted(_)
                 | CommandError::ShuttingDown),
             ) => {
                 return Err(error);

@@ -11,6 +11,7 @@ mod bulkhead;
 mod circuits;
 mod from_sessions;
 mod from_shards;
+mod halted;
 mod loss;
 mod matching;
 mod over_time;
@@ -22,7 +23,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 pub use breaker::{BreakerInfo, BreakerState, BreakerTerms};
 pub use breakers::Breaking;
@@ -32,6 +33,7 @@ pub(super) use breaker::Verdict;
 pub(super) use circuits::Revoked;
 pub(super) use from_sessions::Arrival;
 pub(super) use from_shards::FoundLease;
+pub(super) use halted::Halting;
 pub(super) use matching::{Offer, Slot};
 pub(super) use queue::TurnKey;
 
@@ -39,10 +41,12 @@ use super::registry::Registry;
 use crate::{
     engine::event::AttemptEnd,
     types::{
-        ids::{AgentName, Lease, TaskId, WorkerId},
+        halt::HaltSet,
+        ids::{AgentName, Lease, WorkerId},
         time::{Span, Timestamp},
     },
 };
+use halted::KeptBack;
 use matching::Matching;
 use session::{Held, Workers};
 
@@ -54,6 +58,8 @@ pub(super) struct Terms {
     pub(super) bulkheads: Bulkheads,
     /// Whether a late look means that the server stood still.
     pub(super) forgives_absence: bool,
+    /// The halts in force.
+    pub(super) halted: Arc<HaltSet>,
 }
 
 /// What the dispatcher wants of a shard.
@@ -63,6 +69,8 @@ pub(super) enum Order {
     Assign(Slot),
     /// End this lease.
     End(Ending),
+    /// Say when all that this shard has decided by now is durable.
+    Barrier(u16, oneshot::Sender<()>),
     /// The turn waits because its agent's circuit is open.
     HoldUp(HeldUp),
 }
@@ -84,11 +92,12 @@ pub(super) struct Ending {
 }
 
 impl Order {
-    const fn task(&self) -> TaskId {
+    fn shard(&self) -> u16 {
         match self {
-            Self::Assign(slot) => slot.key.task,
-            Self::End(ending) => ending.lease.task,
-            Self::HoldUp(held_up) => held_up.key.task,
+            Self::Assign(slot) => slot.key.task.shard(),
+            Self::End(ending) => ending.lease.task.shard(),
+            Self::HoldUp(held_up) => held_up.key.task.shard(),
+            Self::Barrier(shard, _) => *shard,
         }
     }
 }
@@ -108,6 +117,8 @@ pub(super) struct Dispatch {
 struct State {
     matching: Matching,
     workers: Workers,
+    /// Turns of tasks that a label halts: kept from the matching until it is lifted.
+    kept_back: KeptBack,
     stopped: bool,
     /// Agents whose circuit has opened: up to where the turns that wait for them have been told.
     telling: BTreeMap<AgentName, TurnKey>,
@@ -123,8 +134,11 @@ impl Dispatch {
         shards: Vec<mpsc::UnboundedSender<Order>>,
         terms: Terms,
     ) -> Self {
-        let Terms { lease_time, breaking, bulkheads, forgives_absence } = terms;
-        let state = State { matching: Matching::new(breaking, bulkheads), ..State::default() };
+        let Terms { lease_time, breaking, bulkheads, forgives_absence, halted } = terms;
+        let mut matching = Matching::new(breaking, bulkheads);
+        // Nobody has offered or asked for anything yet.
+        matching.set_halted(halted);
+        let state = State { matching, ..State::default() };
         let (state, nudge) = (Mutex::new(state), Notify::new());
         Self { state, registry, shards, lease_time, nudge, forgives_absence }
     }
@@ -137,7 +151,7 @@ impl Dispatch {
     /// Sends orders to their shards. A shard that is gone takes no orders: the server is stopping.
     fn route(&self, orders: impl IntoIterator<Item = Order>) {
         for order in orders {
-            if let Some(shard) = self.shards.get(usize::from(order.task().shard())) {
+            if let Some(shard) = self.shards.get(usize::from(order.shard())) {
                 let _ = shard.send(order);
             }
         }
@@ -149,8 +163,7 @@ impl Dispatch {
 
     /// Sends what is for other shards, and gives back what is for `shard` itself.
     fn keep_own(&self, shard: u16, orders: Vec<Order>) -> Vec<Order> {
-        let (own, others): (Vec<_>, Vec<_>) =
-            orders.into_iter().partition(|order| order.task().shard() == shard);
+        let (own, others): (Vec<_>, Vec<_>) = orders.into_iter().partition(|order| order.shard() == shard);
         self.route(others);
         own
     }

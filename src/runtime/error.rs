@@ -1,10 +1,13 @@
 //! Why a call was refused: one enum per kind of call, closed, so that the service maps each case.
 
+use std::sync::Arc;
+
 use super::journal_health::JournalFailing;
 use crate::{
     engine::command::Rejection,
     store::StoreError,
     types::{
+        halt::Halt,
         ids::{Namespace, TaskId},
         time::Span,
     },
@@ -40,6 +43,9 @@ pub enum SubmitError {
         /// The fields that differ, with the values there and here.
         differs: Vec<String>,
     },
+    /// A halt keeps it out; nothing was kept.
+    #[error("{0}: nothing new is accepted under it until it is lifted")]
+    Halted(Arc<Halt>),
     /// Full; nothing was kept.
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
@@ -100,6 +106,9 @@ pub enum CommandError {
     /// The engine refused it.
     #[error(transparent)]
     Rejected(#[from] Rejection),
+    /// A halt keeps a child out.
+    #[error("{0}: nothing new is accepted under it until it is lifted")]
+    Halted(Arc<Halt>),
     /// Full. Every command under a lease may be sent again.
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
@@ -131,4 +140,27 @@ pub enum SessionError {
     /// No such session: it was superseded, closed for silence, or belongs to another run of the server.
     #[error("no such session: register again, with the leases still held")]
     SessionUnknown,
+}
+
+/// Why something was not halted, or not resumed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HaltError {
+    /// As many are in force as there may be.
+    #[error(
+        "{} halts are in force, the most there may be: halt everything, or lift some",
+        crate::types::halt::MAX_HALTS
+    )]
+    TooMany,
+    /// There is no such halt.
+    #[error("there is no such halt in force: `bailiwick halts` lists them")]
+    NothingToLift,
+    /// It is in force, but only in memory.
+    #[error("it is halted, but only until this server stops: {error}. Halt it again once the store is well")]
+    NotKept {
+        /// Why it could not be kept.
+        error: StoreError,
+    },
+    /// The store failed; what was halted stays halted.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }

@@ -20,6 +20,7 @@ use super::{
     courier::Errands,
     dispatch::{Arrival, Dispatch},
     entropy::uuid_v7,
+    halts::Halts,
     hands::Hands,
     intake::{Full, Intake, Place},
     journal_health::{JournalFailing, JournalHealth},
@@ -49,16 +50,20 @@ use crate::{
     },
 };
 
+mod cancel_many;
 mod chaos;
 mod child;
 mod circuits;
 mod dead_letter;
 mod drill;
+mod halt;
 mod lease;
 mod person;
 mod recall;
 
+pub use cancel_many::CancelPage;
 pub use dead_letter::{Discard, RedriveOf};
+pub use halt::{HaltWatch, Halted, Lift};
 pub use person::PersonAnswer;
 
 /// How long to wait when too many tasks or sessions are open: they end at their own pace.
@@ -85,6 +90,7 @@ pub(super) struct Inner {
     pub(super) closing: AtomicBool,
     pub(super) next_shard: AtomicUsize,
     pub(super) errands: Errands,
+    pub(super) halts: Arc<Halts>,
     pub(super) hands: Hands,
     pub(super) recovering: Recovering,
     pub(super) health: JournalHealth,

@@ -5,7 +5,7 @@ use crate::{
     types::{ids::TaskId, limits::Ceilings, name_limits::NameLimits, time::Span},
 };
 
-use super::{Breaking, Bulkheads, prices::PriceTable};
+use super::{Breaking, Bulkheads, burn::BurnLimit, prices::PriceTable};
 
 /// How the runtime behaves. Every number bounds something.
 #[derive(Debug, Clone)]
@@ -37,6 +37,8 @@ pub struct RuntimeOptions {
     pub ceilings: Ceilings,
     /// What models cost.
     pub prices: PriceTable,
+    /// How fast tokens and money may go.
+    pub burn_rate: Vec<BurnLimit>,
 }
 
 impl Default for RuntimeOptions {
@@ -55,6 +57,7 @@ impl Default for RuntimeOptions {
             max_open_by_namespace: NameLimits::default(),
             ceilings: Ceilings::default(),
             prices: PriceTable::default(),
+            burn_rate: Vec::new(),
         }
     }
 }

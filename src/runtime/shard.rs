@@ -7,6 +7,7 @@
 mod batch;
 mod commit;
 mod decide;
+mod halting;
 mod hydrate;
 mod mailbox;
 mod park;
@@ -31,6 +32,7 @@ use super::{
     courier::Errands,
     dispatch::{Dispatch, FoundLease, Order, Slot},
     entropy::Entropy,
+    halts::Halts,
     hands::Hands,
     intake::Intake,
     journal_health::JournalHealth,
@@ -79,6 +81,7 @@ pub(super) struct Shared {
     pub(super) now: Now,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) errands: Errands,
+    pub(super) halts: Arc<Halts>,
     pub(super) hands: Hands,
     pub(super) recovering: Recovering,
     /// The most open tasks that each shard keeps in memory.
@@ -274,13 +277,15 @@ impl Shard {
         let outstanding = task.outstanding();
         let place = (!task.is_ended()).then(|| self.shared.intake.take_expected(&task.contract().namespace));
         self.residents.insert(task, place);
+        let halting = self.halting(id);
         for live in outstanding.leases {
+            let Some(halting) = halting.clone() else { continue };
             if is_found {
                 let LiveLease { lease, worker, agent, namespace, .. } = live;
-                let found = FoundLease { lease, worker, agent, namespace };
+                let found = FoundLease { lease, worker, agent, namespace, halting };
                 self.orders.extend(self.shared.dispatch.restore_found(found, now));
             } else {
-                self.shared.dispatch.restore(live, now);
+                self.shared.dispatch.restore(live, halting, now);
             }
         }
         for effect in outstanding.ready.into_iter().chain(outstanding.family) {

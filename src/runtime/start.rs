@@ -18,6 +18,8 @@ use super::{
     clock::Now,
     courier, dead_letters,
     dispatch::{Dispatch, Order, Terms},
+    halter,
+    halts::{Halts, Kept},
     handle::Inner,
     hands::{Hands, Work},
     intake::Intake,
@@ -36,6 +38,13 @@ use crate::store::{
 
 /// The number under which a database keeps its count of shards.
 const SHARDS: &str = "shards";
+
+/// What the server must know before it runs.
+struct Looked {
+    agents: Vec<AgentRow>,
+    halts: Kept,
+    first: First,
+}
 
 impl Runtime {
     /// Recovers every open task of the store, then starts. Call it inside a tokio runtime.
@@ -64,23 +73,24 @@ impl Runtime {
     ) -> Result<(Self, RuntimeTasks), StartError> {
         options.check()?;
         let (reader, shards) = (Arc::clone(&store), options.shards);
-        let (agents, first) = hands.run(move || look(reader, shards)).await??;
+        let looked = hands.run(move || look(reader, shards)).await??;
         let now = Now::new(clock);
-        now.at_least(first.latest);
-        tracing::info!(tasks = first.count, shards, "open tasks found");
-        launch(store, options, now, entropy, hands, agents, first)
+        now.at_least(looked.first.latest);
+        tracing::info!(tasks = looked.first.count, shards, "open tasks found");
+        launch(store, options, now, entropy, hands, looked)
     }
 }
 
 /// Reads what the server must know before it runs. Blocks.
-fn look(store: Arc<dyn Store>, shards: u16) -> Result<(Vec<AgentRow>, First), StartError> {
+fn look(store: Arc<dyn Store>, shards: u16) -> Result<Looked, StartError> {
     match store.number(SHARDS)? {
         None => store.set_number(SHARDS, u64::from(shards))?,
         Some(stored) if stored == u64::from(shards) => {}
         Some(stored) => return Err(StartError::Shards { stored, asked: shards }),
     }
     dead_letters::count_once(&*store)?;
-    Ok((store.agents()?, Reader::first(store, shards)?))
+    let (agents, halts) = (store.agents()?, Kept::load(&*store)?);
+    Ok(Looked { agents, halts, first: Reader::first(store, shards)? })
 }
 
 fn launch(
@@ -89,16 +99,16 @@ fn launch(
     now: Now,
     entropy: Arc<dyn Entropy>,
     hands: Hands,
-    agents: Vec<AgentRow>,
-    first: First,
+    looked: Looked,
 ) -> Result<(Runtime, RuntimeTasks), StartError> {
-    let First { found, count, latest: _, reader } = first;
-    let bound = NonZeroUsize::MIN.saturating_add(usize::from(options.shards) * MAX_IN_FLIGHT);
-    let (writer, journal) = journal(&store, bound, &hands)?;
+    let Looked { agents, halts, first: First { found, count, latest: _, reader } } = looked;
+    let (writer, journal) = journal(&store, &options, &hands)?;
     let registry = Arc::new(Registry::new(agents, now.clone()));
     let (to_shards, orders): (Vec<_>, Vec<_>) = found.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let (mailboxes, inlets): (Vec<_>, Vec<_>) = found.iter().map(|_| mailbox(options.max_queue)).unzip();
-    let dispatch = Arc::new(Dispatch::new(Arc::clone(&registry), to_shards, terms(&options, &now)));
+    let (halts, to_do) = Halts::new(halts, options.burn_rate.clone());
+    let dispatch = Dispatch::new(Arc::clone(&registry), to_shards, terms(&options, &now, &halts));
+    let dispatch = Arc::new(dispatch);
     let stop = CancellationToken::new();
     let (errands, to_carry) = courier::Errands::new();
     let shared = Shared {
@@ -113,13 +123,14 @@ fn launch(
         now: now.clone(),
         entropy: Arc::clone(&entropy),
         errands: errands.clone(),
+        halts: Arc::clone(&halts),
         hands: hands.clone(),
         recovering: Recovering::new(found.len()),
         max_residents: options.max_resident_tasks.div_ceil(found.len()),
         health: JournalHealth::default(),
     };
     shared.intake.expect(count);
-    let inner = Arc::new(Inner {
+    let runtime = Runtime(Arc::new(Inner {
         options,
         store,
         mailboxes,
@@ -135,29 +146,31 @@ fn launch(
         closing: AtomicBool::new(false),
         next_shard: AtomicUsize::new(0),
         errands,
+        halts,
         hands: hands.clone(),
         recovering: shared.recovering.clone(),
         health: shared.health.clone(),
-    });
-    let mut background = RuntimeTasks::new(Runtime(Arc::clone(&inner)), stop.clone(), writer, journal);
+    }));
+    let mut background = RuntimeTasks::new(runtime.clone(), stop.clone(), writer, journal);
     background.spawn("keeper".to_owned(), keeper::keep(dispatch, now.clone(), stop.clone()));
     let (health, tried) = (shared.health.clone(), shared.store.clone());
     let trying = health.keep_trying(tried, hands.clone(), now.clone(), stop.clone());
     background.spawn("journal's health".to_owned(), trying);
-    let carry = courier::carry(Runtime(Arc::clone(&inner)), to_carry, stop.clone());
-    background.spawn("courier".to_owned(), carry);
+    background.spawn("courier".to_owned(), courier::carry(runtime.clone(), to_carry, stop.clone()));
+    background.spawn("halter".to_owned(), halter::run(runtime.clone(), to_do, stop.clone()));
     let shards = spawn_shards(&mut background, &shared, found, inlets.into_iter().zip(orders), &stop);
     let rest = Rest { reader, shards, hands, intake: shared.intake, now, stop };
     background.spawn("recovery".to_owned(), recovery::recover(rest));
-    Ok((Runtime(inner), background))
+    Ok((runtime, background))
 }
 
-fn terms(options: &RuntimeOptions, now: &Now) -> Terms {
+fn terms(options: &RuntimeOptions, now: &Now, halts: &Halts) -> Terms {
     Terms {
         lease_time: options.lease_time,
         breaking: options.breaking,
         bulkheads: options.bulkheads.clone(),
         forgives_absence: now.jumps_are_absences(),
+        halted: halts.now(),
     }
 }
 
@@ -182,9 +195,10 @@ fn spawn_shards(
 /// Starts what makes things durable.
 fn journal(
     store: &Arc<dyn Store>,
-    bound: NonZeroUsize,
+    options: &RuntimeOptions,
     hands: &Hands,
 ) -> Result<(WriterHandle, Journal), StartError> {
+    let bound = NonZeroUsize::MIN.saturating_add(usize::from(options.shards) * MAX_IN_FLIGHT);
     let Hands::InPlace(pace) = hands else {
         let (writer, thread) = Writer::start(Arc::clone(store), bound)?;
         return Ok((writer, Journal::Thread(thread)));

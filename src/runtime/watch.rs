@@ -12,8 +12,13 @@ use crate::{
     types::ids::TaskId,
 };
 
-/// Events read at once.
+/// Events of a page.
 const PAGE: usize = 256;
+/// Bytes of a page: with the event that reaches it, it is full. Every watcher holds a page, there may be thousands, and an
+/// event may have megabytes.
+const PAGE_BYTES: usize = 1 << 20;
+/// Events read at once, at first and at most: what does not fit any more was read in vain.
+const READS: (usize, usize) = (4, 16);
 
 /// A task's events, replayed from a cursor and then followed.
 pub struct Watch {
@@ -110,12 +115,19 @@ fn read_page(store: &dyn Store, task: TaskId, after: u64) -> Result<Page, StoreE
         return Err(StoreError::Corrupt(format!("task {task} is gone")));
     };
     let mut events = VecDeque::new();
-    if row.seq > after {
-        for event in store.events(task, after, PAGE)? {
-            if event.seq <= row.seq {
+    let (mut cursor, mut bytes, mut many) = (after, 0, READS.0);
+    while cursor < row.seq && events.len() < PAGE && bytes < PAGE_BYTES {
+        let before = cursor;
+        for event in store.events(task, cursor, many.min(PAGE - events.len()))? {
+            if event.seq <= row.seq && bytes < PAGE_BYTES {
+                (cursor, bytes) = (event.seq, bytes + event.body.len());
                 events.push_back((codec::record(&event)?, None));
             }
         }
+        if cursor == before {
+            break;
+        }
+        many = (many * 2).min(READS.1);
     }
     let reached = events.back().map_or(after, |(record, _): &(Record, _)| record.seq) >= row.seq;
     if reached && let Some((_, summary)) = events.back_mut() {

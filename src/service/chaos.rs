@@ -158,7 +158,7 @@ impl Edge {
         // Nothing is allowed any more: this report, or one before it, has ended the lease.
         if matches!(told, Ok(Reply::Usage(0))) {
             self.mark(lease, |mark| {
-                mark.crossed.get_or_insert((heard, Instant::now()));
+                mark.crossed.get_or_insert_with(|| (heard, Instant::now()));
             });
         }
         if let Some(call) = again {

@@ -12,6 +12,7 @@ pub mod dead_letter;
 pub mod enums;
 pub mod event;
 pub mod faults;
+pub mod halt;
 pub mod plan;
 pub mod question;
 pub mod record;
@@ -19,6 +20,7 @@ pub mod schema;
 pub mod session;
 pub mod task;
 pub mod time;
+mod turns;
 pub mod value;
 pub mod verdict;
 

@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status, codegen::BoxStream};
 use crate::{
     engine::{command::Rejection, view::EscalationView},
     pb,
-    runtime::{CommandError, EscalationFilter, EscalationPage, Overloaded, Runtime},
+    runtime::{AgentInfo, CommandError, EscalationFilter, EscalationPage, Overloaded, Runtime},
     types::{
         ids::{AgentName, EscalationId, InvalidName, WorkerId},
         limits::fixed::MAX_TEXT_BYTES,
@@ -22,12 +22,14 @@ use super::{
     convert::{
         chaos::{self, brakes_out, records_out, run_out},
         faults::Faults,
+        halt::halt_out,
         question::{answer_in, escalation_out},
         session::{agent_out, worker_out},
         time::wire,
     },
     dead_letters::{self, DeadLetters},
     follow::follow,
+    halts,
     inbox::{self, Inbox},
     page::{self, Scope},
     status::Fault,
@@ -41,7 +43,7 @@ const WATCH_RETRY: Span = Span::from_secs(5);
 /// Questions a page where nothing is asked for.
 const ESCALATIONS_PAGE: usize = 50;
 /// The longest name of a person, in characters.
-const MAX_BY_CHARS: usize = 128;
+pub(super) const MAX_BY_CHARS: usize = 128;
 
 /// The service.
 pub(crate) struct Operator {
@@ -172,7 +174,14 @@ impl pb::operator_service_server::OperatorService for Operator {
         let pb::ListAgentsRequest {} = request.into_inner();
         let records = self.runtime.agent_records().await.map_err(Fault::from)?;
         let agents = self.runtime.agents();
-        let agents = agents.iter().map(|info| agent_out(info, records.get(&info.row.name))).collect();
+        let agent = |info: &AgentInfo| {
+            let halt = self.runtime.halt_of(&info.row.name);
+            pb::Agent {
+                halt: halt.map(|halt| halt_out(&halt)),
+                ..agent_out(info, records.get(&info.row.name))
+            }
+        };
+        let agents = agents.iter().map(agent).collect();
         Ok(Response::new(pb::ListAgentsResponse { agents }))
     }
 
@@ -192,6 +201,24 @@ impl pb::operator_service_server::OperatorService for Operator {
         let pb::ListWebhooksRequest {} = request.into_inner();
         let log_end = *self.runtime.log_end().borrow();
         Ok(Response::new(pb::ListWebhooksResponse { webhooks: self.webhooks.wire(log_end) }))
+    }
+
+    async fn halt(&self, request: Request<pb::HaltRequest>) -> Result<Response<pb::HaltResponse>, Status> {
+        Ok(Response::new(halts::halt(&self.runtime, request.into_inner()).await?))
+    }
+
+    async fn resume(
+        &self,
+        request: Request<pb::ResumeRequest>,
+    ) -> Result<Response<pb::ResumeResponse>, Status> {
+        Ok(Response::new(halts::resume(&self.runtime, request.into_inner()).await?))
+    }
+
+    async fn list_halts(
+        &self,
+        request: Request<pb::ListHaltsRequest>,
+    ) -> Result<Response<pb::ListHaltsResponse>, Status> {
+        Ok(Response::new(halts::list(&self.runtime, request.into_inner()).await?))
     }
 
     async fn reset_breaker(

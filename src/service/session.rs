@@ -33,6 +33,7 @@ use super::{
     convert::session::{down_out, grant_out, registered, registered_out},
     frame::Frame,
     lanes::Lanes,
+    shed::transport_fault,
     status::Fault,
     work::{self, Refused, Reply, Said},
 };
@@ -94,7 +95,8 @@ where
 {
     let first = timeout(REGISTER_WITHIN, frames.next()).await;
     let Ok(Some(first)) = first else { return Err(Fault::RegisterFirst.to_status()) };
-    let (message_id, wire) = match first? {
+    let first = first.map_err(|status| transport_fault(&status).map_or(status, |fault| fault.to_status()))?;
+    let (message_id, wire) = match first {
         Frame::Message(message) => {
             let pb::SessionRequest { message_id, message } = *message;
             match message {
@@ -124,6 +126,7 @@ where
         running: FuturesUnordered::new(),
         acks: Vec::new(),
         outbox: VecDeque::from([registered]),
+        broken: None,
     })
 }
 
@@ -142,6 +145,8 @@ struct Session {
     running: FuturesUnordered<BoxFuture<'static, Done>>,
     acks: Vec<i64>,
     outbox: VecDeque<DownMessage>,
+    /// Why the worker's side ended, where the transport could not read what came.
+    broken: Option<Fault>,
 }
 
 impl Drop for Session {
@@ -198,8 +203,9 @@ impl Session {
             }
         })
         .await;
+        let broken = self.broken.take();
         let end = match closing {
-            Closing::No | Closing::ByWorker => return Ok(()),
+            Closing::No | Closing::ByWorker => return broken.map_or(Ok(()), |fault| Err(fault.to_status())),
             Closing::ByChaos => Fault::SessionEnded,
             Closing::BySession if !stop.is_cancelled() => Fault::SessionEnded,
             Closing::BySession | Closing::ByServer => Fault::ShuttingDown,
@@ -271,9 +277,10 @@ impl Session {
                         *closing = Closing::BySession;
                     }
                 }
-                Poll::Ready(Some(Err(_)) | None) => {
+                Poll::Ready(ended) => {
                     // No more work for it; what is under way is still answered, if it listens.
                     self.context.runtime.close_session(self.id);
+                    self.broken = ended.and_then(Result::err).and_then(|status| transport_fault(&status));
                     *closing = Closing::ByWorker;
                 }
             }
@@ -329,6 +336,11 @@ impl Session {
         let mut batch: Vec<_> = self.outbox.drain(..most).collect();
         if self.outbox.is_empty() && !self.acks.is_empty() {
             batch.push(DownMessage::Ack(pb::Ack { message_ids: std::mem::take(&mut self.acks) }));
+        }
+        for message in &batch {
+            if let DownMessage::Cancel(cancel) = message {
+                self.context.runtime.cancel_handed(&cancel.lease);
+            }
         }
         batch.into_iter().map(|message| Ok(pb::SessionResponse { message: Some(message) })).collect()
     }

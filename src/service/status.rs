@@ -6,7 +6,7 @@
 
 mod closed;
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
@@ -15,9 +15,11 @@ use crate::{
     engine::{command::Rejection, intake::Violation},
     pb,
     runtime::{
-        CommandError, JournalFailing, OpenError, Overloaded, ReadError, SessionError, StoreError, SubmitError,
+        CommandError, HaltError, JournalFailing, OpenError, Overloaded, ReadError, SessionError, StoreError,
+        SubmitError,
     },
     types::{
+        halt::Halt,
         ids::{AgentName, Lease, Namespace, TaskId},
         time::Span,
     },
@@ -70,6 +72,10 @@ pub enum Fault {
     KeyTaken(TaskId, Vec<String>),
     /// The engine refused.
     Rejected(Rejection),
+    /// A halt keeps it out.
+    Halted(Arc<Halt>),
+    /// A halt could not be made, kept or lifted.
+    Halt(HaltError),
     /// Something is full.
     Overloaded(Overloaded),
     /// The settings of this server forbid chaos runs.
@@ -142,6 +148,9 @@ impl Fault {
             Self::AgentNotFound(_) => verdict(Code::NotFound, "AGENT_NOT_FOUND"),
             Self::KeyTaken(..) => verdict(Code::AlreadyExists, "KEY_TAKEN"),
             Self::Rejected(rejection) => rejected(rejection),
+            // It helps to send it again, but not before a person has lifted the halt.
+            Self::Halted(_) => verdict(Code::FailedPrecondition, "HALTED"),
+            Self::Halt(error) => halting(error),
             Self::Overloaded(full) => later(Code::ResourceExhausted, "OVERLOADED", full.retry_after),
             Self::ChaosForbidden => verdict(Code::PermissionDenied, "CHAOS_FORBIDDEN"),
             Self::ChaosRunning(_) => verdict(Code::FailedPrecondition, "CHAOS_RUNNING"),
@@ -200,6 +209,8 @@ impl Fault {
             }
             Self::Rejected(Rejection::EscalationClosed(closed)) => closed::message(closed),
             Self::Rejected(rejection) => rejection.to_string(),
+            Self::Halted(halt) => SubmitError::Halted(Arc::clone(halt)).to_string(),
+            Self::Halt(error) => error.to_string(),
             Self::Overloaded(full) => full.to_string(),
             Self::ChaosForbidden => {
                 "the settings of this server forbid chaos runs: start it without --forbid-chaos".to_owned()
@@ -237,6 +248,7 @@ impl Fault {
             }
             Self::Rejected(Rejection::LetterSettled(settled)) => info.extend(closed::settled(settled)),
             Self::Rejected(Rejection::EscalationClosed(closed)) => info.extend(closed::facts(closed)),
+            Self::Halted(halt) => info.extend(halt_facts(halt)),
             _ => {} // The reason says it all.
         }
         let mut details = ErrorDetails::with_error_info(reason, DOMAIN, info);
@@ -291,6 +303,7 @@ impl Fault {
             Self::AgentNotFound(_) => Some("agent"),
             Self::EscalationNotFound(_) | Self::Rejected(Rejection::EscalationUnknown) => Some("escalation"),
             Self::SessionUnknown => Some("session"),
+            Self::Halt(HaltError::NothingToLift) => Some("halt"),
             Self::ChaosNotRunning => Some("chaos run"),
             Self::Rejected(Rejection::LeaseUnknown) => Some("lease"),
             _ => None, // Whatever else is wrong, it is there.
@@ -324,6 +337,24 @@ const fn rejected(rejection: &Rejection) -> Verdict {
         Rejection::ChildKeyTaken(..) => verdict(Code::AlreadyExists, "KEY_TAKEN"),
         Rejection::ChildContract(_) => verdict(Code::InvalidArgument, "CONTRACT_REFUSED"),
     }
+}
+
+const fn halting(error: &HaltError) -> Verdict {
+    match error {
+        HaltError::TooMany => verdict(Code::ResourceExhausted, "TOO_MANY_HALTS"),
+        HaltError::NothingToLift => verdict(Code::NotFound, "HALT_NOT_FOUND"),
+        HaltError::NotKept { error } | HaltError::Store(error) => stored(error),
+    }
+}
+
+/// What keeps something out, for clients that act on it.
+fn halt_facts(halt: &Halt) -> [(String, String); 4] {
+    [
+        ("halt".to_owned(), halt.number.to_string()),
+        ("halted".to_owned(), halt.scope.to_string()),
+        ("halted_by".to_owned(), halt.by.clone()),
+        ("halted_at".to_owned(), halt.at.to_string()),
+    ]
 }
 
 const fn stored(error: &StoreError) -> Verdict {
@@ -390,6 +421,7 @@ impl From<SubmitError> for Fault {
     fn from(error: SubmitError) -> Self {
         match error {
             SubmitError::KeyTaken { task, differs } => Self::KeyTaken(task, differs),
+            SubmitError::Halted(halt) => Self::Halted(halt),
             SubmitError::Overloaded(full) => Self::Overloaded(full),
             SubmitError::JournalFailing(failing) => Self::JournalFailing(failing),
             SubmitError::NamespaceFull { namespace, limit, retry_after } => {
@@ -426,10 +458,17 @@ impl From<CommandError> for Fault {
             CommandError::Rejected(Rejection::ChildContract(faults)) => Self::ContractRefused(faults),
             CommandError::Rejected(Rejection::ChildKeyTaken(task, differs)) => Self::KeyTaken(task, differs),
             CommandError::Rejected(rejection) => Self::Rejected(rejection),
+            CommandError::Halted(halt) => Self::Halted(halt),
             CommandError::Overloaded(full) => Self::Overloaded(full),
             CommandError::ShuttingDown => Self::ShuttingDown,
             CommandError::Store(error) => Self::Store(error),
         }
+    }
+}
+
+impl From<HaltError> for Fault {
+    fn from(error: HaltError) -> Self {
+        Self::Halt(error)
     }
 }
 

@@ -21,10 +21,12 @@ use crate::{
 };
 
 use super::{
+    cancels::{self, Cancelling},
     convert::{
         contract::{child_intake, contract_out, fingerprint, intake},
         enums,
         faults::Faults,
+        halt::halt_out,
         task::{mode_out, point_out, summary_out, task_out},
         time::timestamp,
     },
@@ -181,7 +183,7 @@ fn contract(wire: Option<pb::Contract>) -> Result<pb::Contract, Fault> {
 }
 
 /// Tells a filter from its wire form; `pb::ListTasksRequest`'s page fields are not looked at.
-fn filter(wire: &pb::ListTasksRequest, faults: &mut Faults) -> TaskFilter {
+pub(super) fn filter(wire: &pb::ListTasksRequest, faults: &mut Faults) -> TaskFilter {
     let pb::ListTasksRequest {
         states,
         causes,
@@ -229,6 +231,7 @@ pub(super) fn any_of<T>(
 #[tonic::async_trait]
 impl pb::task_service_server::TaskService for Tasks {
     type WatchTaskStream = BoxStream<pb::WatchTaskResponse>;
+    type CancelTasksStream = BoxStream<pb::CancelTasksResponse>;
     type StreamTasksStream = BoxStream<pb::StreamTasksResponse>;
 
     async fn submit_task(
@@ -280,7 +283,9 @@ impl pb::task_service_server::TaskService for Tasks {
         let pb::GetTaskRequest { task_id: text } = request.into_inner();
         let view = self.runtime.get(task_id(&text)?).await.map_err(Fault::from)?;
         let waits = self.runtime.waits(&view);
-        Ok(Response::new(pb::GetTaskResponse { task: Some(task_out(&view, &waits)) }))
+        let halts = self.runtime.halts_on(&view).iter().map(|halt| halt_out(halt)).collect();
+        let task = pb::Task { halts, ..task_out(&view, &waits) };
+        Ok(Response::new(pb::GetTaskResponse { task: Some(task) }))
     }
 
     async fn list_tasks(
@@ -333,5 +338,18 @@ impl pb::task_service_server::TaskService for Tasks {
         let crate::runtime::Cancelled { summary, already_ended } = cancelled;
         let summary = Some(summary_out(&summary));
         Ok(Response::new(pb::CancelTaskResponse { summary, already_ended }))
+    }
+
+    async fn cancel_tasks(
+        &self,
+        request: Request<pb::CancelTasksRequest>,
+    ) -> Result<Response<Self::CancelTasksStream>, Status> {
+        let many = cancels::understood(request.into_inner())?;
+        let place = self.watches.clone().try_acquire_owned().map_err(|_| {
+            let what = "all places for streams are taken".to_owned();
+            Fault::Overloaded(Overloaded { retry_after: Span::from_secs(5), what })
+        })?;
+        let stop = self.stop.intake.clone();
+        Ok(Response::new(follow(Cancelling::new(self.runtime.clone(), many, stop, place))))
     }
 }

@@ -40,6 +40,7 @@ struct Inner {
     escalations: BTreeMap<(TaskId, u32), EscalationRow>,
     agents: BTreeMap<String, AgentRow>,
     numbers: BTreeMap<String, u64>,
+    texts: BTreeMap<String, String>,
 }
 
 #[derive(Debug)]
@@ -268,6 +269,22 @@ impl Store for MemoryStore {
             return Err(StoreError::Corrupt(format!("the number {name}: {value} is too large to be kept")));
         }
         self.write().numbers.insert(name.to_owned(), value);
+        Ok(())
+    }
+
+    fn texts(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
+        let inner = self.read();
+        let from = inner.texts.range(prefix.to_owned()..);
+        let named = from.take_while(|(name, _)| name.starts_with(prefix));
+        Ok(named.map(|(name, text)| (name.clone(), text.clone())).collect())
+    }
+
+    fn set_text(&self, name: &str, value: Option<&str>) -> Result<(), StoreError> {
+        let mut inner = self.write();
+        match value {
+            Some(text) => drop(inner.texts.insert(name.to_owned(), text.to_owned())),
+            None => drop(inner.texts.remove(name)),
+        }
         Ok(())
     }
 }

@@ -24,6 +24,7 @@ mod project;
 mod projector;
 mod read;
 mod text;
+mod texts;
 mod views;
 mod write;
 
@@ -229,6 +230,14 @@ impl Store for SqliteStore {
         let writer = self.writer();
         let sum = self.overlay.sum(name).unwrap_or_default();
         write::set_number(&writer.journal, name, value, sum)
+    }
+
+    fn texts(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
+        self.readers.with(|reader| texts::with_prefix(&reader.journal, prefix))
+    }
+
+    fn set_text(&self, name: &str, value: Option<&str>) -> Result<(), StoreError> {
+        texts::set(&self.writer().journal, name, value)
     }
 }
 

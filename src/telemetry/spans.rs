@@ -196,6 +196,7 @@ impl Projector {
             Event::HandedOff { .. }
             | Event::DirectiveRefused { .. }
             | Event::GuardsTripped { .. }
+            | Event::Halted(_)
             | Event::TurnHeldUp { .. }
             | Event::Extended(_) => self.note(&record.event, at),
             Event::Ended { outcome, ledger } => self.end_task(outcome, ledger, at),

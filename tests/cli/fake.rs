@@ -35,6 +35,12 @@ pub struct Script {
     pub was_busy: bool,
     /// Filters that lists came with.
     pub lists: Vec<pb::ListTasksRequest>,
+    /// Halts that were asked for.
+    pub halts: Vec<pb::HaltRequest>,
+    /// What was to go on.
+    pub resumes: Vec<pb::ResumeRequest>,
+    /// Cancels of many.
+    pub cancels: Vec<pb::CancelTasksRequest>,
     /// Dead letters there are in all.
     pub letters: usize,
     /// Pages of dead letters that were asked for.
@@ -187,6 +193,7 @@ pub fn question(number: u32) -> pb::Escalation {
 
 #[tonic::async_trait]
 impl TaskService for Fake {
+    type CancelTasksStream = tokio_stream::Iter<std::vec::IntoIter<Result<pb::CancelTasksResponse, Status>>>;
     async fn submit_task(
         &self,
         request: Request<pb::SubmitTaskRequest>,
@@ -315,6 +322,21 @@ impl TaskService for Fake {
         known(&request.get_ref().task_id)?;
         Ok(Response::new(pb::CancelTaskResponse { summary: self.task().summary, already_ended: true }))
     }
+
+    async fn cancel_tasks(
+        &self,
+        request: Request<pb::CancelTasksRequest>,
+    ) -> Result<Response<Self::CancelTasksStream>, Status> {
+        let request = request.into_inner();
+        let by_state = [("RUNNING".to_owned(), 2), ("QUEUED".to_owned(), 1)].into();
+        let page = pb::CancelTasksResponse { matched: 3, by_state, ..Default::default() };
+        let (cancelled, failed) =
+            if request.dry_run { (0, 0) } else { (2, i64::from(request.reason == "fail")) };
+        let first_failure = if failed > 0 { "the store failed".into() } else { String::new() };
+        let done = pb::CancelTasksResponse { cancelled, failed, first_failure, done: true, ..page.clone() };
+        self.0.lock().unwrap().cancels.push(request);
+        Ok(Response::new(tokio_stream::iter(vec![Ok(page), Ok(done)])))
+    }
 }
 
 /// Chaos is tested against servers of its own.
@@ -411,6 +433,45 @@ impl OperatorService for Fake {
         let (name, place) = ("pager".into(), "https://pager.example".into());
         let webhook = pb::Webhook { name, place, failing: Some(failing), ..Default::default() };
         Ok(Response::new(pb::ListWebhooksResponse { webhooks: vec![webhook] }))
+    }
+
+    async fn halt(&self, request: Request<pb::HaltRequest>) -> Result<Response<pb::HaltResponse>, Status> {
+        let request = request.into_inner();
+        let halt = pb::Halt {
+            number: 3,
+            selector: request.selector.clone(),
+            halted_by: request.halted_by.clone(),
+            reason: request.reason.clone(),
+            halted_at: Some(at(0)),
+            cancel: request.cancel,
+            tasks_ended: 7,
+            ..Default::default()
+        };
+        self.0.lock().unwrap().halts.push(request);
+        let nanos = |nanos| Some(prost_types::Duration { seconds: 0, nanos });
+        Ok(Response::new(pb::HaltResponse {
+            halt: Some(halt),
+            attempts_told: 12,
+            told_within: nanos(1_500_000),
+            attempts_handed: 12,
+            handed_within: nanos(2_000_000),
+            ..Default::default()
+        }))
+    }
+
+    async fn resume(
+        &self,
+        request: Request<pb::ResumeRequest>,
+    ) -> Result<Response<pb::ResumeResponse>, Status> {
+        self.0.lock().unwrap().resumes.push(request.into_inner());
+        Ok(Response::new(pb::ResumeResponse { halts: vec![halt()] }))
+    }
+
+    async fn list_halts(
+        &self,
+        _: Request<pb::ListHaltsRequest>,
+    ) -> Result<Response<pb::ListHaltsResponse>, Status> {
+        Ok(Response::new(pb::ListHaltsResponse { halts: vec![halt()], ..Default::default() }))
     }
 
     async fn reset_breaker(
@@ -587,6 +648,18 @@ fn letter(n: usize) -> pb::DeadLetter {
         attempts: vec![attempt],
         attempts_total: 3,
         redrive: Some(pb::RedrivePlan { possible: true, granted_tokens: 5_000, ..Default::default() }),
+        ..Default::default()
+    }
+}
+
+fn halt() -> pb::Halt {
+    let scope = Some(pb::halt_selector::Scope::Agent("greeter".into()));
+    pb::Halt {
+        number: 3,
+        selector: Some(pb::HaltSelector { scope }),
+        halted_by: "ann".into(),
+        reason: "it repeats itself".into(),
+        halted_at: Some(at(0)),
         ..Default::default()
     }
 }

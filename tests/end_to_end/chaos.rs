@@ -116,7 +116,11 @@ async fn what_is_lost_takes_the_session_with_it_and_comes_again_on_the_next() {
     assert_eq!(stop(&stage, run).await.sessions_killed, 1);
     let held = vec![assignment.lease.clone()];
     let mut worker = super::harness::Session::open(stage.workers(), "w1", &["solver"], held).await;
-    assert_eq!(worker.registered.live_leases, [assignment.lease.clone()], "its lease outlived the session");
+    assert_eq!(
+        worker.registered.live_leases,
+        std::slice::from_ref(&assignment.lease),
+        "its lease outlived the session"
+    );
     worker.complete(&assignment.lease, success("42")).await;
     assert_eq!(answers(&stage.events(&id, 0).await), 1);
     stage.shutdown().await;

@@ -8,6 +8,7 @@ mod hand;
 #[path = "../support/server.rs"]
 mod server;
 
+mod halts;
 mod keeps;
 mod leases;
 mod refuses;

@@ -57,6 +57,8 @@ pub(crate) struct Gated {
     read_on: Condvar,
     /// Every commit that was kept, in order.
     kept: Mutex<Vec<Vec<Append>>>,
+    /// Whether notes cannot be kept.
+    pub(crate) fail_texts: std::sync::atomic::AtomicBool,
 }
 
 #[derive(Default)]
@@ -190,6 +192,15 @@ impl Store for Gated {
 
     fn set_number(&self, name: &str, value: u64) -> Result<(), StoreError> {
         self.memory.set_number(name, value)
+    }
+    fn texts(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
+        self.memory.texts(prefix)
+    }
+    fn set_text(&self, name: &str, value: Option<&str>) -> Result<(), StoreError> {
+        if self.fail_texts.load(std::sync::atomic::Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("notes fail".to_owned()));
+        }
+        self.memory.set_text(name, value)
     }
 }
 

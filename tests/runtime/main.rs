@@ -3,12 +3,14 @@
 
 mod kit;
 
+mod burn;
 mod children;
 mod circuits;
 mod dead_letters;
 mod failures;
 mod flow;
 mod gate;
+mod halts;
 mod leases;
 mod limits;
 mod parking;

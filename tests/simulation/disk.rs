@@ -244,4 +244,12 @@ impl Store for Mount {
     fn set_number(&self, name: &str, value: u64) -> Result<(), StoreError> {
         self.read()?.set_number(name, value)
     }
+
+    fn texts(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
+        self.read()?.texts(prefix)
+    }
+
+    fn set_text(&self, name: &str, value: Option<&str>) -> Result<(), StoreError> {
+        self.read()?.set_text(name, value)
+    }
 }

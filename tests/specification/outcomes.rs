@@ -4,10 +4,11 @@
 use std::collections::BTreeSet;
 
 use bailiwick::{
-    engine::command::{Command, HumanAnswer},
+    engine::command::{Command, HumanAnswer, Reply},
     types::{
         contract::{ContractDraft, ConvergenceDraft, DefaultAnswer, OwnerFallback},
         envelope::{Confidence, Decision, Envelope, Status},
+        halt::{HaltMark, HaltScope},
         outcome::{Cause, EndedBy, TaskState, may_end},
         time::Span,
     },
@@ -18,8 +19,8 @@ use crate::{
     support::{Bench, delegate, draft, failed, json, plan, step, success},
 };
 
-/// Cells that the matrix allows and nothing reaches yet: a halt that cancels comes with halts.
-const RESERVED: [(TaskState, EndedBy, Cause); 1] = [(TaskState::Cancelled, EndedBy::System, Cause::Halted)];
+/// Cells that the matrix allows and nothing reaches yet: none.
+const RESERVED: [(TaskState, EndedBy, Cause); 0] = [];
 
 /// Writes one test a line: its name, the cell, and how a task comes there.
 macro_rules! cells {
@@ -43,6 +44,7 @@ cells! {
     the_gate_lets_the_best_draft_pass_when_rounds_no_longer_pay: Succeeded by Gate for Converged, converges;
     a_person_approves_what_the_gate_refused: Succeeded by Human for Completed, person_approves;
     a_client_cancels: Cancelled by Client for Cancelled, client_cancels;
+    a_halt_ends_what_it_covers: Cancelled by System for Halted, halted;
 
     the_owner_ends_it_partial_for_converged: Partial by Owner for Converged, owner_accepts_a_part;
     the_owner_ends_it_partial_for_budget: Partial by Owner for Budget, owner_accepts_a_part;
@@ -244,6 +246,19 @@ fn client_cancels(_: Cause) -> Bench {
     let mut bench = Bench::new(&draft());
     bench.next();
     bench.send(Command::Cancel { reason: String::new() }).expect("a cancel is never rejected");
+    bench
+}
+
+fn halted(_: Cause) -> Bench {
+    let mut bench = Bench::new(&draft());
+    bench.next();
+    let halt = |scope| HaltMark { number: 3, scope, by: "ann".to_owned(), reason: "the bill".to_owned() };
+    let other = HaltScope::Agent("gamma".parse().expect("a valid name"));
+    let reply = bench.send(Command::Halt { halt: halt(other), told: false });
+    assert_eq!((reply, bench.state()), (Ok(Reply::Done), TaskState::Running), "it does not cover the task");
+    bench.send(Command::Halt { halt: halt(HaltScope::All), told: false }).expect("a halt is never rejected");
+    let reason = bench.task.view().outcome.map(|outcome| outcome.reason);
+    assert_eq!(reason.as_deref(), Some("halted by ann (everything, halt 3): the bill"));
     bench
 }
 

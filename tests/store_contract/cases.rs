@@ -376,6 +376,20 @@ pub(crate) fn numbers_are_kept(store: &dyn Store) {
     assert!(matches!(store.set_number("cursor", u64::MAX), Err(StoreError::Corrupt(_))));
 }
 
+pub(crate) fn notes_are_kept_until_they_are_taken_away(store: &dyn Store) {
+    let pair = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+    assert_eq!(store.texts(""), Ok(Vec::new()));
+    for (name, text) in [("halt/2", "{}"), ("halt/1", "{\"a\":\"é\"}"), ("hal_", "1"), ("halu", "2")] {
+        store.set_text(name, Some(text)).expect("set");
+    }
+    assert_eq!(store.texts("halt/"), Ok(vec![pair("halt/1", "{\"a\":\"é\"}"), pair("halt/2", "{}")]));
+    store.set_text("halt/2", Some("[]")).expect("set again");
+    store.set_text("halt/1", None).expect("taken away");
+    store.set_text("halt/9", None).expect("it was not there");
+    assert_eq!(store.texts("halt/"), Ok(vec![pair("halt/2", "[]")]));
+    assert_eq!(store.texts("").expect("a read").len(), 3);
+}
+
 pub(crate) fn the_count_of_shards_is_fixed_by_the_first_start(store: &dyn Store) {
     let count = |n| NonZeroU16::new(n).expect("not zero");
     assert_eq!(fixed_shards(store, count(4)), Ok(count(4)));

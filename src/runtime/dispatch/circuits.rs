@@ -126,7 +126,8 @@ impl Dispatch {
 
     /// Why a turn waits; `None` where it does not.
     pub(in crate::runtime) fn why(&self, key: TurnKey, now: Timestamp) -> Option<Waits> {
-        self.state().matching.why(key, now)
+        let state = self.state();
+        state.kept_back.why(key, state.matching.halted()).or_else(|| state.matching.why(key, now))
     }
 
     /// Every namespace that has attempts. The counts of open tasks are the intake's, and are not known here.

@@ -1,7 +1,9 @@
 //! What shards say to the dispatcher: turns that are ready, slots that were used or not, leases that began or ended.
 
+use std::sync::Arc;
+
 use super::{
-    Dispatch, Ending, HeldUp, Order, Slot, TurnKey, Verdict, circuits::Revoked, matching::Offer,
+    Dispatch, Ending, Halting, HeldUp, Order, Slot, TurnKey, Verdict, circuits::Revoked, matching::Offer,
     session::Held,
 };
 use crate::{
@@ -23,6 +25,7 @@ pub(in crate::runtime) struct FoundLease {
     pub(in crate::runtime) worker: WorkerId,
     pub(in crate::runtime) agent: AgentName,
     pub(in crate::runtime) namespace: Namespace,
+    pub(in crate::runtime) halting: Halting,
 }
 
 impl Dispatch {
@@ -30,6 +33,7 @@ impl Dispatch {
     pub(in crate::runtime) fn offer(&self, offer: Offer, now: Timestamp) -> Vec<Order> {
         let (key, not_before) = (offer.key, offer.not_before);
         let mut state = self.state();
+        let Some(offer) = state.unless_kept_back(offer) else { return Vec::new() };
         let slots = state.matching.offer(offer, now);
         let slots = state.note_pending(slots);
         let held_up = state.matching.tell(key).map(|reason| Order::HoldUp(HeldUp { key, reason }));
@@ -43,12 +47,16 @@ impl Dispatch {
 
     /// A turn is no longer ready.
     pub(in crate::runtime) fn withdraw(&self, key: TurnKey) {
-        self.state().matching.withdraw(key);
+        let mut state = self.state();
+        state.kept_back.withdraw(key);
+        state.matching.withdraw(key);
     }
 
     /// Every turn of the task is taken back: its staged state is void.
     pub(in crate::runtime) fn withdraw_task(&self, task: TaskId) {
-        self.state().matching.withdraw_task(task);
+        let mut state = self.state();
+        state.kept_back.withdraw_task(task);
+        state.matching.withdraw_task(task);
     }
 
     /// The slot's lease is staged.
@@ -57,10 +65,13 @@ impl Dispatch {
         slot: Slot,
         lease: Lease,
         checks: Option<AnswerChecks>,
+        halting: Halting,
         now: Timestamp,
     ) {
         let Slot { key: _, worker, session, earmarked, permit } = slot;
-        let held = Held { permit, since: now, checks, session: Some(session), delivered: false, earmarked };
+        let session = Some(session);
+        let (since, delivered, told) = (now, false, false);
+        let held = Held { permit, since, checks, session, delivered, earmarked, halting, told };
         let mut state = self.state();
         if let Some(worker) = state.workers.by_id.get_mut(&worker) {
             worker.pending = worker.pending.saturating_sub(1);
@@ -96,7 +107,13 @@ impl Dispatch {
         let lease = assignment.lease;
         let mut state = self.state();
         // Ended before the worker ever heard of it: nothing to say.
+        let halted = Arc::clone(state.matching.halted());
         let Some(held) = state.workers.leases.get_mut(&lease) else { return };
+        if halted.stops(&held.permit.agent, &held.halting.marks) {
+            drop(state);
+            let reason = "it was halted before the assignment could be sent".to_owned();
+            return self.route([Order::End(Ending { lease, end: AttemptEnd::Undelivered, reason })]);
+        }
         held.delivered = true;
         let (worker, session) = (held.permit.worker.clone(), held.session);
         let down =
@@ -138,7 +155,13 @@ impl Dispatch {
             return (false, own(slots));
         }
         let session = held.session.and_then(|id| state.workers.session(&held.permit.worker, id));
-        let told = session.map(|s| (s.id, s.down.try_send(Down::Cancel { lease, reason, cause }).is_ok()));
+        let told = match session {
+            // By a halt, ahead of its task's own decision.
+            Some(session) if held.told => Some((session.id, true)),
+            session => {
+                session.map(|s| (s.id, s.down.try_send(Down::Cancel { lease, reason, cause }).is_ok()))
+            }
+        };
         if let Some((session, false)) = told {
             self.cut_off(&mut state, &held.permit.worker, session, now);
         }
@@ -149,7 +172,7 @@ impl Dispatch {
     }
 
     /// A lease that the journal says is live; one lease period from now on. Harmless for a lease that is known.
-    pub(in crate::runtime) fn restore(&self, live: LiveLease, now: Timestamp) {
+    pub(in crate::runtime) fn restore(&self, live: LiveLease, halting: Halting, now: Timestamp) {
         let LiveLease { lease, worker, agent, namespace, attempt: _, checks } = live;
         let mut state = self.state();
         let entry = state.workers.entry(&worker, now, now.plus(self.lease_time));
@@ -157,7 +180,8 @@ impl Dispatch {
         if !state.workers.leases.contains_key(&lease) {
             let permit = state.matching.hold(&worker, agent, namespace);
             let checks = Some(checks);
-            let held = Held { permit, since: now, checks, session, delivered: true, earmarked: false };
+            let (since, delivered, earmarked, told) = (now, true, false, false);
+            let held = Held { permit, since, checks, session, delivered, earmarked, halting, told };
             state.workers.add_lease(lease, held);
         }
         drop(state);
@@ -168,7 +192,7 @@ impl Dispatch {
     /// opened, all that it claimed was made known here, so a lease that is new and whose worker has a session was not
     /// claimed. Returns orders for the same shard.
     pub(in crate::runtime) fn restore_found(&self, found: FoundLease, now: Timestamp) -> Vec<Order> {
-        let FoundLease { lease, worker, agent, namespace } = found;
+        let FoundLease { lease, worker, agent, namespace, halting } = found;
         let mut state = self.state();
         let expires = now.plus(self.lease_time);
         let entry = state.workers.entry(&worker, now, expires);
@@ -179,8 +203,9 @@ impl Dispatch {
         let is_new = !state.workers.leases.contains_key(&lease);
         if is_new {
             let permit = state.matching.hold(&worker, agent, namespace);
-            let held =
-                Held { permit, since: now, checks: None, session: None, delivered: true, earmarked: false };
+            let (since, checks, session) = (now, None, None);
+            let (delivered, earmarked, told) = (true, false, false);
+            let held = Held { permit, since, checks, session, delivered, earmarked, halting, told };
             state.workers.add_lease(lease, held);
         }
         drop(state);

@@ -6,12 +6,14 @@
 //!
 //! What a call costs hangs on the agents that it concerns and on the logarithm of what waits, never on how much waits.
 
+mod halted;
 mod seats;
 mod why;
 
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
 use super::{
@@ -23,6 +25,7 @@ use super::{
 use crate::{
     runtime::SessionId,
     types::{
+        halt::HaltSet,
         ids::{AgentName, Namespace, TaskId, WorkerId},
         name_limits::NameLimits,
         time::Timestamp,
@@ -42,6 +45,8 @@ pub(in crate::runtime) struct Offer {
     /// Whether it is the owner's decision: it bypasses bulkheads, and goes first.
     pub(in crate::runtime) decides: bool,
     pub(in crate::runtime) not_before: Timestamp,
+    /// The marks of the task's labels: what a halt of a label knows it by.
+    pub(in crate::runtime) marks: Box<[u64]>,
 }
 
 /// A worker's place for one attempt, promised to one turn. The shard either commits it or gives it back.
@@ -75,6 +80,7 @@ struct Waiting {
     /// `None` while its time has not come.
     age: Option<u64>,
     not_before: Timestamp,
+    marks: Box<[u64]>,
     /// Whether its task was told that the agent's breaker keeps it waiting.
     told: bool,
 }
@@ -104,9 +110,17 @@ pub(super) struct Matching {
     parked: BTreeMap<Namespace, BTreeSet<AgentName>>,
     counter: u64,
     stopped: bool,
+    halted: Arc<HaltSet>,
     /// How often a queue was looked at: what a match costs must not grow with what waits.
     #[cfg(test)]
     looks: u64,
+}
+
+impl Slot {
+    /// The agent whose turn it is.
+    pub(in crate::runtime) const fn agent(&self) -> &AgentName {
+        &self.permit.agent
+    }
 }
 
 impl Matching {
@@ -239,14 +253,14 @@ impl Matching {
 
     /// A turn is ready from its `not_before` on. A turn that waits already keeps its place.
     pub(super) fn offer(&mut self, offer: Offer, now: Timestamp) -> Vec<Slot> {
-        let Offer { key, agent, namespace, priority, decides, not_before } = offer;
+        let Offer { key, agent, namespace, priority, decides, not_before, marks } = offer;
         if self.turns.contains_key(&key) {
             return Vec::new();
         }
         let priority = if decides { DECIDES } else { priority };
         *self.waiting.entry(agent.clone()).or_default() += 1;
-        let waiting =
-            Waiting { agent: agent.clone(), namespace, priority, age: None, not_before, told: false };
+        let (agent_name, age, told) = (agent.clone(), None, false);
+        let waiting = Waiting { agent: agent_name, namespace, priority, age, not_before, marks, told };
         self.turns.insert(key, waiting);
         if not_before > now {
             self.delayed.insert((not_before, key));
@@ -391,6 +405,9 @@ impl Matching {
         #[cfg(test)]
         {
             self.looks += 1;
+        }
+        if self.halted.of_agent(agent).is_some() {
+            return None;
         }
         let queue = self.queues.get_mut(agent)?;
         if self.breakers.room_of_agent(agent) == Some(0) || self.seats.freest(agent).is_none() {

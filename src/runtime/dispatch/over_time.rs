@@ -103,7 +103,9 @@ impl Dispatch {
             let (leased, limit) = state.matching.of_agent(&row.name);
             AgentInfo {
                 workers: count(state.matching.workers_of(&row.name)),
-                waiting: count(state.matching.waiting_for(&row.name)),
+                waiting: count(
+                    state.matching.waiting_for(&row.name) + state.kept_back.waiting_for(&row.name),
+                ),
                 leased,
                 limit,
                 breaker: state.matching.breaker(&Whose::Agent(row.name.clone())),

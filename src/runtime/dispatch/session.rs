@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::mpsc;
 
-use super::matching::Permit;
+use super::{Halting, matching::Permit};
 use crate::{
     engine::answer_checks::AnswerChecks,
     runtime::{Down, SessionId},
@@ -52,6 +52,9 @@ pub(super) struct Held {
     /// Whether the worker knows of it: not before its commit.
     pub(super) delivered: bool,
     pub(super) earmarked: bool,
+    pub(super) halting: Halting,
+    /// Whether the worker has been told to stop by a halt, ahead of the task's own decision.
+    pub(super) told: bool,
 }
 
 /// Everything the dispatcher knows about workers.

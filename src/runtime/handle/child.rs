@@ -11,7 +11,8 @@ use crate::{
     store::StoreError,
     types::{
         contract::ContractDraft,
-        ids::{Lease, TaskId},
+        halt::HaltScope,
+        ids::{AgentName, Lease, TaskId},
     },
 };
 
@@ -31,6 +32,7 @@ impl Runtime {
             return Err(CommandError::ShuttingDown);
         }
         self.0.dispatch.heard_under(&lease, self.0.now.read());
+        self.refuse_halted_child(&lease, &draft)?;
         // A child is a task among the open ones; once its parent has it, it is made whatever the bound says.
         let _place = self.place()?;
         let name = match draft.idempotency_key.as_str() {
@@ -55,5 +57,25 @@ impl Runtime {
             })?;
         }
         Ok(Submitted { task: child, existing })
+    }
+
+    /// A child is refused where its own contract would be, and where a label of a task above it is halted.
+    fn refuse_halted_child(&self, lease: &Lease, draft: &ContractDraft) -> Result<(), CommandError> {
+        let set = self.halts();
+        if set.is_empty() {
+            return Ok(());
+        }
+        let names = [Some(&draft.owner), draft.first_agent.as_ref(), Some(&draft.gate.validator)];
+        let agents: Vec<AgentName> =
+            names.into_iter().flatten().filter_map(|name| name.parse().ok()).collect();
+        let own = draft.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let above = || {
+            let halted = self.0.dispatch.label_halts(lease, &set);
+            set.iter().find(|halt| halted && matches!(halt.scope, HaltScope::Label { .. })).cloned()
+        };
+        match set.on(&agents, own).into_iter().next().or_else(above) {
+            Some(halt) => Err(CommandError::Halted(halt)),
+            None => Ok(()),
+        }
     }
 }

@@ -86,6 +86,11 @@ impl Shard {
     /// Starts a task.
     fn begin(&mut self, submission: Submission, now: Timestamp) {
         let Submission { id, keyed: _, contract, fingerprint, trace, parent, place, answer } = submission;
+        if parent.is_none()
+            && let Some(halt) = self.shared.halts.now().on_contract(&contract)
+        {
+            return drop(answer.send(Err(SubmitError::Halted(halt))));
+        }
         let env = Env { now, agents: &*self.shared.registry };
         let (task, decided) = match parent {
             None => Task::submit(id, contract, fingerprint, trace, env),
@@ -138,12 +143,16 @@ impl Shard {
             Err(checks) => return drop(answer.send(Ok(Answered::Check(checks)))),
         };
         let cancels = matches!(command, Command::Cancel { .. });
+        let metered = self.metered(&command);
         let Some(decided) = self.with_task(id, now, |task, env| task.decide(command, env)) else { return };
         let result = match decided {
             Ok(decided) => {
                 let escalations = decided.escalations.clone();
                 let reply = self.absorb(id, decided, Some(arrived), now);
                 self.residents.settle(id, now, false);
+                if let Some((lease, before)) = metered {
+                    self.meter(lease, before, now);
+                }
                 match reply {
                     Reply::Refused(rejection) => Err(CommandError::Rejected(rejection)),
                     reply => {
@@ -229,6 +238,7 @@ impl Shard {
                 }
                 Order::Assign(slot) => self.assign(slot, now),
                 Order::End(ending) => self.serve(Request::End(ending), now),
+                Order::Barrier(_, passed) => self.pass_barrier(passed),
                 Order::HoldUp(held_up) => self.serve(Request::HoldUp(held_up), now),
             }
         }
@@ -236,6 +246,11 @@ impl Shard {
 
     fn assign(&mut self, slot: Slot, now: Timestamp) {
         let TurnKey { task: id, turn } = slot.key;
+        if self.is_halted(&slot) {
+            // The halt came while the slot was on its way.
+            self.shared.dispatch.unused(slot, now);
+            return self.offer_again(slot_key(id, turn), now);
+        }
         let secret = self.shared.entropy.bits();
         let lease = Lease { task: id, turn, attempt: 0, secret };
         let command = Command::Assign { lease, worker: slot.worker.clone() };
@@ -246,7 +261,9 @@ impl Shard {
                         let resident = self.residents.get(id);
                         let checks =
                             resident.and_then(|resident| resident.task.checks_for(&assignment.lease));
-                        self.shared.dispatch.leased(slot, assignment.lease, checks, now);
+                        if let Some(halting) = self.halting(id) {
+                            self.shared.dispatch.leased(slot, assignment.lease, checks, halting, now);
+                        }
                         self.absorb(id, decided, None, now);
                         self.hold(id, Release::Deliver(assignment));
                     }
@@ -303,10 +320,9 @@ impl Shard {
     /// only after the commit of its own lease.
     pub(super) fn perform(&mut self, id: TaskId, effect: Effect, arrived: Option<Timestamp>, now: Timestamp) {
         match effect {
-            Effect::Ready { turn, agent, kind, namespace, priority, not_before } => {
-                let (key, decides) = (slot_key(id, turn), kind == TurnKind::Decide);
-                let offer = Offer { key, agent, namespace, priority, decides, not_before };
-                self.orders.extend(self.shared.dispatch.offer(offer, now));
+            Effect::Ready { .. } => {
+                let marks = self.marks(id);
+                self.offer(id, effect, marks, now);
             }
             Effect::Withdraw { turn } => self.shared.dispatch.withdraw(slot_key(id, turn)),
             Effect::Revoke { lease, worker: _, end, reason, cause } => {
@@ -329,6 +345,14 @@ impl Shard {
                 self.send_errand(id, &effect);
             }
         }
+    }
+
+    /// Offers a turn that is ready; `marks` are those of the task's labels.
+    pub(super) fn offer(&mut self, id: TaskId, ready: Effect, marks: Box<[u64]>, now: Timestamp) {
+        let Effect::Ready { turn, agent, kind, namespace, priority, not_before } = ready else { return };
+        let (key, decides) = (slot_key(id, turn), kind == TurnKind::Decide);
+        let offer = Offer { key, agent, namespace, priority, decides, not_before, marks };
+        self.orders.extend(self.shared.dispatch.offer(offer, now));
     }
 
     /// Has parent and child hear of each other, once what it is about is durable.

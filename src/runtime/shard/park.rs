@@ -8,7 +8,10 @@ use crate::{
         command::Env,
         parked::{Parked as Standing, ParkedLease},
     },
-    runtime::{dispatch::FoundLease, recovery::Found},
+    runtime::{
+        dispatch::{FoundLease, Halting},
+        recovery::Found,
+    },
     types::{ids::TaskId, time::Timestamp},
 };
 
@@ -100,12 +103,14 @@ impl Shard {
         let namespace = standing.namespace.clone();
         let place = self.shared.intake.take_expected(&namespace);
         self.parked.insert(id, place, standing.sleep(), now);
+        let halting = Halting { owner: standing.owner, marks: standing.marks };
         for ParkedLease { lease, worker, agent } in standing.leases {
-            let found = FoundLease { lease, worker, agent, namespace: namespace.clone() };
+            let found =
+                FoundLease { lease, worker, agent, namespace: namespace.clone(), halting: halting.clone() };
             self.orders.extend(self.shared.dispatch.restore_found(found, now));
         }
         for turn in standing.ready {
-            self.perform(id, turn.effect(&namespace), None, now);
+            self.offer(id, turn.effect(&namespace), halting.marks.clone(), now);
         }
     }
 

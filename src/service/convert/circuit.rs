@@ -38,6 +38,7 @@ pub(crate) fn waiting_out((turn, waits): &(TurnNumber, Waits)) -> pb::WaitingTur
         WaitReason::NamespaceFull => pb::WaitReason::NamespaceFull,
         WaitReason::WorkersBusy => pb::WaitReason::WorkersBusy,
         WaitReason::Stopping => pb::WaitReason::Stopping,
+        WaitReason::Halted => pb::WaitReason::Halted,
     };
     pb::WaitingTurn {
         turn: int32(*turn),

@@ -28,7 +28,9 @@ use super::{
     answer::{answer_out, usage_out},
     contract::contract_out,
     dead_letter::redriven_out,
-    enums, int32, int64,
+    enums,
+    halt::halted_out,
+    int32, int64,
     plan::plan_out,
     question::{asked_out, ended_out, extended_out},
     task::{ledger_out, outcome_out, trip_out},
@@ -183,6 +185,7 @@ impl Reader {
                 Wire::Discarded(pb::Discarded { by: it.by.clone(), note: it.note.clone() }),
             Event::ChildStarted(started) => child_started(started),
             Event::ChildEnded(ended) => child_ended(ended),
+            Event::Halted(halt) => Wire::Halted(halted_out(halt)),
             Event::TurnHeldUp { turn, reason, passed_to } => held_up(*turn, reason, passed_to.as_ref()),
         }
     }

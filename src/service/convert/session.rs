@@ -292,6 +292,8 @@ pub(crate) fn agent_out(info: &AgentInfo, record: Option<&AgentRecord>) -> pb::A
         last_seen_at: Some(wire(row.last_seen)),
         validator: record.and_then(record::validator_out),
         calibration: record.map(record::calibration_out).unwrap_or_default(),
+        // The halts are the server's, and no part of what is known of an agent.
+        halt: None,
         breaker: Some(breaker_out(breaker)),
         max_attempts_at_once: int32(limit.unwrap_or_default()),
     }

@@ -1,5 +1,7 @@
 //! What clients see of a task: views of the engine, out.
 
+use prost::Message as _;
+
 use crate::{
     engine::{
         event::{Outcome, Pattern, Trip},
@@ -7,7 +9,7 @@ use crate::{
         ledger::LedgerView,
         mast::Mode,
         readiness::Point,
-        view::{BestView, ChildView, Counters, SummaryView, TaskView, Tripped, TurnView},
+        view::{BestView, ChildView, Counters, SummaryView, TaskView, Tripped},
     },
     pb,
     runtime::Waits,
@@ -15,15 +17,19 @@ use crate::{
 };
 
 use super::{
-    answer::answer_out,
+    super::MAX_MESSAGE_BYTES,
     circuit::waiting_out,
     contract::contract_out,
     dead_letter::{redrives_out, status_out},
     enums, int32, int64,
     time::wire,
+    turns::turns_out,
     value::value,
-    verdict::inputs_out,
 };
+
+/// What a task takes at most with what its turns answered, in bytes: clients take 4 MiB unless told otherwise, and whoever
+/// reads everything that a task has ever said does so event by event.
+const MAX_TASK_BYTES: usize = MAX_MESSAGE_BYTES - (64 << 10);
 
 /// A task in a line.
 pub fn summary_out(view: &SummaryView) -> pb::TaskSummary {
@@ -133,7 +139,7 @@ pub(crate) fn outcome_out(outcome: &Outcome) -> pb::Outcome {
     }
 }
 
-/// A task in full.
+/// A task in full, as far as it fits into a message: where it does not, the oldest turns come without what they answered.
 pub fn task_out(view: &TaskView, waits: &[(TurnNumber, Waits)]) -> pb::Task {
     let TaskView {
         summary,
@@ -150,10 +156,10 @@ pub fn task_out(view: &TaskView, waits: &[(TurnNumber, Waits)]) -> pb::Task {
         redrives,
         dead_letter,
     } = view;
-    pb::Task {
+    let mut told = pb::Task {
         summary: Some(summary_out(summary)),
         contract: Some(contract_out(contract)),
-        turns: turns.iter().map(turn_out).collect(),
+        turns: Vec::new(),
         outcome: outcome.as_ref().map(outcome_out),
         best_result: best_result.as_ref().map(value),
         trace_id: format!("{:032x}", trace_ids::trace_id(summary.task, trace)),
@@ -163,14 +169,18 @@ pub fn task_out(view: &TaskView, waits: &[(TurnNumber, Waits)]) -> pb::Task {
         children: children.iter().map(child_out).collect(),
         trips: tripped.iter().map(together_out).collect(),
         best: best.as_ref().map(best_out),
+        // What is halted is the server's, and no part of a task: whoever asks for the task adds it.
+        halts: Vec::new(),
         waiting: waits.iter().map(waiting_out).collect(),
         redrives: redrives.as_ref().map(redrives_out),
         dead_letter: dead_letter.as_ref().map(status_out),
-    }
+    };
+    told.turns = turns_out(turns, MAX_TASK_BYTES.saturating_sub(told.encoded_len()));
+    told
 }
 
 fn parent_out(parent: &Parent) -> pb::Parent {
-    let Parent { task, number: _, turn, attempt, depth, traceparent: _ } = parent;
+    let Parent { task, number: _, turn, attempt, depth, traceparent: _, labels: _ } = parent;
     pb::Parent {
         task_id: task.to_string(),
         turn: int32(*turn),
@@ -249,48 +259,6 @@ fn best_out(best: &BestView) -> pb::BestResult {
         score: score.get(),
         confidence: confidence.get(),
         findings: findings.clone(),
-    }
-}
-
-fn turn_out(view: &TurnView) -> pb::Turn {
-    let TurnView {
-        turn,
-        agent,
-        kind,
-        state,
-        step,
-        attempts,
-        worker,
-        allowance,
-        spent,
-        opened_at,
-        started_at,
-        ended_at,
-        answer,
-        notes,
-        judges,
-        inputs,
-    } = view;
-    let (envelope, decision, verdict) = answer.as_deref().map(answer_out).unwrap_or_default();
-    pb::Turn {
-        turn: int32(*turn),
-        agent: agent.to_string(),
-        kind: enums::turn_kind(*kind) as i32,
-        state: enums::turn_state(*state) as i32,
-        step_id: step.as_ref().map(ToString::to_string).unwrap_or_default(),
-        attempts: int32(*attempts),
-        worker_id: worker.as_ref().map(ToString::to_string).unwrap_or_default(),
-        allowance_tokens: int64(*allowance),
-        spent_tokens: int64(*spent),
-        opened_at: Some(wire(*opened_at)),
-        started_at: started_at.map(wire),
-        ended_at: ended_at.map(wire),
-        envelope,
-        decision,
-        notes: notes.clone(),
-        verdict,
-        judges: int32(judges.unwrap_or_default()),
-        inputs: inputs.as_ref().map(inputs_out),
     }
 }
 

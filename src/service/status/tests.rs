@@ -9,6 +9,7 @@ use super::*;
 use crate::{
     engine::{command::ClosedQuestion, event::EscalationEnd},
     types::{
+        halt::HaltScope,
         outcome::{Cause, TaskState},
         time::Timestamp,
     },
@@ -61,10 +62,38 @@ fn every_fault() -> Vec<Fault> {
         Fault::ChaosNotRunning,
         Fault::Injected,
         Fault::ShuttingDown,
+        Fault::Halted(Arc::new(halt())),
+        Fault::Halt(HaltError::TooMany),
+        Fault::Halt(HaltError::NothingToLift),
     ];
     all.extend(rejections.map(Fault::Rejected));
     all.extend(stores.map(Fault::Store));
     all
+}
+
+fn halt() -> Halt {
+    Halt {
+        number: 3,
+        scope: HaltScope::All,
+        by: "ada".into(),
+        reason: "the bill".into(),
+        at: Timestamp(1_700_000_000_000_000),
+        cancel: false,
+        ended: 0,
+        swept: false,
+        burn: None,
+        lifted: None,
+    }
+}
+
+#[test]
+fn whoever_is_kept_out_by_a_halt_is_told_who_halted_what_since_when_and_why() {
+    let status = Fault::Halted(Arc::new(halt())).to_status();
+    let said =
+        "everything is halted by ada since 2023-11-14T22:13:20.000000Z (halt 3): the bill: nothing new";
+    assert!(status.message().starts_with(said), "{}", status.message());
+    let info = status.get_details_error_info().expect("always there");
+    assert_eq!((info.reason.as_str(), info.metadata["halted_by"].as_str()), ("HALTED", "ada"));
 }
 
 fn closed(end: EscalationEnd, by: &str) -> ClosedQuestion {

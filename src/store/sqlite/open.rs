@@ -81,6 +81,7 @@ pub(super) fn writer(path: &Path) -> Result<Connection, StoreError> {
         }
         Owner::Ours => {}
     }
+    super::texts::make(&connection)?;
     durable(&connection)?;
     // Checkpoints are made beside the commits, not by them.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;

@@ -143,7 +143,8 @@ impl Bench {
                 let namespace = SPACES[space].parse().expect("a valid name");
                 let not_before = now.plus(Span::from_secs(delay));
                 self.waiting.insert(key);
-                let offer = Offer { key, agent: agent(of), namespace, priority, decides, not_before };
+                let (agent, marks) = (agent(of), Box::default());
+                let offer = Offer { key, agent, namespace, priority, decides, not_before, marks };
                 let slots = self.matching.offer(offer, now);
                 self.took(slots);
             }
@@ -256,7 +257,7 @@ proptest! {
             for turn in 1..=load[space * 6 + task] {
                 let key = TurnKey { task: of(space, task), turn };
                 let namespace = SPACES[space].parse().expect("a valid name");
-                let offer = Offer { key, agent: agent(1), namespace, priority: 0, decides: false, not_before: bench.now };
+                let offer = Offer { key, agent: agent(1), namespace, priority: 0, decides: false, not_before: bench.now, marks: Box::default() };
                 bench.waiting.insert(key);
                 bench.matching.offer(offer, bench.now);
             }

@@ -8,13 +8,13 @@ use crate::{
     types::{ids::TurnNumber, time::Span},
 };
 
-const NOW: Timestamp = Timestamp(1_000);
+pub(super) const NOW: Timestamp = Timestamp(1_000);
 
-fn agent(name: &str) -> AgentName {
+pub(super) fn agent(name: &str) -> AgentName {
     name.parse().expect("a valid name")
 }
 
-fn worker(name: &str) -> WorkerId {
+pub(super) fn worker(name: &str) -> WorkerId {
     name.parse().expect("a valid id")
 }
 
@@ -22,14 +22,14 @@ fn session(number: u128) -> SessionId {
     SessionId(Uuid::from_u128(number))
 }
 
-fn offer(task: u128, turn: TurnNumber, name: &str) -> Offer {
+pub(super) fn offer(task: u128, turn: TurnNumber, name: &str) -> Offer {
     let key = TurnKey { task: TaskId::from(Uuid::from_u128(task)), turn };
-    let (agent, namespace) = (agent(name), Namespace::default());
-    Offer { key, agent, namespace, priority: 0, decides: false, not_before: Timestamp(0) }
+    let (agent, namespace, marks) = (agent(name), Namespace::default(), Box::default());
+    Offer { key, agent, namespace, priority: 0, decides: false, not_before: Timestamp(0), marks }
 }
 
 /// Workers "w1", "w2", ... that serve the agents, each with its concurrency.
-fn with_workers(workers: &[(&[&str], u32)]) -> Matching {
+pub(super) fn with_workers(workers: &[(&[&str], u32)]) -> Matching {
     fill(Matching::default(), workers)
 }
 
@@ -41,7 +41,7 @@ fn fill(mut matching: Matching, workers: &[(&[&str], u32)]) -> Matching {
     matching
 }
 
-fn told(slots: &[Slot]) -> Vec<(&str, u128, TurnNumber)> {
+pub(super) fn told(slots: &[Slot]) -> Vec<(&str, u128, TurnNumber)> {
     slots.iter().map(|s| (s.worker.as_str(), s.key.task.uuid().as_u128(), s.key.turn)).collect()
 }
 

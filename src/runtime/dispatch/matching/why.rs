@@ -32,6 +32,8 @@ pub enum WaitReason {
     WorkersBusy,
     /// The server is stopping.
     Stopping,
+    /// A halt stops the agent, the task or everything.
+    Halted,
 }
 
 /// Why a ready turn waits.
@@ -110,6 +112,9 @@ impl Matching {
         let breaker = self.breakers.info(&Whose::Agent(agent.clone()));
         if self.stopped {
             return waits(WaitReason::Stopping, "the server is stopping".to_owned(), None);
+        }
+        if let Some(halt) = self.halted().of_agent(agent) {
+            return waits(WaitReason::Halted, halt.to_string(), None);
         }
         if waiting.age.is_none() && waiting.not_before > now {
             let detail = "its back-off after an attempt that failed is not over".to_owned();
