@@ -151,7 +151,11 @@ impl Attempt {
         let think = if self.chance.happens(900) { (1, 2_500) } else { (2_000, 25_000) };
         sleep(self.chance.millis(think.0, think.1)).await;
         if hangs {
-            return std::future::pending().await;
+            // One that its worker keeps from the server is told by nobody to stop.
+            while !self.sim.is_calm() {
+                sleep(Duration::from_secs(1)).await;
+            }
+            return self.report().await;
         }
         for _ in 0..self.chance.below(3) {
             self.say().await;

@@ -85,6 +85,11 @@ impl Life {
         self.fuse.store(i64::try_from(steps).unwrap_or(1), Ordering::Relaxed);
     }
 
+    /// It does not die after all.
+    pub(crate) fn live_on(&self) {
+        self.fuse.store(-1, Ordering::Relaxed);
+    }
+
     /// Something that this process does to the outside: it may be the last thing.
     pub(crate) fn step(&self) {
         if self.fuse.load(Ordering::Relaxed) > 0 && self.fuse.fetch_sub(1, Ordering::Relaxed) == 1 {

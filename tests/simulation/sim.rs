@@ -102,6 +102,9 @@ impl Sim {
         let mut lines = self.lines();
         lines.faults = Faults::default();
         lines.cut.clear();
+        if let Some(up) = self.up() {
+            up.life.live_on();
+        }
         self.stage.store(1, Ordering::Relaxed);
     }
 
