@@ -108,7 +108,13 @@ fn id(n: usize) -> TaskId {
 
 fn event(seq: u64, kind: &str, bytes: usize) -> StoredEvent {
     let body = format!(r#"{{"{kind}":{{"text":"{}"}}}}"#, "x".repeat(bytes));
-    StoredEvent { seq, at: Timestamp(1_770_000_000_000_000 + seq), kind: kind.to_owned(), version: 2, body }
+    StoredEvent {
+        seq,
+        at: Timestamp(1_770_000_000_000_000 + seq),
+        kind: kind.to_owned().into(),
+        version: 2,
+        body,
+    }
 }
 
 fn summary(task: TaskId, seq: u64) -> SummaryRow {
@@ -119,13 +125,13 @@ fn summary(task: TaskId, seq: u64) -> SummaryRow {
         ended_by: None,
         cause: None,
         owner: name("worker"),
-        agents: vec![name("worker")],
+        agents: [name("worker")].into(),
         labels: vec![("env".to_owned(), "prod".to_owned())],
         created_at: Timestamp(1_770_000_000_000_000),
         updated_at: Timestamp(1_770_000_000_000_000 + seq),
         seq,
         parked: None,
-        view: format!(r#"{{"text":"{}"}}"#, "y".repeat(700)),
+        view: format!(r#"{{"text":"{}"}}"#, "y".repeat(700)).into(),
     }
 }
 

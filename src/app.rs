@@ -24,7 +24,7 @@ use crate::{
     notify::{self, Notifier, Notifying, Webhooks},
     runtime::{
         Clock, Entropy, Runtime, RuntimeOptions, RuntimeTasks, ShutdownReport, StartError, SystemClock,
-        SystemEntropy,
+        SystemEntropy, TaskRows,
     },
     service::{
         calls::CallBoard,
@@ -255,7 +255,8 @@ async fn open(choice: StoreChoice) -> Result<Arc<dyn Store>, AppError> {
         StoreChoice::Open(store) => Ok(store),
         StoreChoice::Sqlite(path) => {
             let file = path.clone();
-            let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&file)).await;
+            let opened =
+                tokio::task::spawn_blocking(move || SqliteStore::folding(&file, Arc::new(TaskRows))).await;
             let opened = opened.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())));
             opened
                 .map(|store| -> Arc<dyn Store> { Arc::new(store) })

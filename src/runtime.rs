@@ -44,6 +44,7 @@ pub use crate::store::{
 };
 pub use burn::{BURN_NOTES, BurnAction, BurnLimit, BurnOf, Burned};
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use codec::TaskRows;
 pub use dispatch::{BreakerInfo, BreakerState, BreakerTerms, Breaking, Bulkheads, WaitReason, Waits};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use error::{CommandError, HaltError, OpenError, Overloaded, ReadError, SessionError, SubmitError};

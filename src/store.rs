@@ -33,6 +33,15 @@ pub enum StoreError {
     Corrupt(String),
 }
 
+/// Makes a task's row out of its events: what they mean is not the store's business.
+pub trait Fold: Send + Sync + 'static {
+    /// The row of the task after these events, which are all of its own.
+    ///
+    /// # Errors
+    /// They cannot be read, or do not follow from each other.
+    fn row(&self, task: TaskId, events: &[StoredEvent]) -> Result<SummaryRow, StoreError>;
+}
+
 /// A durable journal with its projections. All calls block; callers keep them off async threads.
 pub trait Store: Send + Sync + 'static {
     /// Makes every append durable in one transaction, or keeps none. Returns the log's new end.

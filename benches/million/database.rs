@@ -58,7 +58,8 @@ pub(crate) fn registration(agent: &str, most: u32) -> Registration {
 /// Makes a database with `count` open tasks that wait for [`WAITED_FOR`].
 pub(crate) fn make(path: &Path, count: usize) {
     let (model, model_store) = model();
-    let store = SqliteStore::open(path).expect("a new database");
+    let store = SqliteStore::folding(path, std::sync::Arc::new(bailiwick::runtime::TaskRows))
+        .expect("a new database");
     store.upsert_agents(&model_store.agents().expect("the memory reads")).expect("agents");
     let shards = model_store.number(SHARDS).expect("the memory reads").expect("a count");
     store.set_number(SHARDS, shards).expect("the count of shards");
@@ -101,6 +102,6 @@ fn another(model: &Append, n: usize, shards: u64) -> Append {
     append.task = task;
     append.summary.task = task;
     append.summary.created_at = Timestamp(model.summary.created_at.0 + n as u64 % 1_000_000);
-    append.summary.view = model.summary.view.replace(&model.task.to_string(), &task.to_string());
+    append.summary.view = model.summary.view.replace(&model.task.to_string(), &task.to_string()).into();
     append
 }

@@ -95,7 +95,8 @@ pub(crate) fn serve(path: &Path, residents: usize) {
             lease_time: bailiwick::types::time::Span::from_secs(600),
             ..RuntimeOptions::default()
         };
-        let store = Arc::new(SqliteStore::open(path).expect("it opens"));
+        let store =
+            Arc::new(SqliteStore::folding(path, Arc::new(bailiwick::runtime::TaskRows)).expect("it opens"));
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
         let (runtime, tasks) = Runtime::start(store, options, clock, entropy).await.expect("it starts");
         let mut waiting = Crew::connect(&runtime, WAITED_FOR).await;

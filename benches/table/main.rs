@@ -31,6 +31,10 @@ use std::{path::PathBuf, time::Duration};
 use rounds::Stage;
 use row::Row;
 
+/// As the product has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Every row, in the order of the table.
 const ROWS: [&str; 14] = [
     "cycle", "streamed", "dispatch", "half", "overload", "reports", "kill", "memory", "restart", "growth",

@@ -200,7 +200,8 @@ impl Task {
         self.counters.revisions += u32::from(*revision);
         self.counters.replans += u32::from(*replan);
         if !self.agents.contains(agent) {
-            self.agents.push(agent.clone());
+            // Once for each agent of a task; everybody who looks at it shares the list.
+            self.agents = self.agents.iter().chain([agent]).cloned().collect();
         }
         let by_hand_off = matches!(input, InputFrom::AnswerOf(_));
         let input = self.resolve_input(*input, step.map(|s| s.step));

@@ -1,22 +1,78 @@
 //! Making views from state. Never read back by a decision.
 
+use std::sync::Arc;
+
 use super::{
+    ledger::LedgerView,
     task::Task,
     turn::Turn,
-    view::{BestView, EscalationView, SettledAs, SummaryView, TaskView, TurnView, short},
+    view::{BestView, Counters, EscalationView, SettledAs, SummaryView, TaskView, TurnView, short},
 };
+use crate::types::{
+    contract::Contract,
+    ids::{AgentName, TaskId},
+    outcome::{Cause, EndedBy, TaskState},
+    time::Timestamp,
+};
+
+/// What a summary is made of: taken from a task at one moment, cheaply, and made only if somebody looks.
+#[derive(Debug, Clone)]
+pub struct Glance {
+    task: TaskId,
+    contract: Arc<Contract>,
+    state: TaskState,
+    end: Option<(EndedBy, Cause)>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    ended_at: Option<Timestamp>,
+    seq: u64,
+    counters: Counters,
+    ledger: LedgerView,
+    agents: Arc<[AgentName]>,
+    parent: Option<TaskId>,
+    unsettled: bool,
+    settled: Option<SettledAs>,
+}
+
+impl Glance {
+    /// The task in a line, as it was.
+    pub fn summary(&self) -> SummaryView {
+        SummaryView {
+            task: self.task,
+            state: self.state,
+            ended_by: self.end.map(|(by, _)| by),
+            cause: self.end.map(|(_, cause)| cause),
+            goal: short(&self.contract.goal),
+            owner: self.contract.owner.clone(),
+            labels: self.contract.labels.clone(),
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            ended_at: self.ended_at,
+            seq: self.seq,
+            counters: self.counters,
+            ledger: self.ledger.clone(),
+            agents: self.agents.clone(),
+            parent: self.parent,
+            namespace: self.contract.namespace.clone(),
+            unsettled: self.unsettled,
+            settled: self.settled,
+        }
+    }
+}
 
 impl Task {
     /// The task in a line.
     pub fn summary(&self) -> SummaryView {
-        SummaryView {
+        self.glance().summary()
+    }
+
+    /// What its summary is made of.
+    pub fn glance(&self) -> Glance {
+        Glance {
             task: self.id,
+            contract: self.contract.clone(),
             state: self.state(),
-            ended_by: self.outcome.as_ref().map(|o| o.ended_by),
-            cause: self.outcome.as_ref().map(|o| o.cause),
-            goal: self.short_goal(),
-            owner: self.contract.owner.clone(),
-            labels: self.contract.labels.clone(),
+            end: self.outcome.as_ref().map(|outcome| (outcome.ended_by, outcome.cause)),
             created_at: self.created_at,
             updated_at: self.updated_at,
             ended_at: self.ended_at,
@@ -25,7 +81,6 @@ impl Task {
             ledger: self.ledger.view(),
             agents: self.agents.clone(),
             parent: self.parent.as_ref().map(|parent| parent.task),
-            namespace: self.contract.namespace.clone(),
             unsettled: self.children.is_unsettled(),
             settled: self.settled.as_ref().map(|settlement| SettledAs::of(&settlement.what)),
         }

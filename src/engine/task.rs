@@ -66,7 +66,7 @@ pub struct Task {
     pub(super) questions: Vec<Question>,
     pub(super) open_questions: BTreeSet<u32>,
     pub(super) best: Option<Best>,
-    pub(super) agents: Vec<AgentName>,
+    pub(super) agents: Arc<[AgentName]>,
     pub(super) outcome: Option<Outcome>,
     /// Time the clock has stood still, over pauses that ended.
     pub(super) paused: Span,
@@ -250,7 +250,7 @@ impl Task {
             questions: Vec::new(),
             open_questions: BTreeSet::new(),
             best: None,
-            agents: Vec::new(),
+            agents: Arc::default(),
             outcome: None,
             paused: Span::ZERO,
             paused_since: None,
@@ -265,6 +265,26 @@ impl Task {
     /// The number of the last event.
     pub const fn seq(&self) -> u64 {
         self.seq
+    }
+
+    /// When it was submitted.
+    pub const fn created_at(&self) -> Timestamp {
+        self.created_at
+    }
+
+    /// Agents that had a turn, in the order of their first.
+    pub const fn agents(&self) -> &Arc<[AgentName]> {
+        &self.agents
+    }
+
+    /// How it ended.
+    pub const fn outcome(&self) -> Option<&Outcome> {
+        self.outcome.as_ref()
+    }
+
+    /// Whether a child has not been heard of: what it used is still to come, even after the end.
+    pub fn is_unsettled(&self) -> bool {
+        self.children.is_unsettled()
     }
 
     /// When its last event was decided.

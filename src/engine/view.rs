@@ -23,7 +23,8 @@ pub const GOAL_CHARS: usize = 200;
 
 /// A goal, as far as a line shows it.
 pub(super) fn short(goal: &str) -> String {
-    goal.chars().take(GOAL_CHARS).collect()
+    let end = goal.char_indices().nth(GOAL_CHARS).map_or(goal.len(), |(at, _)| at);
+    goal[..end].to_owned()
 }
 
 /// What has been counted over the whole task.
@@ -86,7 +87,7 @@ pub struct SummaryView {
     pub seq: u64,
     pub counters: Counters,
     pub ledger: LedgerView,
-    pub agents: Vec<AgentName>,
+    pub agents: Arc<[AgentName]>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<TaskId>,
     #[serde(default, skip_serializing_if = "Namespace::is_default")]

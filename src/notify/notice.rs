@@ -142,7 +142,7 @@ pub fn of(store: &dyn Store, kinds: &[NoticeKind], entry: &LogEntry) -> Result<O
     let record = match decode(&entry.event) {
         Ok(record) => record,
         Err(error) => {
-            let (task, seq, kind) = (entry.task, entry.event.seq, &entry.event.kind);
+            let (task, seq, kind) = (entry.task, entry.event.seq, &*entry.event.kind);
             tracing::error!(%task, seq, kind, error, "an event cannot be read: no webhook is told of it");
             return Ok(None);
         }

@@ -9,8 +9,8 @@ use crate::{
         view::{EscalationView, SummaryView},
     },
     store::{
-        Store, StoreError,
-        record::{EscalationRow, StoredEvent, SummaryRow, own_label},
+        Fold, Store, StoreError,
+        record::{EscalationRow, StoredEvent, SummaryRow, Text, own_label},
     },
     types::ids::{EscalationId, TaskId},
 };
@@ -25,7 +25,7 @@ pub(super) fn stored(record: &Record) -> StoredEvent {
     StoredEvent {
         seq: record.seq,
         at: record.at,
-        kind: record.event.kind().to_owned(),
+        kind: record.event.kind().into(),
         version: VERSION,
         body: json(&record.event),
     }
@@ -44,9 +44,23 @@ pub(super) fn record(stored: &StoredEvent) -> Result<Record, StoreError> {
     Ok(Record { seq: *seq, at: *at, event })
 }
 
-/// A task's row, with how it stands.
+/// A task's row, with how it stands. Its texts are made when somebody reads them.
 pub(super) fn task_row(task: &Task) -> SummaryRow {
-    SummaryRow { parked: standing(task), ..summary_row(&task.summary()) }
+    let outcome = task.outcome();
+    SummaryRow {
+        task: task.id(),
+        state: task.state(),
+        ended_by: outcome.map(|outcome| outcome.ended_by),
+        cause: outcome.map(|outcome| outcome.cause),
+        owner: task.contract().owner.clone(),
+        agents: task.agents().clone(),
+        labels: labels(task),
+        created_at: task.created_at(),
+        updated_at: task.updated_at(),
+        seq: task.seq(),
+        parked: task.parked().map(|parked| Text::later(parked, json)),
+        view: Text::later(task.glance(), |glance| json(&glance.summary())),
+    }
 }
 
 /// How a task stands, for a start that does not replay it.
@@ -54,33 +68,16 @@ pub(super) fn standing(task: &Task) -> Option<String> {
     task.parked().as_ref().map(json)
 }
 
-/// A task's row.
-fn summary_row(summary: &SummaryView) -> SummaryRow {
-    SummaryRow {
-        task: summary.task,
-        state: summary.state,
-        ended_by: summary.ended_by,
-        cause: summary.cause,
-        owner: summary.owner.clone(),
-        agents: summary.agents.clone(),
-        labels: labels(summary),
-        created_at: summary.created_at,
-        updated_at: summary.updated_at,
-        seq: summary.seq,
-        parked: None,
-        view: json(summary),
-    }
-}
-
 /// Its own labels, and those that only the server gives.
-fn labels(summary: &SummaryView) -> Vec<(String, String)> {
-    let parent = summary.parent.map(|parent| (own_label::PARENT.to_owned(), parent.to_string()));
+fn labels(task: &Task) -> Vec<(String, String)> {
+    let contract = task.contract();
+    let parent = task.parent().map(|parent| (own_label::PARENT.to_owned(), parent.task.to_string()));
     let unsettled = (own_label::UNSETTLED.to_owned(), own_label::YES.to_owned());
-    let namespace = (!summary.namespace.is_default())
-        .then(|| (own_label::NAMESPACE.to_owned(), summary.namespace.to_string()));
-    let own = parent.into_iter().chain(summary.unsettled.then_some(unsettled)).chain(namespace);
+    let namespace = (!contract.namespace.is_default())
+        .then(|| (own_label::NAMESPACE.to_owned(), contract.namespace.to_string()));
+    let own = parent.into_iter().chain(task.is_unsettled().then_some(unsettled)).chain(namespace);
     let mut labels: Vec<_> =
-        summary.labels.iter().map(|(key, value)| (key.clone(), value.clone())).chain(own).collect();
+        contract.labels.iter().map(|(key, value)| (key.clone(), value.clone())).chain(own).collect();
     labels.sort();
     labels
 }
@@ -135,6 +132,20 @@ fn json<T: serde::Serialize>(value: &T) -> String {
     })
 }
 
+/// How a store makes the rows of tasks: the events are replayed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TaskRows;
+
+impl Fold for TaskRows {
+    fn row(&self, task: TaskId, events: &[StoredEvent]) -> Result<SummaryRow, StoreError> {
+        rebuilt(task, events.iter().map(record).collect::<Result<_, _>>()?).map(|task| task_row(&task))
+    }
+}
+
+fn rebuilt(id: TaskId, records: Vec<Record>) -> Result<Task, StoreError> {
+    Task::replay(id, records).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
 /// A task rebuilt from the journal; `None` where it has no events. Blocks.
 pub(super) fn load(store: &dyn Store, id: TaskId) -> Result<Option<Task>, StoreError> {
     let mut records: Vec<Record> = Vec::new();
@@ -152,5 +163,5 @@ pub(super) fn load(store: &dyn Store, id: TaskId) -> Result<Option<Task>, StoreE
     if records.is_empty() {
         return Ok(None);
     }
-    Task::replay(id, records).map(Some).map_err(|error| StoreError::Corrupt(error.to_string()))
+    rebuilt(id, records).map(Some)
 }

@@ -276,7 +276,7 @@ impl Shard {
         let id = task.id();
         let outstanding = task.outstanding();
         let place = (!task.is_ended()).then(|| self.shared.intake.take_expected(&task.contract().namespace));
-        self.residents.insert(task, place);
+        self.residents.insert(Box::new(task), place);
         let halting = self.halting(id);
         for live in outstanding.leases {
             let Some(halting) = halting.clone() else { continue };

@@ -100,29 +100,53 @@ const fn judge_word(judge: Judge) -> &'static str {
     }
 }
 
-/// What a tally adds to which sums. Names of agents have no dots.
-pub(super) fn sums(tally: &Tally) -> Vec<(String, u64)> {
+/// One sum of an agent.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Sum {
+    agent: AgentName,
+    of: Of,
+}
+
+/// What is summed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Of {
+    Verdict(&'static str),
+    /// By judge and bucket.
+    Result(&'static str, usize, &'static str),
+}
+
+impl Sum {
+    /// The name under which the store has it. Names of agents have no dots.
+    pub(super) fn name(&self) -> String {
+        let Self { agent, of } = self;
+        match of {
+            Of::Verdict(word) => format!("{PREFIX}{agent}.verdict.{word}"),
+            Of::Result(judge, bucket, word) => format!("{PREFIX}{agent}.{judge}.{bucket}.{word}"),
+        }
+    }
+}
+
+/// What a tally adds to which sums.
+pub(super) fn sums(tally: &Tally) -> impl Iterator<Item = (Sum, u64)> + '_ {
     let Tally { agent, what } = tally;
-    let one = |word: &str| vec![(format!("{PREFIX}{agent}.verdict.{word}"), 1)];
-    match *what {
+    let one = |word| [Some((Of::Verdict(word), 1)), None, None, None];
+    let sums = match *what {
         Tallied::Verdict { agreed } => one(if agreed { "agreed" } else { "disagreed" }),
         Tallied::Review { upheld } => one(if upheld { "upheld" } else { "overruled" }),
         Tallied::Result { judge, said, accepted } => {
             let said = said.get();
             let verdict = if accepted { 1.0 } else { 0.0 };
             let (judge, bucket) = (judge_word(judge), bucket_of(said));
-            let sum = |word: &str, more| (format!("{PREFIX}{agent}.{judge}.{bucket}.{word}"), more);
-            let mut sums = vec![
+            let sum = |word, more| Some((Of::Result(judge, bucket, word), more));
+            [
                 sum("judged", 1),
                 sum("said", millionths(said)),
                 sum("brier", millionths((said - verdict) * (said - verdict))),
-            ];
-            if accepted {
-                sums.push(sum("accepted", 1));
-            }
-            sums
+                sum("accepted", 1).filter(|_| accepted),
+            ]
         }
-    }
+    };
+    sums.into_iter().flatten().map(|(of, more)| (Sum { agent: agent.clone(), of }, more))
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Both from 0 to 1.
@@ -179,7 +203,7 @@ mod tests {
     fn add(store: &mut BTreeMap<String, u64>, agent: &str, what: Tallied) {
         let tally = Tally { agent: agent.parse().expect("a name"), what };
         for (name, more) in sums(&tally) {
-            *store.entry(name).or_default() += more;
+            *store.entry(name.name()).or_default() += more;
         }
     }
 

@@ -193,7 +193,7 @@ impl Store for MemoryStore {
             task: row.task,
             created_at: row.created_at,
             seq: row.seq,
-            parked: row.parked.clone(),
+            parked: row.parked.as_deref().map(str::to_owned),
         };
         Ok(rows.map(open).collect())
     }
@@ -206,7 +206,7 @@ impl Store for MemoryStore {
         let mut inner = self.write();
         for ParkedNote { task, seq, parked } in notes {
             if let Some(known) = inner.tasks.get_mut(task).filter(|known| known.summary.seq == *seq) {
-                known.summary.parked = Some(parked.clone());
+                known.summary.parked = Some(parked.as_str().into());
             }
         }
         Ok(())

@@ -1,11 +1,17 @@
 //! What the journal holds: plain records. Never a domain decision: events are opaque JSON here.
 
+mod text;
+
+use std::{borrow::Cow, sync::Arc};
+
 use super::StoreError;
 use crate::types::{
     ids::{AgentName, DEFAULT_NAMESPACE, EscalationId, Namespace, TaskId},
     outcome::{Cause, EndedBy, TaskState},
     time::Timestamp,
 };
+
+pub use text::Text;
 
 /// One event of one task, as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +21,7 @@ pub struct StoredEvent {
     /// When it was decided.
     pub at: Timestamp,
     /// The event's kind, for people who read the database: "turn_opened".
-    pub kind: String,
+    pub kind: Cow<'static, str>,
     /// Version of the encoding of `body`.
     pub version: u16,
     /// The event, as JSON.
@@ -47,7 +53,7 @@ pub struct SummaryRow {
     /// The owner.
     pub owner: AgentName,
     /// Agents that had a turn, in the order of their first.
-    pub agents: Vec<AgentName>,
+    pub agents: Arc<[AgentName]>,
     /// The labels, sorted by key, and those of `own_label`.
     pub labels: Vec<(String, String)>,
     /// When it was submitted.
@@ -57,9 +63,9 @@ pub struct SummaryRow {
     /// The number of its last event.
     pub seq: u64,
     /// What a server must know of an open task to start without replaying it, as JSON. `None`: it must be replayed.
-    pub parked: Option<String>,
+    pub parked: Option<Text>,
     /// Everything else a list shows, as JSON.
-    pub view: String,
+    pub view: Text,
 }
 
 /// A task that has not ended.
@@ -187,8 +193,7 @@ impl Append {
         let events: usize = self.events.iter().map(|event| ROW + event.body.len()).sum();
         let sums = self.sums.len() * ROW;
         let escalations: usize = self.escalations.iter().map(|row| ROW + row.view.len()).sum();
-        let parked = self.summary.parked.as_ref().map_or(0, String::len);
-        events + escalations + sums + 2 * ROW + self.summary.view.len() + parked
+        events + escalations + sums + 2 * ROW
     }
 }
 

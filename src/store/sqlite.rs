@@ -37,7 +37,7 @@ use std::{
 use rusqlite::Connection;
 
 use super::{
-    Store, StoreError,
+    Fold, Store, StoreError,
     record::{
         AgentRow, Append, EscalationRow, LogEntry, MAX_NUMBER, OpenTask, PageAfter, ParkedNote, StoredEvent,
         SummaryRow, TaskFilter,
@@ -66,28 +66,43 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// Opens the database at `path`, or makes it if there is none, and locks it for this process. The tables are beside it,
     /// under its name with "-views" after it; if they are not there, this makes them from the journal, which takes a while.
+    /// The journal keeps every task's row beside its events.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] if another server has it, if it cannot be written, if another program or a newer version
     /// of this one made it, or if the SQLite library is too old; [`StoreError::Corrupt`] if it is no sound database.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let (mut store, work) = Self::assemble(path)?;
+        Self::started(path, None)
+    }
+
+    /// The same for events that say all that is in a task's row: `fold` makes it of them, so that the journal need not have
+    /// it. Most of what a commit would write is saved.
+    ///
+    /// # Errors
+    /// As `open`; and [`StoreError::Unavailable`] if events that the tables lack cannot be folded.
+    pub fn folding(path: &Path, fold: Arc<dyn Fold>) -> Result<Self, StoreError> {
+        Self::started(path, Some(fold))
+    }
+
+    fn started(path: &Path, fold: Option<Arc<dyn Fold>>) -> Result<Self, StoreError> {
+        let (mut store, work) = Self::assemble(path, fold)?;
         store.projector = Some(projector::Projector::start(work)?);
         Ok(store)
     }
 
     /// A store whose tables stay behind until the work is done.
-    fn assemble(path: &Path) -> Result<(Self, projector::Work), StoreError> {
+    fn assemble(path: &Path, fold: Option<Arc<dyn Fold>>) -> Result<(Self, projector::Work), StoreError> {
         open::check_library(rusqlite::version_number())?;
         let path = open::resolve(path)?;
         let lock = lock::FileLock::take(&path)?;
         let journal = open::writer(&path)?;
         let beside = views::beside(&path);
-        let views = views::open(&beside, &journal)?;
+        let views = views::open(&beside, &journal, fold.as_deref())?;
         let overlay = Arc::new(overlay::Overlay::new(journal::end(&journal)?, views::sums(&views)?));
         let reader = || Ok(pool::Reader { journal: open::reader(&path)?, views: open::reader(&beside)? });
         let readers = (0..READERS).map(|_| reader()).collect::<Result<Vec<_>, StoreError>>()?;
-        let committer = commit::Committer::new(journal, open::reader(&beside)?, overlay.end());
+        let committer =
+            commit::Committer::new(journal, open::reader(&beside)?, overlay.end(), fold.is_none());
         let writer = Arc::new(Mutex::new(committer));
         let checkpointer = checkpoint::Checkpointer::start(open::checkpointer(&path)?, Arc::clone(&writer))?;
         let views = Arc::new(Mutex::new(views));

@@ -135,7 +135,7 @@ impl Follower {
 
 /// An event that cannot be read costs its part of a trace, not the traces of all tasks.
 fn skip(task: TaskId, event: &StoredEvent, error: &str) {
-    tracing::warn!(%task, seq = event.seq, kind = event.kind, error, "an event cannot be read: its trace has a gap");
+    tracing::warn!(%task, seq = event.seq, kind = &*event.kind, error, "an event cannot be read: its trace has a gap");
 }
 
 /// An event out of the journal.

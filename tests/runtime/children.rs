@@ -8,7 +8,7 @@ use bailiwick::{
         event::{Event, TraceContext},
         view::TaskView,
     },
-    runtime::{CommandError, ManualClock, ReadError, Runtime, SeededEntropy},
+    runtime::{CommandError, ManualClock, ReadError, Runtime, SeededEntropy, TaskRows},
     store::{Store, memory::MemoryStore, record::Append, sqlite::SqliteStore},
     types::{
         contract::ContractDraft,
@@ -255,7 +255,12 @@ async fn so_does_one_whose_journal_is_on_disk() {
     // From the child's own first event on: what comes before it is the other test's.
     for upto in 3..=kept.len() {
         let path = folder.path().join(format!("after-{upto}.db"));
-        survive(Arc::new(SqliteStore::open(&path).expect("it opens")), parent, &kept[..upto]).await;
+        survive(
+            Arc::new(SqliteStore::folding(&path, Arc::new(TaskRows)).expect("it opens")),
+            parent,
+            &kept[..upto],
+        )
+        .await;
     }
 }
 

@@ -312,7 +312,7 @@ impl World {
     }
 
     pub(crate) fn kinds(&self, task: TaskId) -> Vec<String> {
-        self.journal(task).into_iter().map(|event| event.kind).collect()
+        self.journal(task).into_iter().map(|event| event.kind.into_owned()).collect()
     }
 
     /// Waits for the first event of the task, from the beginning, that fits.

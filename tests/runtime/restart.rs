@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bailiwick::{
     engine::event::{AttemptEnd, Event, TraceContext},
-    runtime::{Runtime, RuntimeOptions, StartError, SystemClock, SystemEntropy},
+    runtime::{Runtime, RuntimeOptions, StartError, SystemClock, SystemEntropy, TaskRows},
     store::{Store, sqlite::SqliteStore},
     types::{
         contract::{ContractDraft, LimitsDraft},
@@ -127,7 +127,8 @@ async fn a_database_is_not_started_with_another_number_of_shards() {
 async fn the_database_on_disk_serves_as_well_as_the_memory() {
     let folder = tempfile::tempdir().expect("a folder for the database");
     let path = folder.path().join("bailiwick.db");
-    let open = || Arc::new(SqliteStore::open(&path).expect("it opens")) as Arc<dyn Store>;
+    let open =
+        || Arc::new(SqliteStore::folding(&path, Arc::new(TaskRows)).expect("it opens")) as Arc<dyn Store>;
     let start = |store| Runtime::start(store, options(), Arc::new(SystemClock), Arc::new(SystemEntropy));
 
     let (runtime, tasks) = start(open()).await.expect("an empty database starts");

@@ -138,7 +138,7 @@ impl Laws {
         case.task.audit();
         let summary = case.task.summary();
         let view = serde_json::to_string(&summary).expect("a summary encodes");
-        assert_eq!(view, append.summary.view, "the row says what the events say");
+        assert_eq!(view, *append.summary.view, "the row says what the events say");
         assert_eq!(append.summary.seq, case.task.seq());
         for row in &append.escalations {
             let view: EscalationView = serde_json::from_str(&row.view).expect("a question decodes");

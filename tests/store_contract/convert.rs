@@ -32,7 +32,7 @@ fn check(store: &SqliteStore, parked: Option<&str>) {
     assert_eq!(store.log_end(), Ok(7));
     assert_eq!(store.events(task(1), 1, 9), Ok(vec![event(2), event(3)]));
     assert_eq!(store.events(task(2), 0, 9), Ok(vec![event(1), event(2)]));
-    let one = SummaryRow { parked: parked.map(str::to_owned), ..summary(1, 3) };
+    let one = SummaryRow { parked: parked.map(Into::into), ..summary(1, 3) };
     let two = SummaryRow {
         state: TaskState::Failed,
         ended_by: Some(EndedBy::Owner),
@@ -96,7 +96,7 @@ fn a_server_that_knows_only_tables_is_told_to_be_a_later_one() {
     let application: i32 = database.query_row("PRAGMA application_id", [], |row| row.get(0)).expect("an id");
     let schema = "SELECT value FROM meta WHERE name = 'schema'";
     let schema: i64 = database.query_row(schema, [], |row| row.get(0)).expect("a schema");
-    assert_eq!((application, schema), (0x4261_696c, 3));
+    assert_eq!((application, schema), (0x4261_696c, 4));
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn an_operator_reads_the_events_with_sql() {
                 task.to_string(),
                 signed(event.seq),
                 signed(event.at.0),
-                event.kind,
+                event.kind.into_owned(),
                 event.version,
                 event.body,
             )

@@ -80,13 +80,13 @@ fn a_newer_schema_is_refused_with_what_to_do_and_left_alone() {
     in_folder(|path| {
         drop(SqliteStore::open(path).expect("new"));
         let operator = Connection::open(path).expect("by hand");
-        operator.execute("UPDATE meta SET value = 4 WHERE name = 'schema'", []).expect("an upgrade");
+        operator.execute("UPDATE meta SET value = 5 WHERE name = 'schema'", []).expect("an upgrade");
         drop(operator);
         let before = fs::read(path).expect("the file");
         let error = refusal(path);
         assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
         let error = error.to_string();
-        assert!(error.contains("schema 4") && error.contains("start that version or a later one"), "{error}");
+        assert!(error.contains("schema 5") && error.contains("start that version or a later one"), "{error}");
         assert_eq!(fs::read(path).expect("the file"), before);
     });
 }

@@ -27,7 +27,7 @@ pub(crate) fn labels(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 
 pub(crate) fn event(seq: u64) -> StoredEvent {
     let body = format!(r#"{{"n":{seq}}}"#);
-    StoredEvent { seq, at: Timestamp(1_000 + seq), kind: "turn_opened".to_owned(), version: 3, body }
+    StoredEvent { seq, at: Timestamp(1_000 + seq), kind: "turn_opened".into(), version: 3, body }
 }
 
 /// The summary of a running task after event `seq`, submitted at time `n`.
@@ -38,13 +38,13 @@ pub(crate) fn summary(n: u128, seq: u64) -> SummaryRow {
         ended_by: None,
         cause: None,
         owner: agent("owner"),
-        agents: vec![agent("owner"), agent("helper")],
+        agents: [agent("owner"), agent("helper")].into(),
         labels: labels(&[("env", "prod")]),
         created_at: Timestamp(u64::try_from(n).expect("a small number")),
         updated_at: Timestamp(1_000 + seq),
         seq,
-        parked: seq.is_multiple_of(2).then(|| format!(r#"{{"at":{seq}}}"#)),
-        view: format!(r#"{{"seq":{seq}}}"#),
+        parked: seq.is_multiple_of(2).then(|| format!(r#"{{"at":{seq}}}"#).into()),
+        view: format!(r#"{{"seq":{seq}}}"#).into(),
     }
 }
 

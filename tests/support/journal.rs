@@ -51,7 +51,7 @@ impl Journal {
         let stored: Vec<StoredEvent> = events
             .into_iter()
             .zip(self.seq + 1..)
-            .map(|((kind, version, body), seq)| StoredEvent { seq, at, kind, version, body })
+            .map(|((kind, version, body), seq)| StoredEvent { seq, at, kind: kind.into(), version, body })
             .collect();
         let last = self.seq + stored.len() as u64;
         let append = Append {
@@ -73,13 +73,13 @@ impl Journal {
             ended_by: None,
             cause: None,
             owner: agent("boss"),
-            agents: Vec::new(),
+            agents: [].into(),
             labels: Vec::new(),
             created_at: START,
             updated_at: at,
             seq,
             parked: None,
-            view: "{}".to_owned(),
+            view: "{}".into(),
         }
     }
 }

@@ -71,7 +71,7 @@ impl Dispatch {
         let Slot { key: _, worker, session, earmarked, permit } = slot;
         let session = Some(session);
         let (since, delivered, told) = (now, false, false);
-        let held = Held { permit, since, checks, session, delivered, earmarked, halting, told };
+        let held = Box::new(Held { permit, since, checks, session, delivered, earmarked, halting, told });
         let mut state = self.state();
         if let Some(worker) = state.workers.by_id.get_mut(&worker) {
             worker.pending = worker.pending.saturating_sub(1);
@@ -97,7 +97,7 @@ impl Dispatch {
     pub(in crate::runtime) fn unlease(&self, lease: &Lease, now: Timestamp) {
         let mut state = self.state();
         let Some(held) = state.workers.remove_lease(lease) else { return };
-        let slots = state.undelivered(held, now);
+        let slots = state.undelivered(*held, now);
         self.settle(state);
         self.route_slots(slots);
     }
@@ -135,7 +135,7 @@ impl Dispatch {
     pub(in crate::runtime) fn closed(&self, lease: &Lease, verdict: Verdict, now: Timestamp) -> Vec<Order> {
         let mut state = self.state();
         let Some(held) = state.workers.remove_lease(lease) else { return Vec::new() };
-        let slots = state.release(held, verdict, now);
+        let slots = state.release(*held, verdict, now);
         self.settle(state);
         self.keep_own(lease.task.shard(), slots.into_iter().map(Order::Assign).collect())
     }
@@ -150,7 +150,7 @@ impl Dispatch {
             self.keep_own(lease.task.shard(), slots.into_iter().map(Order::Assign).collect())
         };
         if !held.delivered {
-            let slots = state.undelivered(held, now);
+            let slots = state.undelivered(*held, now);
             self.settle(state);
             return (false, own(slots));
         }
@@ -166,7 +166,7 @@ impl Dispatch {
             self.cut_off(&mut state, &held.permit.worker, session, now);
         }
         let verdict = self.verdict_on(&held, end, cause, now);
-        let slots = state.release(held, verdict, now);
+        let slots = state.release(*held, verdict, now);
         self.settle(state);
         (told.is_some_and(|(_, sent)| sent), own(slots))
     }
@@ -181,7 +181,7 @@ impl Dispatch {
             let permit = state.matching.hold(&worker, agent, namespace);
             let checks = Some(checks);
             let (since, delivered, earmarked, told) = (now, true, false, false);
-            let held = Held { permit, since, checks, session, delivered, earmarked, halting, told };
+            let held = Box::new(Held { permit, since, checks, session, delivered, earmarked, halting, told });
             state.workers.add_lease(lease, held);
         }
         drop(state);
@@ -205,7 +205,7 @@ impl Dispatch {
             let permit = state.matching.hold(&worker, agent, namespace);
             let (since, checks, session) = (now, None, None);
             let (delivered, earmarked, told) = (true, false, false);
-            let held = Held { permit, since, checks, session, delivered, earmarked, halting, told };
+            let held = Box::new(Held { permit, since, checks, session, delivered, earmarked, halting, told });
             state.workers.add_lease(lease, held);
         }
         drop(state);

@@ -62,7 +62,7 @@ pub(super) struct Held {
 pub(super) struct Workers {
     pub(super) by_id: BTreeMap<WorkerId, Worker>,
     pub(super) by_session: BTreeMap<SessionId, WorkerId>,
-    pub(super) leases: BTreeMap<Lease, Held>,
+    pub(super) leases: BTreeMap<Lease, Box<Held>>,
 }
 
 impl Workers {
@@ -94,7 +94,7 @@ impl Workers {
     }
 
     /// Adds a lease. `false`: it was there already, and stays as it is.
-    pub(super) fn add_lease(&mut self, lease: Lease, held: Held) -> bool {
+    pub(super) fn add_lease(&mut self, lease: Lease, held: Box<Held>) -> bool {
         if self.leases.contains_key(&lease) {
             return false;
         }
@@ -106,7 +106,7 @@ impl Workers {
     }
 
     /// Takes a lease away.
-    pub(super) fn remove_lease(&mut self, lease: &Lease) -> Option<Held> {
+    pub(super) fn remove_lease(&mut self, lease: &Lease) -> Option<Box<Held>> {
         let held = self.leases.remove(lease)?;
         if let Some(worker) = self.by_id.get_mut(&held.permit.worker) {
             worker.leases.remove(lease);

@@ -4,7 +4,13 @@ use std::collections::BTreeMap;
 
 use crate::{
     engine::{command::Assignment, event::Record, tally::Tally, view::EscalationView},
-    runtime::{codec, courier::Errand, dead_letters, dispatch::Ending, tallies},
+    runtime::{
+        codec,
+        courier::Errand,
+        dead_letters,
+        dispatch::Ending,
+        tallies::{self, Sum},
+    },
     store::{
         StoreError,
         record::{Append, StoredEvent, SummaryRow},
@@ -29,6 +35,9 @@ pub(super) struct Batch {
     pub(super) number: u64,
     touched: BTreeMap<TaskId, Touched>,
     events: usize,
+    /// What all of it adds to the record of agents. Most of it is the same few sums, so it goes with the batch, not with each
+    /// task.
+    tallies: BTreeMap<Sum, u64>,
     pub(super) releases: Vec<Release>,
     /// Leases to be ended all the same should the batch fail: their workers have been told to stop already, or have come back
     /// without them.
@@ -85,18 +94,23 @@ impl Batch {
         self.events += records.len();
         touched.events.extend(records.iter().map(codec::stored));
         touched.escalations.extend(escalations.into_iter().map(|view| (view.asked.number, view)));
-        touched.sums.extend(tallies.iter().flat_map(tallies::sums));
         touched.sums.extend(dead_letters::sums(records));
+        for (sum, more) in tallies.iter().flat_map(tallies::sums) {
+            *self.tallies.entry(sum).or_default() += more;
+        }
     }
 
     /// The appends for the store, and what waits for them. `summary` gives a task's row as it stands now.
     pub(super) fn close(self, summary: impl Fn(TaskId) -> Option<SummaryRow>) -> (Vec<Append>, InFlight) {
-        let Self { number, touched, events: _, releases, regardless } = self;
+        let Self { number, touched, events: _, tallies, releases, regardless } = self;
         let mut appends = Vec::with_capacity(touched.len());
         for (task, Touched { expected_seq, events, escalations, sums }) in touched {
             let Some(summary) = summary(task) else { continue };
             let escalations = escalations.values().map(codec::escalation_row).collect();
             appends.push(Append { task, expected_seq, events, summary, escalations, sums });
+        }
+        if let Some(first) = appends.first_mut() {
+            first.sums.extend(tallies.into_iter().map(|(sum, more)| (sum.name(), more)));
         }
         let questions = appends.iter().flat_map(|append| &append.escalations).map(|row| row.id).collect();
         let tasks = appends.iter().map(|append| (append.task, append.summary.seq)).collect();

@@ -99,7 +99,7 @@ impl Shard {
             }
         };
         self.note_seen(id);
-        self.residents.insert(task, Some(place));
+        self.residents.insert(Box::new(task), Some(place));
         self.absorb(id, decided, None, now);
         self.residents.settle(id, now, false);
         self.hold(

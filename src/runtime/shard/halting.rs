@@ -23,7 +23,7 @@ use crate::{
 
 impl Shard {
     fn task(&self, id: TaskId) -> Option<&Task> {
-        self.residents.get(id).map(|resident| &resident.task)
+        self.residents.get(id).map(|resident| &*resident.task)
     }
 
     /// The marks of the task's labels and of those above it.

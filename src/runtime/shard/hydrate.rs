@@ -214,7 +214,7 @@ impl Shard {
         let env = Env { now, agents: &*self.shared.registry };
         if let Some((place, may_be_due)) = self.parked.remove(id, env) {
             // All that is outstanding of it is known: it had only left memory.
-            self.residents.insert(task, Some(place));
+            self.residents.insert(Box::new(task), Some(place));
             self.residents.settle(id, now, false);
             // What is due goes before what is asked, as it would have gone had the task been in memory.
             if may_be_due {

@@ -32,7 +32,7 @@ impl Shard {
                             };
                             let (task, decided) = made(Env { now, agents: &*self.shared.registry });
                             self.note_seen(successor);
-                            self.residents.insert(task, Some(place));
+                            self.residents.insert(Box::new(task), Some(place));
                             self.absorb(successor, decided, None, now);
                             self.residents.settle(successor, now, false);
                         }

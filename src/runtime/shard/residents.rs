@@ -21,7 +21,8 @@ const QUEUE_SPARE: usize = 64;
 
 /// A task in memory.
 pub(super) struct Resident {
-    pub(super) task: Task,
+    /// In a box: a table that grows moves what is in it.
+    pub(super) task: Box<Task>,
     /// The newest batch that has something of it; 0: none since it was loaded.
     pub(super) batch: u64,
     place: Option<Place>,
@@ -36,7 +37,7 @@ pub(super) struct Resident {
 
 /// A task on its way out of memory.
 pub(super) struct Leaving {
-    pub(super) task: Task,
+    pub(super) task: Box<Task>,
     pub(super) place: Option<Place>,
 }
 
@@ -82,7 +83,7 @@ impl Residents {
     }
 
     /// Adds a task; `place` is its place among the open ones.
-    pub(super) fn insert(&mut self, task: Task, place: Option<Place>) {
+    pub(super) fn insert(&mut self, task: Box<Task>, place: Option<Place>) {
         let id = task.id();
         self.remove(id);
         self.queued += 1;

@@ -1,7 +1,7 @@
 //! What a row of the journal holds, as text that people can read: for each append a line of JSON, then the texts that this
 //! line counts out. Never looks into those texts: a body is kept byte for byte, whatever it is.
 
-use std::{borrow::Cow, fmt::Write as _};
+use std::{borrow::Cow, fmt::Write as _, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use super::line;
 use crate::{
     store::{
         StoreError,
-        record::{Append, EscalationRow, StoredEvent, SummaryRow},
+        record::{Append, EscalationRow, StoredEvent, SummaryRow, Text},
     },
     types::{
         ids::{AgentName, EscalationId, TaskId},
@@ -90,7 +90,8 @@ pub(super) struct Part<'a> {
     /// The number of the task's last event before these.
     pub(super) after: u64,
     pub(super) events: &'a [StoredEvent],
-    /// Missing only in what was converted from an older schema: there a task's first part has it as it was at the end.
+    /// Missing where it can be had from the events; and in what was converted from a table of events, where a task's first
+    /// part has it as it was at the end.
     pub(super) summary: Option<&'a SummaryRow>,
     pub(super) escalations: &'a [EscalationRow],
     pub(super) sums: &'a [(String, u64)],
@@ -146,7 +147,7 @@ struct SummaryHead {
     #[serde(default)]
     cause: Option<Cause>,
     owner: AgentName,
-    agents: Vec<AgentName>,
+    agents: Arc<[AgentName]>,
     labels: Vec<(String, String)>,
     created_at: Timestamp,
     updated_at: Timestamp,
@@ -168,7 +169,7 @@ struct QuestionHead<'a> {
 }
 
 impl SummaryHead {
-    fn row(self, task: TaskId, parked: Option<String>, view: String) -> SummaryRow {
+    fn row(self, task: TaskId, parked: Option<Text>, view: Text) -> SummaryRow {
         let Self {
             state,
             ended_by,
@@ -319,7 +320,7 @@ impl<'b> Reader<'b> {
     fn events(&mut self, after: u64, heads: Vec<EventHead<'_>>) -> Result<Vec<StoredEvent>, StoreError> {
         let mut events = Vec::with_capacity(heads.len());
         for (seq, EventHead { at, kind, version, bytes }) in (after.saturating_add(1)..).zip(heads) {
-            let (kind, body) = (kind.into_owned(), self.text(bytes)?);
+            let (kind, body) = (Cow::Owned(kind.into_owned()), self.text(bytes)?);
             events.push(StoredEvent { seq, at, kind, version, body });
         }
         Ok(events)
@@ -347,7 +348,7 @@ pub(super) fn parts(first: u64, body: &[u8]) -> Result<Vec<ReadPart>, StoreError
             Some(head) => Some({
                 let parked = head.parked.map(|bytes| reader.text(bytes)).transpose()?;
                 let view = reader.text(head.bytes)?;
-                head.row(task, parked, view)
+                head.row(task, parked.map(Text::from), view.into())
             }),
             None => None,
         };

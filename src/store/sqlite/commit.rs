@@ -29,6 +29,8 @@ pub(super) struct Committer {
     /// The position of the log's last entry.
     end: u64,
     seqs: Seqs,
+    /// Whether the journal has summaries too: where nobody can make them from the events again.
+    keeps_summaries: bool,
 }
 
 /// The last event of tasks that were added to lately. What it has is exact: every commit passes here.
@@ -57,8 +59,14 @@ impl Seqs {
 }
 
 impl Committer {
-    pub(super) fn new(journal: Connection, views: Connection, end: u64) -> Self {
-        Self { journal, views, end, seqs: Seqs::default() }
+    pub(super) fn new(journal: Connection, views: Connection, end: u64, keeps_summaries: bool) -> Self {
+        Self { journal, views, end, seqs: Seqs::default(), keeps_summaries }
+    }
+
+    /// What the journal is to have of an append.
+    fn kept<'a>(&self, append: &'a Append) -> Part<'a> {
+        let part = Part::from(append);
+        Part { summary: part.summary.filter(|_| self.keeps_summaries), ..part }
     }
 
     /// Commits the appends, and shows them in the overlay; the log's new end.
@@ -66,7 +74,7 @@ impl Committer {
         self.check(appends, overlay)?;
         let weight = appends.iter().map(Append::weight).sum();
         let mut rows = Rows::new(self.end + 1, weight);
-        let places = appends.iter().map(|append| rows.push(&Part::from(append)));
+        let places = appends.iter().map(|append| rows.push(&self.kept(append)));
         let places = places.collect::<Result<Vec<_>, _>>()?;
         let rows = rows.finish();
         let Some(last) = rows.last() else { return Ok(self.end) };

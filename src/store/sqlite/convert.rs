@@ -60,7 +60,7 @@ fn copy(transaction: &Transaction<'_>) -> Result<(), StoreError> {
         let event = StoredEvent {
             seq: columns.number()?,
             at: columns.time()?,
-            kind: columns.string()?,
+            kind: columns.string()?.into(),
             version: columns.small()?,
             body: columns.string()?,
         };

@@ -120,7 +120,7 @@ fn put_summary(json: &mut Json<'_>, row: &SummaryRow) -> Result<(), StoreError> 
         json.raw(r#","cause":"#).value(cause)?;
     }
     json.raw(r#","owner":"#).text(owner.as_str())?;
-    json.raw(r#","agents":"#).list(agents, |json, agent| json.text(agent.as_str()).map(drop))?;
+    json.raw(r#","agents":"#).list(agents.iter(), |json, agent| json.text(agent.as_str()).map(drop))?;
     json.raw(r#","labels":"#).list(labels, |json, (key, value)| {
         json.raw("[").text(key)?.raw(",").text(value)?.raw("]");
         Ok(())

@@ -13,9 +13,12 @@ use crate::store::StoreError;
 /// "Bail": what `file` and `sqlite3` show for a database of ours.
 const APPLICATION_ID: i32 = 0x4261_696c;
 /// The schema that this program reads and writes.
-const SCHEMA: i64 = 3;
+const SCHEMA: i64 = 4;
 /// The last schema of a table of events and of all others in the same file; from the first on, these are converted.
 const LAST_OF_TABLES: i64 = 2;
+/// The schema in which every append to the journal had a summary. It is read as it is; what is new has none, so that whoever
+/// counts on them is told to be a later version.
+const WITH_SUMMARIES: i64 = 3;
 /// The first SQLite without a known bug that loses commits when a checkpoint and a write meet in WAL mode.
 const OLDEST_LIBRARY: i32 = 3_051_003;
 /// How long a statement waits for another process that has the file, such as an operator's `sqlite3`.
@@ -56,6 +59,8 @@ enum Owner {
     New,
     /// One of ours, with the schema of this program.
     Ours,
+    /// One of ours that only an earlier version would misread from now on.
+    OursWithSummaries,
     /// One of ours that is to be converted.
     OursOfTables,
 }
@@ -78,6 +83,9 @@ pub(super) fn writer(path: &Path) -> Result<Connection, StoreError> {
         Owner::OursOfTables => {
             durable(&connection)?;
             convert::from_tables(&mut connection, SCHEMA)?;
+        }
+        Owner::OursWithSummaries => {
+            connection.execute("UPDATE meta SET value = ?1 WHERE name = 'schema'", [SCHEMA])?;
         }
         Owner::Ours => {}
     }
@@ -148,6 +156,7 @@ fn check_owner(connection: &Connection, path: &Path) -> Result<Owner, StoreError
         connection.query_row("SELECT value FROM meta WHERE name = 'schema'", [], |row| row.get(0))?;
     match schema {
         SCHEMA => Ok(Owner::Ours),
+        WITH_SUMMARIES => Ok(Owner::OursWithSummaries),
         1..=LAST_OF_TABLES => Ok(Owner::OursOfTables),
         newer if newer > SCHEMA => refused(format!(
             "was made by a newer version (schema {newer}, this version knows {SCHEMA}): start that version or a later one, \

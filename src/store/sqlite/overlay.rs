@@ -75,7 +75,7 @@ impl Generation {
         pending.is_new |= *after == 0;
         if let Some(summary) = summary {
             pending.summary = Some((*summary).clone());
-            self.bytes += summary.view.len();
+            self.bytes += summary.view.weight();
         }
         for row in *escalations {
             self.bytes += CHANGE + row.view.len();
@@ -88,6 +88,11 @@ impl Generation {
         }
     }
 
+    /// Counts bytes that come with what it has.
+    pub(super) const fn weigh(&mut self, bytes: usize) {
+        self.bytes += bytes;
+    }
+
     /// Whether there is enough in it for one transaction.
     pub(super) const fn is_enough(&self) -> bool {
         self.bytes >= ENOUGH
@@ -98,11 +103,14 @@ impl Generation {
 pub(super) const MOST_OF_A_SUM: u64 = MAX_NUMBER / 2;
 
 fn add_to(sums: &mut BTreeMap<String, u64>, name: &str, more: u64) {
-    let grown = |sum: u64| sum.saturating_add(more).min(MOST_OF_A_SUM);
     match sums.get_mut(name) {
-        Some(sum) => *sum = grown(*sum),
-        None => drop(sums.insert(name.to_owned(), grown(0))),
+        Some(sum) => *sum = grown(*sum, more),
+        None => drop(sums.insert(name.to_owned(), grown(0, more))),
     }
+}
+
+fn grown(sum: u64, more: u64) -> u64 {
+    sum.saturating_add(more).min(MOST_OF_A_SUM)
 }
 
 /// See the file's header.
@@ -119,7 +127,7 @@ struct State {
     leaving: Option<Arc<Generation>>,
     /// The position of the log's last entry.
     end: u64,
-    /// All sums, those in the tables included.
+    /// The sums in the tables; what is here is added when somebody asks.
     sums: BTreeMap<String, u64>,
     /// Why the tables could not be written last time.
     trouble: Option<StoreError>,
@@ -176,12 +184,9 @@ impl Overlay {
     /// Adds a commit: its parts with the places of their events, and its last row.
     pub(super) fn add<'p>(&self, parts: impl Iterator<Item = (Part<'p>, Place)>, last: &Row) {
         let mut state = self.state();
-        let State { growing, sums, end, .. } = &mut *state;
+        let State { growing, end, .. } = &mut *state;
         let before = (growing.tasks.is_empty(), growing.is_enough());
         for (part, place) in parts {
-            for (name, more) in part.sums {
-                add_to(sums, name, *more);
-            }
             growing.add(&part, place);
         }
         growing.mark = Mark::of(last.first, last.count, last.opening());
@@ -260,7 +265,7 @@ impl Overlay {
             task: row.task,
             created_at: row.created_at,
             seq: row.seq,
-            parked: row.parked.clone(),
+            parked: row.parked.as_deref().map(str::to_owned),
         });
         (changed, open.collect())
     }
@@ -272,7 +277,7 @@ impl Overlay {
         let mut left = Vec::new();
         for note in notes {
             match state.growing.tasks.get_mut(&note.task).map(|pending| pending.summary.as_mut()) {
-                Some(Some(row)) if row.seq == note.seq => row.parked = Some(note.parked.clone()),
+                Some(Some(row)) if row.seq == note.seq => row.parked = Some(note.parked.as_str().into()),
                 Some(_) => {}
                 None => left.push(note),
             }
@@ -299,15 +304,22 @@ impl Overlay {
 
     /// What events have added to a number; `None`: nothing yet.
     pub(super) fn sum(&self, name: &str) -> Option<u64> {
-        self.state().sums.get(name).copied()
+        let state = self.state();
+        let here = state.generations().filter_map(|generation| generation.sums.get(name));
+        here.chain(state.sums.get(name)).copied().reduce(grown)
     }
 
     /// What events have added to the numbers whose names begin so.
     pub(super) fn sums(&self, prefix: &str) -> BTreeMap<String, u64> {
         let state = self.state();
-        let from = state.sums.range(prefix.to_owned()..);
-        let named = from.take_while(|(name, _)| name.starts_with(prefix));
-        named.map(|(name, sum)| (name.clone(), *sum)).collect()
+        let mut sums = BTreeMap::new();
+        for known in state.generations().map(|generation| &generation.sums).chain([&state.sums]) {
+            let from = known.range(prefix.to_owned()..);
+            for (name, sum) in from.take_while(|(name, _)| name.starts_with(prefix)) {
+                add_to(&mut sums, name, *sum);
+            }
+        }
+        sums
     }
 
     /// Waits for commits and lets them gather. False once closed and empty.
@@ -349,6 +361,9 @@ impl Overlay {
     pub(super) fn written(&self) {
         let mut state = self.state();
         let gone = state.leaving.take();
+        for (name, more) in gone.iter().flat_map(|gone| &gone.sums) {
+            add_to(&mut state.sums, name, *more);
+        }
         state.trouble = None;
         drop(state);
         self.changed.notify_all();

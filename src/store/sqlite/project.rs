@@ -204,7 +204,7 @@ impl<'c> Statements<'c> {
     fn add_task(&mut self, task: &str, summary: &SummaryRow) -> Result<i64, StoreError> {
         let Face { state, ended_by, cause, owner, agents, labels, created_at } = &Face::of(summary)?;
         let (created_at, updated_at) = (number(*created_at), number(summary.updated_at.0));
-        let (seq, parked, view) = (number(summary.seq), &summary.parked, &summary.view);
+        let (seq, parked, view) = (number(summary.seq), summary.parked.as_deref(), &*summary.view);
         let id = self.add_task.insert(params![
             task, state, ended_by, cause, owner, agents, labels, created_at, updated_at, seq, parked, view
         ])?;
@@ -221,7 +221,7 @@ impl<'c> Statements<'c> {
     ) -> Result<(), StoreError> {
         let face = Face::of(summary)?;
         let (updated_at, seq) = (number(summary.updated_at.0), number(summary.seq));
-        let SummaryRow { parked, view, .. } = summary;
+        let (parked, view) = (summary.parked.as_deref(), &*summary.view);
         if *before == face {
             // The most frequent case of a long task, and the cheapest: no column of an index is named.
             self.touch_task.execute(params![id, updated_at, seq, parked, view])?;

@@ -7,7 +7,7 @@ use super::text::{Columns, TaskText, number as to_column, parse_labels, parse_wo
 use crate::{
     store::{
         StoreError,
-        record::{AgentRow, EscalationRow, SummaryRow},
+        record::{AgentRow, EscalationRow, SummaryRow, Text},
     },
     types::ids::{EscalationId, TaskId},
 };
@@ -31,8 +31,8 @@ pub(super) fn to_summary(row: &Row<'_>) -> Result<SummaryRow, StoreError> {
         created_at: columns.time()?,
         updated_at: columns.time()?,
         seq: columns.number()?,
-        parked: columns.string_or_null()?,
-        view: columns.string()?,
+        parked: columns.string_or_null()?.map(Text::from),
+        view: columns.string()?.into(),
     })
 }
 

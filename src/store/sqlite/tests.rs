@@ -14,7 +14,7 @@ fn append(n: u128, expected_seq: u64, body_bytes: usize) -> Append {
     let task = TaskId::from(Uuid::from_u128(n));
     let at = Timestamp(n as u64);
     let body = format!("\"{}\"", "x".repeat(body_bytes));
-    let event = StoredEvent { seq: expected_seq + 1, at, kind: "submitted".to_owned(), version: 1, body };
+    let event = StoredEvent { seq: expected_seq + 1, at, kind: "submitted".into(), version: 1, body };
     let owner: crate::types::ids::AgentName = "owner".parse().expect("a name");
     let summary = SummaryRow {
         task,
@@ -22,13 +22,13 @@ fn append(n: u128, expected_seq: u64, body_bytes: usize) -> Append {
         ended_by: None,
         cause: None,
         owner: owner.clone(),
-        agents: vec![owner],
+        agents: [owner].into(),
         labels: vec![("env".to_owned(), "prod".to_owned())],
         created_at: at,
         updated_at: at,
         seq: expected_seq + 1,
         parked: None,
-        view: "{}".to_owned(),
+        view: "{}".into(),
     };
     Append {
         task,
@@ -49,7 +49,8 @@ fn in_new_folder() -> (tempfile::TempDir, SqliteStore) {
 /// A store whose tables are written when the test says so.
 fn held_in_new_folder() -> (tempfile::TempDir, SqliteStore, projector::Work) {
     let folder = tempfile::tempdir().expect("a folder");
-    let (store, work) = SqliteStore::assemble(&folder.path().join("bailiwick.db")).expect("a new database");
+    let (store, work) =
+        SqliteStore::assemble(&folder.path().join("bailiwick.db"), None).expect("a new database");
     (folder, store, work)
 }
 

@@ -2,7 +2,7 @@
 //! Never trusted further than the journal bears it out, and never another program's file.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -13,10 +13,13 @@ use super::{
     body::{self, Part, ReadPart},
     journal, open,
     overlay::{Generation, Mark},
-    project,
+    project, read,
     text::Columns,
 };
-use crate::store::StoreError;
+use crate::{
+    store::{Fold, StoreError, record::StoredEvent},
+    types::ids::TaskId,
+};
 
 /// "Baiv": what `file` and `sqlite3` show for it.
 const APPLICATION_ID: i32 = 0x4261_6976;
@@ -37,8 +40,12 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// The connection that writes the tables, once they have all that the journal has.
-pub(super) fn open(path: &Path, journal: &Connection) -> Result<Connection, StoreError> {
-    match open_as_is(path, journal) {
+pub(super) fn open(
+    path: &Path,
+    journal: &Connection,
+    fold: Option<&dyn Fold>,
+) -> Result<Connection, StoreError> {
+    match open_as_is(path, journal, fold) {
         Ok(views) => return Ok(views),
         // What cannot be used is made again; what another program made, or what cannot be written, is not touched.
         Err(StoreError::Corrupt(_)) => {}
@@ -47,7 +54,7 @@ pub(super) fn open(path: &Path, journal: &Connection) -> Result<Connection, Stor
     remove(path).map_err(|error| {
         StoreError::Unavailable(format!("{} is of no use and cannot be deleted: {error}", path.display()))
     })?;
-    open_as_is(path, journal)
+    open_as_is(path, journal, fold)
 }
 
 /// What events have added to numbers.
@@ -72,7 +79,7 @@ fn remove(path: &Path) -> io::Result<()> {
 }
 
 /// [`StoreError::Corrupt`]: it is to be made anew.
-fn open_as_is(path: &Path, journal: &Connection) -> Result<Connection, StoreError> {
+fn open_as_is(path: &Path, journal: &Connection, fold: Option<&dyn Fold>) -> Result<Connection, StoreError> {
     let mut views = open::connect(path)?;
     let is_new = check_owner(&views, path)?;
     open::write_ahead(&views, path)?;
@@ -88,7 +95,7 @@ fn open_as_is(path: &Path, journal: &Connection) -> Result<Connection, StoreErro
         transaction.commit()?;
     }
     let until = check_mark(&views, journal)?;
-    catch_up(&mut views, journal, until)?;
+    catch_up(&mut views, journal, until, fold)?;
     Ok(views)
 }
 
@@ -126,22 +133,74 @@ fn check_mark(views: &Connection, journal: &Connection) -> Result<u64, StoreErro
 }
 
 /// Writes what the journal has behind `until`.
-fn catch_up(views: &mut Connection, journal: &Connection, until: u64) -> Result<(), StoreError> {
-    let mut generation = Generation::default();
+fn catch_up(
+    views: &mut Connection,
+    journal: &Connection,
+    until: u64,
+    fold: Option<&dyn Fold>,
+) -> Result<(), StoreError> {
+    let mut missed = Missed { fold, ..Missed::default() };
     journal::each(journal, until, |first, count, bytes| {
         for part in body::parts(first, bytes)? {
-            let ReadPart { task, events, summary, escalations, sums, place } = &part;
-            let (after, summary) = (place.after, summary.as_ref());
-            generation.add(&Part { task: *task, after, events, summary, escalations, sums }, *place);
+            missed.add(part);
         }
-        generation.mark = Mark::of(first, count, bytes);
-        if generation.is_enough() {
-            project::project(views, &std::mem::take(&mut generation))?;
+        missed.generation.mark = Mark::of(first, count, bytes);
+        if missed.generation.is_enough() {
+            std::mem::replace(&mut missed, Missed { fold, ..Missed::default() }).write(views, journal)?;
         }
         Ok(())
     })?;
-    if generation.mark != Mark::default() {
-        project::project(views, &generation)?;
+    if missed.generation.mark != Mark::default() {
+        missed.write(views, journal)?;
     }
     Ok(())
+}
+
+/// What the tables lack, a part of it at a time.
+#[derive(Default)]
+struct Missed<'f> {
+    generation: Generation,
+    fold: Option<&'f dyn Fold>,
+    /// The events in it, where rows are made from them.
+    events: HashMap<TaskId, Vec<StoredEvent>>,
+}
+
+impl Missed<'_> {
+    fn add(&mut self, part: ReadPart) {
+        let ReadPart { task, events, summary, escalations, sums, place } = part;
+        let (after, summary) = (place.after, summary.as_ref());
+        let (escalations, sums) = (&escalations[..], &sums[..]);
+        self.generation.add(&Part { task, after, events: &events, summary, escalations, sums }, place);
+        if self.fold.is_some() {
+            self.generation.weigh(events.iter().map(|event| event.body.len()).sum());
+            self.events.entry(task).or_default().extend(events);
+        }
+    }
+
+    fn write(mut self, views: &mut Connection, journal: &Connection) -> Result<(), StoreError> {
+        if let Some(fold) = self.fold {
+            for (task, events) in self.events {
+                let Some(pending) = self.generation.tasks.get_mut(&task) else { continue };
+                let mut all = if pending.is_new { Vec::new() } else { earlier(views, journal, task)? };
+                all.extend(events);
+                // A start that is refused is better than tables without it: nothing is lost, and it can be looked into.
+                let cannot =
+                    |error| StoreError::Unavailable(format!("task {task} cannot be rebuilt: {error}"));
+                pending.summary = Some(fold.row(task, &all).map_err(cannot)?);
+            }
+        }
+        project::project(views, &self.generation)
+    }
+}
+
+/// The events of a task that the tables know of.
+fn earlier(views: &Connection, journal: &Connection, task: TaskId) -> Result<Vec<StoredEvent>, StoreError> {
+    let mut events = Vec::new();
+    read::places(views, task, 0, |places| {
+        for place in places {
+            events.extend(journal::events_at(journal, place)?);
+        }
+        Ok(true)
+    })?;
+    Ok(events)
 }

@@ -20,20 +20,20 @@ fn append(n: u128, expected_seq: u64) -> Append {
     let task = TaskId::from(Uuid::from_u128(n));
     let at = Timestamp(1);
     let event =
-        StoredEvent { seq: expected_seq + 1, at, kind: "e".to_owned(), version: 1, body: "{}".to_owned() };
+        StoredEvent { seq: expected_seq + 1, at, kind: "e".into(), version: 1, body: "{}".to_owned() };
     let summary = SummaryRow {
         task,
         state: TaskState::Running,
         ended_by: None,
         cause: None,
         owner: "owner".parse().expect("a name"),
-        agents: Vec::new(),
+        agents: [].into(),
         labels: Vec::new(),
         created_at: at,
         updated_at: at,
         seq: expected_seq + 1,
         parked: None,
-        view: "{}".to_owned(),
+        view: "{}".into(),
     };
     Append { task, expected_seq, events: vec![event], summary, escalations: Vec::new(), sums: Vec::new() }
 }

@@ -10,7 +10,7 @@ use std::{
 use super::*;
 
 fn opened(path: &Path) -> (SqliteStore, projector::Work) {
-    SqliteStore::assemble(path).expect("it opens")
+    SqliteStore::assemble(path, None).expect("it opens")
 }
 
 /// A database with two tasks, its tables written, closed.
@@ -63,7 +63,7 @@ fn broken_tables_are_made_anew_and_another_programs_are_left_alone() {
     other.execute_batch("CREATE TABLE recipes (name TEXT)").expect("a table");
     drop(other);
     let before = fs::read(views::beside(&path)).expect("the file");
-    let error = SqliteStore::assemble(&path).map(drop).expect_err("it is not ours");
+    let error = SqliteStore::assemble(&path, None).map(drop).expect_err("it is not ours");
     assert!(error.to_string().contains("another program's database"), "{error}");
     assert_eq!(fs::read(views::beside(&path)).expect("the file"), before);
 }
@@ -111,7 +111,7 @@ fn fill(store: &SqliteStore) -> u128 {
     while store.overlay.has_room() {
         n += 1;
         let mut large = append(n, 0, 10);
-        large.summary.view = "x".repeat(4 << 20);
+        large.summary.view = "x".repeat(4 << 20).into();
         store.commit(&[large]).expect("there is room");
     }
     n
