@@ -104,7 +104,8 @@ pub struct Levels {
 #[derive(Debug, Clone, Default)]
 pub struct Guards {
     task: Stream,
-    agents: BTreeMap<Box<str>, Agent>,
+    /// In boxes: a map makes room for eleven at once, and most tasks have one or two.
+    agents: BTreeMap<Box<str>, Box<Agent>>,
     turns: BTreeMap<u32, Turn>,
     /// Hashes of the last contents, to tell what is new.
     seen: VecDeque<u64>,
@@ -315,7 +316,7 @@ impl Guards {
             if self.agents.len() >= MAX_AGENTS {
                 self.agents.pop_first();
             }
-            self.agents.insert(agent.into(), Agent::default());
+            self.agents.insert(agent.into(), Box::default());
         }
         self.agents.get_mut(agent).expect("it was put there")
     }

@@ -31,9 +31,10 @@ pub(super) struct Guarded {
     /// The turns that have the whole task in hand, one after the other.
     main: Place,
     steps: BTreeMap<StepRef, Place>,
-    decide: Place,
+    /// Few tasks come to a decide turn, and most have no validator: those that do not are smaller.
+    decide: Option<Box<Place>>,
     /// The validator's turn: it judges the work and is no part of it.
-    validate: Place,
+    validate: Option<Box<Place>>,
     pub(super) rounds: Rounds,
 }
 
@@ -51,8 +52,8 @@ struct Place {
 impl Guarded {
     fn place(&mut self, turn: &Turn) -> &mut Place {
         match (turn.kind, turn.step) {
-            (TurnKind::Decide, _) => &mut self.decide,
-            (TurnKind::Validate, _) => &mut self.validate,
+            (TurnKind::Decide, _) => self.decide.get_or_insert_default(),
+            (TurnKind::Validate, _) => self.validate.get_or_insert_default(),
             (TurnKind::Work, Some(step)) => self.steps.entry(step).or_default(),
             (TurnKind::Work, None) => &mut self.main,
         }
@@ -60,8 +61,8 @@ impl Guarded {
 
     fn seen(&self, turn: &Turn) -> &[GuardTrip] {
         let place = match (turn.kind, turn.step) {
-            (TurnKind::Decide, _) => Some(&self.decide),
-            (TurnKind::Validate, _) => Some(&self.validate),
+            (TurnKind::Decide, _) => self.decide.as_deref(),
+            (TurnKind::Validate, _) => self.validate.as_deref(),
             (TurnKind::Work, Some(step)) => self.steps.get(&step),
             (TurnKind::Work, None) => Some(&self.main),
         };
@@ -209,8 +210,8 @@ impl Task {
                 self.guarded.steps.clear();
                 self.watch_plan();
             }
-            Event::TurnOpened { kind: TurnKind::Decide, .. } => self.guarded.decide = Place::default(),
-            Event::TurnOpened { kind: TurnKind::Validate, .. } => self.guarded.validate = Place::default(),
+            Event::TurnOpened { kind: TurnKind::Decide, .. } => self.guarded.decide = None,
+            Event::TurnOpened { kind: TurnKind::Validate, .. } => self.guarded.validate = None,
             _ => {}
         }
     }

@@ -48,6 +48,21 @@ impl AnswerCheck {
         Self { schemas, registry, rules: Arc::default(), rule_turns, hands }
     }
 
+    /// What is found against an answer, if that can be told without a wait. Most answers are of this kind.
+    pub(super) fn at_once(&self, checks: &AnswerChecks, answer: &Answer) -> Option<Findings> {
+        let Answer::Envelope(envelope) = answer else { return None };
+        let is_plain = checks.contract.acceptance.is_empty() && envelope.directive.is_none();
+        if !is_plain || self.registry.output_schema(&checks.agent).is_some() {
+            return None;
+        }
+        let schema = checks.contract.result_schema.as_ref().filter(|_| checks.is_final);
+        let result = match (schema, &envelope.result) {
+            (Some(schema), Some(result)) => self.schemas.check_at_once(schema, result, "the result")?,
+            _ => Vec::new(),
+        };
+        Some(Findings { result, ..Findings::default() })
+    }
+
     /// What is found against an answer.
     ///
     /// # Errors
@@ -162,6 +177,15 @@ impl AnswerCheck {
         let null = Payload::from_json(&serde_json::Value::Null);
         let found = self.schemas.check(schema, input.unwrap_or(&null), "the input").await?;
         Ok(found.into_iter().map(|f| format!("does not fit the input_schema of {agent}: {f}")).collect())
+    }
+
+    /// Whether one of a contract's first agents has declared what it takes.
+    pub(super) fn has_input_schema(&self, contract: &Contract) -> bool {
+        let has = |agent: &AgentName| self.registry.input_schema(agent).is_some();
+        match &contract.start {
+            Start::FirstAgent(agent) => has(agent),
+            Start::Plan(plan) => plan.steps.iter().any(|step| has(&step.agent)),
+        }
     }
 
     /// What a contract gives its first agents, against what they declared to take: field and fault.

@@ -331,6 +331,11 @@ impl Runtime {
         self.0.dispatch.workers()
     }
 
+    /// Whether one of a contract's first agents has declared what it takes.
+    pub fn has_input_schema(&self, contract: &Contract) -> bool {
+        self.0.answer_check.has_input_schema(contract)
+    }
+
     /// What a contract gives its first agents, against what those declared to take: field and fault. Empty: it fits.
     ///
     /// # Errors

@@ -63,6 +63,21 @@ impl Schemas {
         Self { compiled: Mutex::default(), turns: Arc::new(Semaphore::new(TURNS)), hands }
     }
 
+    /// The same as `check`, if it takes so little that it need not leave the async thread.
+    pub(super) fn check_at_once(
+        &self,
+        schema: &Payload,
+        result: &Payload,
+        what: &'static str,
+    ) -> Option<Vec<String>> {
+        // In place nothing is off the async threads, and how fast the computer is must not matter.
+        if self.hands.are_in_place() || result.as_str().len() > MAX_INLINE_BYTES {
+            return None;
+        }
+        let known = self.compiled().get(schema.as_str()).cloned()?;
+        if known.is_light() { findings(&known, result, what, INLINE) } else { None }
+    }
+
     /// What is wrong with the value, called `what`; empty: it fits. A check that takes too much is a finding too.
     pub(super) async fn check(
         self: &Arc<Self>,
@@ -70,12 +85,7 @@ impl Schemas {
         result: &Payload,
         what: &'static str,
     ) -> Result<Vec<String>, StoreError> {
-        let known = self.compiled().get(schema.as_str()).cloned();
-        // In place nothing is off the async threads, and how fast the computer is must not matter.
-        if let Some(known) = known.filter(|known| known.is_light() && !self.hands.are_in_place())
-            && result.as_str().len() <= MAX_INLINE_BYTES
-            && let Some(found) = findings(&known, result, what, INLINE)
-        {
+        if let Some(found) = self.check_at_once(&schema, result, what) {
             return Ok(found);
         }
         let turn = Arc::clone(&self.turns).acquire_owned().await;

@@ -33,6 +33,9 @@ use super::{
 
 /// Names whose health is reported; the empty one is the whole server's.
 const SERVICES: [&str; 4] = ["", TASK_SERVICE, "bailiwick.v1.OperatorService", "bailiwick.v1.WorkerService"];
+/// Calls of one connection that were given up before they were looked at: more, and the connection ends. Each is a few hundred
+/// bytes.
+const MAX_RESET_STREAMS: usize = 4_096;
 const TASK_SERVICE: &str = "bailiwick.v1.TaskService";
 
 /// How the server behaves. Every number bounds something.
@@ -132,6 +135,9 @@ pub async fn serve(
     let telling = tokio::spawn(tell_health(runtime.clone(), health.clone()));
     let router = Server::builder()
         .max_concurrent_streams(max_concurrent_streams)
+        // Clients that give up reset what they sent, and a server that is behind finds many such at once: they are shed one by
+        // one. The transport's own bound (20) ends the connection, with everything on it, just when there is too much to do.
+        .http2_max_pending_accept_reset_streams(Some(MAX_RESET_STREAMS))
         .http2_keepalive_interval(Some(keepalive))
         .http2_keepalive_timeout(Some(keepalive))
         .layer(tower::util::option_layer(calls.layer()))

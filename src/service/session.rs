@@ -449,7 +449,8 @@ impl Session {
             let lease = call.lease;
             let told = match edge {
                 None => Some(call.run(&runtime).await),
-                Some(edge) => edge.up(&runtime, call).await,
+                // In a box: every call would be as large as this one.
+                Some(edge) => Box::pin(edge.up(&runtime, call)).await,
             };
             (ids, lease, told)
         }));

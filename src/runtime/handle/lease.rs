@@ -86,14 +86,17 @@ impl Runtime {
             *usage = priced_usage;
             // Under a budget of money, a model without a price must not slip in with the answer: it is reported first.
             if !priced && !self.0.options.prices.is_empty() {
-                self.under(lease, Command::Usage { lease, usage: priced_usage, priced }).await?;
+                Box::pin(self.under(lease, Command::Usage { lease, usage: priced_usage, priced })).await?;
             }
         }
         let answer = Arc::new(answer);
         let mut checks = self.0.dispatch.checks_of(&lease);
         for _ in 0..MAX_CHECKS {
             let findings = match &checks {
-                Some(checks) => self.0.answer_check.findings(checks, &answer).await?,
+                Some(checks) => match self.0.answer_check.at_once(checks, &answer) {
+                    Some(findings) => findings,
+                    None => Box::pin(self.0.answer_check.findings(checks, &answer)).await?,
+                },
                 None => Findings::default(),
             };
             let command = Command::Complete { lease, answer: Arc::clone(&answer), findings };

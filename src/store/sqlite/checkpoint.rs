@@ -17,14 +17,13 @@ use rusqlite::Connection;
 use super::commit::Committer;
 use crate::store::StoreError;
 
-/// Pages (4 KiB each) not yet copied at which copying is worth an fsync of the database: 32 MiB. While that fsync runs, the
-/// disk makes commits wait, so it shall be rare; and the more is copied at once, the more often a page is copied once for
-/// many changes.
-const WORTH_COPYING: i64 = 8_192;
+/// Pages (4 KiB each) not yet copied at which they are: 2 MiB. While the fsync of the database runs, the disk makes commits
+/// wait as long as it takes to write what was copied; a journal is only added to, so that little is copied twice.
+const WORTH_COPYING: i64 = 512;
 /// Pages in the log at which it is made to start over: 64 MiB.
 const LONG: i64 = 16_384;
 /// Bytes committed between two looks at the log. A page holds more than what changed in it, so well under [`WORTH_COPYING`].
-const LOOK_EVERY: usize = 1_024 * 1_024;
+const LOOK_EVERY: usize = 512 * 1_024;
 
 /// The thread that copies, and how to wake it.
 #[derive(Debug)]

@@ -27,7 +27,6 @@ enum Walk<'f> {
     Agent(&'f AgentName),
     State(TaskState),
     Cause(Cause),
-    Age,
 }
 
 /// The walks that together meet every row that fits, each once: the open states are few rows, a label or an agent usually
@@ -40,9 +39,12 @@ fn walks(filter: &TaskFilter) -> Vec<Walk<'_>> {
         _ if only_open => states.into_iter().map(Walk::State).collect(),
         (Some((key, value)), _) => vec![Walk::Label(key, value)],
         (None, Some(agent)) => vec![Walk::Agent(agent)],
-        (None, None) if !causes.is_empty() => causes.into_iter().map(Walk::Cause).collect(),
+        // Most that ended are COMPLETED, and have no place in the index by cause.
+        (None, None) if !causes.is_empty() && !causes.contains(&Cause::Completed) => {
+            causes.into_iter().map(Walk::Cause).collect()
+        }
         (None, None) if !states.is_empty() => states.into_iter().map(Walk::State).collect(),
-        (None, None) => vec![Walk::Age],
+        (None, None) => TaskState::ALL.into_iter().map(Walk::State).collect(),
     }
 }
 
@@ -127,9 +129,10 @@ fn walk_query(
             query.push("tasks t INDEXED BY tasks_by_state WHERE t.state = ?", [Value::Text(word(state)?)])
         }
         Walk::Cause(cause) => {
-            query.push("tasks t INDEXED BY tasks_by_cause WHERE t.cause = ?", [Value::Text(word(cause)?)])
+            // In the words of the index, or it is not used.
+            let sql = "tasks t INDEXED BY tasks_by_cause WHERE t.cause IS NOT NULL AND t.cause <> 'COMPLETED' AND t.cause = ?";
+            query.push(sql, [Value::Text(word(cause)?)]);
         }
-        Walk::Age => query.push("tasks t INDEXED BY tasks_by_age WHERE TRUE", []),
     }
     let walked = if matches!(walk, Walk::Label(..) | Walk::Agent(_)) { "w" } else { "t" };
     narrow(&mut query, walked, filter)?;

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use rusqlite::{CachedStatement, Connection, Transaction, TransactionBehavior, params};
 
 use super::{
+    body::Place,
     overlay::{Generation, MOST_OF_A_SUM, Mark, Pending},
     text::{Columns, TaskText, json, labels as to_labels, number, parse_labels, word},
 };
@@ -136,7 +137,7 @@ impl<'c> Statements<'c> {
             )?,
             add_task: prepare(
                 "INSERT INTO tasks (task_id, state, ended_by, cause, owner, agents, labels, created_at, updated_at, seq, \
-                 parked, view) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                 parked, places, view) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             )?,
             change_task: prepare(
                 "UPDATE tasks SET state = ?2, ended_by = ?3, cause = ?4, owner = ?5, agents = ?6, labels = ?7, \
@@ -167,17 +168,21 @@ impl<'c> Statements<'c> {
         let text = TaskText::new(task);
         let text = text.as_str();
         let known = if *is_new { None } else { self.known(text)? };
-        let id = match (known, summary) {
-            (None, Some(summary)) if *is_new => self.add_task(text, summary)?,
-            (Some(Known { id, face }), Some(summary)) => {
-                self.change_task(id, text, &face, summary)?;
-                id
+        match (known, summary) {
+            (None, Some(summary)) if *is_new => self.add_task(text, summary, places)?,
+            (Some(Known { id, face }), summary) => {
+                if let Some(summary) = summary {
+                    self.change_task(id, text, &face, summary)?;
+                }
+                if let Some(first) = places.first() {
+                    self.add_places.execute(params![
+                        id,
+                        number(first.after.saturating_add(1)),
+                        json(places)?
+                    ])?;
+                }
             }
-            (Some(Known { id, .. }), None) => id,
             (None, _) => return Err(StoreError::Corrupt(format!("the tables lack task {text}"))),
-        };
-        if let Some(first) = places.first() {
-            self.add_places.execute(params![id, number(first.after.saturating_add(1)), json(places)?])?;
         }
         escalations.values().try_for_each(|row| self.escalation(text, row))
     }
@@ -201,15 +206,16 @@ impl<'c> Statements<'c> {
         self.known.query_and_then([task], to_known)?.next().transpose()
     }
 
-    fn add_task(&mut self, task: &str, summary: &SummaryRow) -> Result<i64, StoreError> {
+    fn add_task(&mut self, task: &str, summary: &SummaryRow, places: &[Place]) -> Result<(), StoreError> {
         let Face { state, ended_by, cause, owner, agents, labels, created_at } = &Face::of(summary)?;
         let (created_at, updated_at) = (number(*created_at), number(summary.updated_at.0));
         let (seq, parked, view) = (number(summary.seq), summary.parked.as_deref(), &*summary.view);
-        let id = self.add_task.insert(params![
-            task, state, ended_by, cause, owner, agents, labels, created_at, updated_at, seq, parked, view
+        let places = json(&places)?;
+        self.add_task.execute(params![
+            task, state, ended_by, cause, owner, agents, labels, created_at, updated_at, seq, parked, places,
+            view
         ])?;
-        self.terms.change(task, &BTreeSet::new(), &terms_of(summary))?;
-        Ok(id)
+        self.terms.change(task, &BTreeSet::new(), &terms_of(summary))
     }
 
     fn change_task(

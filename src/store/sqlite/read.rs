@@ -64,19 +64,28 @@ pub(super) fn places(
     after: u64,
     mut each: impl FnMut(Vec<Place>) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
+    let task = TaskText::new(task);
+    let mut first = views.prepare_cached("SELECT places FROM tasks WHERE task_id = ?1")?;
+    let mut rows = first.query([task.as_str()])?;
+    let Some(row) = rows.next()? else { return Ok(()) };
+    if !each(Columns::of(row).parsed(parse_places)?)? {
+        return Ok(());
+    }
     // From the row that holds the next event.
     let sql = "SELECT e.places FROM tasks t JOIN task_events e ON e.task = t.id WHERE t.task_id = ?1 AND e.seq >= \
                coalesce((SELECT max(seq) FROM task_events WHERE task = t.id AND seq <= ?2), 0) ORDER BY e.seq";
     let mut statement = views.prepare_cached(sql)?;
-    let task = TaskText::new(task);
     let mut rows = statement.query(params![task.as_str(), to_column(after.saturating_add(1))])?;
     while let Some(row) = rows.next()? {
-        let places = Columns::of(row).parsed(|text| serde_json::from_str::<Vec<Place>>(text))?;
-        if !each(places)? {
+        if !each(Columns::of(row).parsed(parse_places)?)? {
             break;
         }
     }
     Ok(())
+}
+
+fn parse_places(text: &str) -> Result<Vec<Place>, serde_json::Error> {
+    serde_json::from_str(text)
 }
 
 pub(super) fn summary(reader: &Connection, task: TaskId) -> Result<Option<SummaryRow>, StoreError> {

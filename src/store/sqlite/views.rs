@@ -24,9 +24,9 @@ use crate::{
 /// "Baiv": what `file` and `sqlite3` show for it.
 const APPLICATION_ID: i32 = 0x4261_6976;
 /// The schema that this program reads and writes. Any other is made anew.
-const SCHEMA: i64 = 1;
-/// Pages (4 KiB each) in its write-ahead log at which they are copied: 32 MiB.
-const CHECKPOINT: i64 = 8_192;
+const SCHEMA: i64 = 2;
+/// Pages (4 KiB each) in its write-ahead log at which they are copied: 8 MiB. Commits wait for the same disk meanwhile.
+const CHECKPOINT: i64 = 2_048;
 
 /// Where the tables of the database at `database` are: beside it, with "-views" after its name.
 pub(super) fn beside(database: &Path) -> PathBuf {

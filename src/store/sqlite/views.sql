@@ -15,7 +15,8 @@ CREATE TABLE projected (
     opening BLOB NOT NULL
 ) STRICT;
 
--- One row a task. `parked` is what a start needs of one that is open; NULL: it is replayed. `view` is last: it is the only
+-- One row a task. `parked` is what a start needs of one that is open; NULL: it is replayed. `places` says where its first
+-- events are: a list of [event before, events, journal.first, start in journal.body, bytes]. `view` is last: it is the only
 -- large column, and the others are read without it.
 CREATE TABLE tasks (
     id         INTEGER PRIMARY KEY,
@@ -30,14 +31,16 @@ CREATE TABLE tasks (
     updated_at INTEGER NOT NULL,
     seq        INTEGER NOT NULL,
     parked     TEXT,
+    places     TEXT NOT NULL,
     view       TEXT NOT NULL
 ) STRICT;
-CREATE INDEX tasks_by_age ON tasks (created_at, task_id);
+-- Every index is paid for by every task, so there are two. A list of all tasks walks the states side by side; most tasks end
+-- as COMPLETED, and are found by their state.
 CREATE INDEX tasks_by_state ON tasks (state, created_at, task_id);
-CREATE INDEX tasks_by_cause ON tasks (cause, created_at, task_id) WHERE cause IS NOT NULL;
+CREATE INDEX tasks_by_cause ON tasks (cause, created_at, task_id) WHERE cause IS NOT NULL AND cause <> 'COMPLETED';
 
--- Where the events of a task are: `task` is its `tasks.id`, `seq` the number of the first event, and `places` a list of
--- [event before, events, journal.first, start in journal.body, bytes].
+-- Where the later events of a task are, if it took that long: `task` is its `tasks.id`, `seq` the number of the first event,
+-- `places` as above.
 CREATE TABLE task_events (
     task   INTEGER NOT NULL,
     seq    INTEGER NOT NULL,
