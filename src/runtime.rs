@@ -25,6 +25,7 @@ mod journal_health;
 mod keeper;
 mod options;
 mod pattern;
+mod pressure;
 mod prices;
 mod questions;
 mod recovery;

@@ -106,7 +106,7 @@ async fn offer(
         Ok(Ok(_)) => &fates.accepted,
         Ok(Err(status)) if status.code() == Code::ResourceExhausted => &fates.refused,
         // The run is over, and so is the server.
-        Ok(Err(status)) if status.code() == Code::Unavailable => &fates.late,
+        Ok(Err(status)) if matches!(status.code(), Code::Unavailable | Code::Cancelled) => &fates.late,
         Ok(Err(status)) => panic!("overload is told as such: {status:?}"),
         Err(_) => &fates.late,
     };

@@ -14,6 +14,7 @@ mod park;
 mod parked;
 mod redrive;
 mod residents;
+mod share;
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -36,6 +37,7 @@ use super::{
     hands::Hands,
     intake::Intake,
     journal_health::JournalHealth,
+    pressure::Pressure,
     questions::Questions,
     recovery::{Found, Recovering},
     registry::Registry,
@@ -53,6 +55,7 @@ use batch::{Batch, InFlight};
 use hydrate::Hydration;
 use parked::Parked;
 use residents::Residents;
+use share::Share;
 
 /// Requests decided in one batch.
 const MAX_BATCH: usize = 512;
@@ -64,6 +67,9 @@ const MAX_TICKS: usize = 256;
 const MAX_BATCH_EVENTS: usize = 4_096;
 /// Batches of one shard that may wait for the disk.
 pub(super) const MAX_IN_FLIGHT: usize = 4;
+
+/// How long what is new waits at most while all that is done is what runs.
+const WAIT_FOR_SHARE: std::time::Duration = std::time::Duration::from_millis(5);
 
 const _: () = assert!(MIN_INTAKE < MAX_BATCH, "what runs goes first");
 
@@ -87,6 +93,7 @@ pub(super) struct Shared {
     /// The most open tasks that each shard keeps in memory.
     pub(super) max_residents: usize,
     pub(super) health: JournalHealth,
+    pub(super) pressure: Pressure,
 }
 
 /// A batch's fate.
@@ -117,6 +124,7 @@ pub(super) struct Shard {
     /// What the dispatcher wants, in order. At most one for each slot and lease.
     orders: VecDeque<Order>,
     requests: VecDeque<Request>,
+    share: Share,
     /// Slots that wait until the journal takes something again: a lease that cannot be written would only come back.
     kept_slots: Vec<Slot>,
     /// Rings when the journal fails, and when it works again.
@@ -156,6 +164,7 @@ impl Shard {
             hydration,
             orders: VecDeque::new(),
             requests: VecDeque::new(),
+            share: Share::default(),
             kept_slots: Vec::new(),
             journal,
         };
@@ -172,6 +181,7 @@ impl Shard {
             let may_take = shard.may_take();
             let wake = if may_take { shard.next_wake() } else { None };
             let busy = may_take && !(shard.orders.is_empty() && shard.requests.is_empty());
+            let may_accept = may_take && shard.room_for_new() > 0;
             tokio::select! {
                 biased;
                 Some(committed) = shard.fated.recv() => shard.resolve(committed),
@@ -180,7 +190,8 @@ impl Shard {
                 found = wires.found.recv(), if shard.recovering && may_take => shard.find(found),
                 () = std::future::ready(()), if busy => {}
                 Some(request) = wires.inlet.running.recv(), if may_take => shard.requests.push_back(request),
-                Some(request) = wires.inlet.intake.recv(), if may_take => shard.requests.push_back(request),
+                Some(request) = wires.inlet.intake.recv(), if may_accept => shard.requests.push_back(request),
+                () = async { tokio::time::sleep(WAIT_FOR_SHARE).await }, if may_take && !may_accept => shard.share.passed(),
                 () = shard.journal.notified() => shard.journal_changed(),
                 () = wires.stop.cancelled(), if !stopping => {
                     stopping = true;
@@ -228,10 +239,22 @@ impl Shard {
             let Ok(request) = inlet.running.try_recv() else { break };
             self.requests.push_back(request);
         }
-        while self.requests.len() < MAX_BATCH {
+        let is_new = |request: &&Request| matches!(request, Request::Submit(_) | Request::Redrive(_));
+        let new = self.requests.iter().filter(is_new).count();
+        self.share.ran(self.requests.len() - new);
+        let (room, mut taken) = (self.room_for_new(), new);
+        while self.requests.len() < MAX_BATCH && taken < room {
             let Ok(request) = inlet.intake.try_recv() else { break };
-            self.requests.push_back(request);
+            if !request.is_given_up() {
+                self.requests.push_back(request);
+                taken += 1;
+            }
         }
+        self.share.took(taken);
+    }
+
+    fn room_for_new(&self) -> usize {
+        self.share.room(self.shared.pressure.is_high())
     }
 
     /// Decides everything that is there, at one reading of the clock, and sends it off. What is due goes first: an answer that

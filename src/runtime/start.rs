@@ -25,6 +25,7 @@ use super::{
     intake::Intake,
     journal_health::JournalHealth,
     keeper,
+    pressure::Pressure,
     recovery::{self, First, Found, MAX_PAGES, Reader, Recovering, Rest},
     registry::Registry,
     shard::{Inlet, MAX_IN_FLIGHT, Shard, Shared, Wires, mailbox},
@@ -128,6 +129,7 @@ fn launch(
         recovering: Recovering::new(found.len()),
         max_residents: options.max_resident_tasks.div_ceil(found.len()),
         health: JournalHealth::default(),
+        pressure: Pressure::default(),
     };
     shared.intake.expect(count);
     let runtime = Runtime(Arc::new(Inner {
@@ -153,6 +155,10 @@ fn launch(
     }));
     let mut background = RuntimeTasks::new(runtime.clone(), stop.clone(), writer, journal);
     background.spawn("keeper".to_owned(), keeper::keep(dispatch, now.clone(), stop.clone()));
+    // Where everything is done in place, nothing is ever late.
+    if !hands.are_in_place() {
+        background.spawn("pressure".to_owned(), shared.pressure.clone().measure(stop.clone()));
+    }
     let (health, tried) = (shared.health.clone(), shared.store.clone());
     let trying = health.keep_trying(tried, hands.clone(), now.clone(), stop.clone());
     background.spawn("journal's health".to_owned(), trying);

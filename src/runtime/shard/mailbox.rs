@@ -130,6 +130,12 @@ impl Request {
         }
     }
 
+    /// Whether it is a submission whose client has gone. Nobody was told anything, so nothing of it need ever be; a client that
+    /// wants to know submits it again under its key.
+    pub(super) fn is_given_up(&self) -> bool {
+        matches!(self, Self::Submit(submission) if submission.answer.is_closed())
+    }
+
     /// Answers that it was not served. Whoever asked may have gone; that is theirs to know.
     pub(super) fn give_up(self, why: GivenUp) {
         let task = self.task();
