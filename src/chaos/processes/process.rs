@@ -79,7 +79,7 @@ impl Process {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::process::Stdio;
 
@@ -99,14 +99,25 @@ mod tests {
         stat.rsplit(") ").next().and_then(|rest| rest.split(' ').next()).unwrap_or_default().to_owned()
     }
 
-    #[cfg(target_os = "linux")]
+    /// A signal arrives a moment after it is sent.
+    async fn becomes(process: &Process, stopped: bool) {
+        let arrived = async {
+            while (state(process) == "T") != stopped {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), arrived).await.expect("the signal arrives");
+    }
+
     #[tokio::test]
     async fn a_frozen_process_runs_and_can_be_woken_ended_and_killed() {
         let mut process = sleeper();
         process.freeze().expect("it is there");
-        assert!(state(&process) == "T" && process.runs());
+        becomes(&process, true).await;
+        assert!(process.runs(), "one that is frozen runs");
         process.thaw().expect("it is there");
-        assert!(state(&process) != "T" && process.runs());
+        becomes(&process, false).await;
+        assert!(process.runs());
         process.freeze().expect("it is there");
         process.tell();
         process.wait().await;
