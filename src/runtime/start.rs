@@ -150,6 +150,7 @@ fn launch(
         hands: hands.clone(),
         recovering: shared.recovering.clone(),
         health: shared.health.clone(),
+        backlog: shared.writer.backlog(),
     }));
     let mut background = RuntimeTasks::new(runtime.clone(), stop.clone(), writer, journal);
     background.spawn("keeper".to_owned(), keeper::keep(dispatch, now.clone(), stop.clone()));
