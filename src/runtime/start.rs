@@ -29,6 +29,7 @@ use super::{
     registry::Registry,
     shard::{Inlet, MAX_IN_FLIGHT, Shard, Shared, Wires, mailbox},
     tasks::Journal,
+    watchers::Watchers,
 };
 use crate::store::{
     Store,
@@ -116,7 +117,7 @@ fn launch(
         writer: writer.clone(),
         dispatch: Arc::clone(&dispatch),
         registry: Arc::clone(&registry),
-        watchers: Arc::default(),
+        watchers: Arc::new(Watchers::new(options.max_watch_bytes)),
         questions: Arc::default(),
         log_end: watch::channel(0).0,
         intake: Intake::new(options.max_open_tasks, options.max_open_by_namespace.clone()),
