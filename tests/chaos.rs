@@ -119,10 +119,10 @@ fn a_run_that_is_killed_leaves_nobody_behind_not_even_who_is_frozen() {
     let freezes = ["--freeze-worker", "600/m", "--freeze-server", "0", "--freeze-for", "60s"];
     let mut run =
         bailiwick(place.path(), &args).args(freezes).stderr(Stdio::null()).spawn().expect("it runs");
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let until = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
     let wait = |what: &str, there: &mut dyn FnMut() -> bool| {
         while !there() {
-            assert!(std::time::Instant::now() < until, "{what}");
+            assert!(tokio::time::Instant::now() < until, "{what}");
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
     };
