@@ -108,8 +108,7 @@ fn launch(
     let (to_shards, orders): (Vec<_>, Vec<_>) = found.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let (mailboxes, inlets): (Vec<_>, Vec<_>) = found.iter().map(|_| mailbox(options.max_queue)).unzip();
     let (halts, to_do) = Halts::new(halts, options.burn_rate.clone());
-    let dispatch = Dispatch::new(Arc::clone(&registry), to_shards, terms(&options, &now, &halts));
-    let dispatch = Arc::new(dispatch);
+    let dispatch = Arc::new(Dispatch::new(Arc::clone(&registry), to_shards, terms(&options, &now, &halts)));
     let stop = CancellationToken::new();
     let (errands, to_carry) = courier::Errands::new();
     let shared = Shared {
