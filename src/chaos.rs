@@ -1,6 +1,6 @@
 //! `bailiwick chaos`: a crew under load while things fail on purpose, and a score-board of what the journal says afterwards.
 //!
-//! `load`, `person`, `kills`, `edge` make things happen and `log` notes them; `collect` reads back what the server knows, `story`
+//! `load`, `person`, `outages`, `edge` make things happen and `log` notes them; `collect` reads back what the server knows, `story`
 //! judges one task, `score` adds up: the last two are pure, and no verdict comes from anywhere else. `scene` is the run, `crew`
 //! the worker side, `part` what the processes of a run are. Never here: a shortcut into the server. Everything goes over its
 //! API.
@@ -11,9 +11,9 @@ mod collect;
 mod crew;
 mod edge;
 pub mod junit;
-mod kills;
 mod load;
 mod log;
+mod outages;
 mod part;
 mod person;
 mod processes;
@@ -29,7 +29,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 pub use edge::EdgeRates;
-pub use kills::KillRates;
+pub use outages::OutageRates;
 pub use part::{Part, run as run_part};
 
 use self::{
@@ -79,8 +79,8 @@ pub enum Stage {
         workers: usize,
         /// Attempts each of them takes at once.
         slots: u16,
-        /// Kills.
-        kills: KillRates,
+        /// Kills and freezes.
+        outages: OutageRates,
     },
     /// Somebody's server and somebody's workers.
     Server {
@@ -102,11 +102,11 @@ pub enum Stage {
 pub async fn run(options: ChaosOptions, terminal: &mut Terminal) -> Result<Exit, Failure> {
     let run = uuid::Uuid::now_v7().simple().to_string();
     let (board, about) = match options.stage.clone() {
-        Stage::BuiltIn { workers, slots, kills } => {
+        Stage::BuiltIn { workers, slots, outages } => {
             let place = Place::new(&run)?;
             let mut fleet = Fleet::start(place.clone(), workers, slots).await?;
             let mut scene = scene(&options, run, &fleet.addr().to_string())?;
-            scene.kills = kills;
+            scene.outages = outages;
             let played = scene.play(Some((&mut fleet, &place)), terminal).await;
             terminal.progress_done();
             fleet.end().await;
@@ -133,7 +133,7 @@ fn scene<'o>(options: &'o ChaosOptions, run: String, addr: &str) -> Result<Scene
         run,
         seed: options.seed.unwrap_or_else(rand::random),
         started: Instant::now(),
-        kills: KillRates::default(),
+        outages: OutageRates::default(),
         options,
     })
 }

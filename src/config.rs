@@ -69,6 +69,10 @@ pub struct Settings {
     pub worker_max_concurrency: u32,
     /// Worker sessions open at once.
     pub max_sessions: u32,
+    /// Tasks watched at once.
+    pub max_watches: u32,
+    /// MiB of events that watchers may hold unread.
+    pub max_watch_mib: u32,
     /// Whether chaos runs are refused.
     pub forbid_chaos: bool,
     /// Which log lines are written, in the words of `tracing_subscriber::EnvFilter`.
@@ -196,6 +200,8 @@ impl Default for Settings {
             shutdown_grace: Duration::from_secs(10),
             worker_max_concurrency: 1_000,
             max_sessions: 16_384,
+            max_watches: 1_024,
+            max_watch_mib: 64,
             forbid_chaos: false,
             log: "info".to_owned(),
             log_format: LogFormat::Text,
@@ -238,6 +244,8 @@ impl Settings {
             shutdown_grace: _,
             worker_max_concurrency: _,
             max_sessions: _,
+            max_watches: _,
+            max_watch_mib: _,
             forbid_chaos: _,
             log,
             log_format: _,

@@ -49,7 +49,7 @@ fn passed(report: &Value) {
 }
 
 #[test]
-fn a_short_run_with_the_server_and_the_workers_killed_keeps_every_promise() {
+fn a_short_run_with_the_server_and_the_workers_killed_and_frozen_keeps_every_promise() {
     let place = place();
     let args = [
         "chaos",
@@ -63,6 +63,12 @@ fn a_short_run_with_the_server_and_the_workers_killed_keeps_every_promise() {
         "40/m",
         "--kill-server",
         "20/m",
+        "--freeze-worker",
+        "40/m",
+        "--freeze-server",
+        "20/m",
+        "--freeze-for",
+        "3s",
         "--seed",
         "11",
         "--json",
@@ -75,12 +81,61 @@ fn a_short_run_with_the_server_and_the_workers_killed_keeps_every_promise() {
     assert_eq!(output.status.code(), Some(0));
     assert!(report["tasks"]["acknowledged"].as_u64() > Some(20), "{report}");
     let times = |kind: &str| report["injected"][kind].as_u64().unwrap_or(0);
-    assert!(times("server killed") >= 1 && times("worker killed") >= 1, "{report}");
-    assert!(report["server_kill_to_assignment"]["count"].as_u64() >= Some(1), "{report}");
+    for kind in ["server killed", "worker killed", "server frozen", "worker frozen"] {
+        assert!(times(kind) >= 1, "{kind}: {report}");
+    }
+    for recovery in ["server_kill_to_assignment", "server_thaw_to_assignment"] {
+        assert!(report[recovery]["count"].as_u64() >= Some(1), "{recovery}: {report}");
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("freeze-server 20/m for 3s at most"), "{said}");
     let xml = std::fs::read_to_string(place.path().join("chaos.xml")).expect("it is written");
     assert!(xml.contains(r#"<testsuite name="chaos" tests="12" failures="0""#), "{xml}");
     let data = report["record"].as_str().expect("a database");
     assert!(Path::new(data).is_file(), "the record stays");
+}
+
+/// The letter that the system has for the state of a process (`T` while it is frozen), and the id of its parent. `None`: it is gone.
+#[cfg(target_os = "linux")]
+fn state(pid: u32) -> Option<(char, u32)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut words = stat.rsplit(") ").next()?.split(' ');
+    Some((words.next()?.chars().next()?, words.next()?.parse().ok()?))
+}
+
+/// The processes that another one has started.
+#[cfg(target_os = "linux")]
+fn children(parent: u32) -> Vec<u32> {
+    let all = std::fs::read_dir("/proc").expect("it is there");
+    let pids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| state(*pid).is_some_and(|(_, its)| its == parent)).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_that_is_killed_leaves_nobody_behind_not_even_who_is_frozen() {
+    let place = place();
+    let args = ["chaos", "--for", "60s", "--workers", "2", "--kill-worker", "0", "--kill-server", "0"];
+    let freezes = ["--freeze-worker", "600/m", "--freeze-server", "0", "--freeze-for", "60s"];
+    let mut run =
+        bailiwick(place.path(), &args).args(freezes).stderr(Stdio::null()).spawn().expect("it runs");
+    let until = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+    let wait = |what: &str, there: &mut dyn FnMut() -> bool| {
+        while !there() {
+            assert!(tokio::time::Instant::now() < until, "{what}");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    };
+    let mut of_the_run = Vec::new();
+    wait("both workers are frozen", &mut || {
+        of_the_run = children(run.id());
+        of_the_run.iter().filter(|pid| state(**pid).is_some_and(|(state, _)| state == 'T')).count() == 2
+    });
+    assert_eq!(of_the_run.len(), 3, "a server and two workers");
+    run.kill().and_then(|()| run.wait()).expect("it is there");
+    // Whoever takes up orphans may leave them as zombies: they have ended.
+    let ended = |pid: &u32| state(*pid).is_none_or(|(state, _)| matches!(state, 'Z' | 'X'));
+    wait("everybody has ended", &mut || of_the_run.iter().all(ended));
 }
 
 /// A server of this binary that is killed with the test.
@@ -192,6 +247,11 @@ fn arguments_that_contradict_each_other_are_refused() {
         (&["chaos", "--server", "127.0.0.1:1"][..], "--contract"),
         (&["chaos", "--kill-worker", "5"][..], "is no rate"),
         (&["chaos", "--drop", "200%"][..], "is no share"),
+        (&["chaos", "--freeze-for", "1h"][..], "100ms to 60s"),
+        (
+            &["chaos", "--server", "127.0.0.1:1", "--contract", "x", "--freeze-worker", "1/m"][..],
+            "cannot be used with",
+        ),
         (
             &["chaos", "--server", "127.0.0.1:1", "--contract", "x", "--kill-server", "1/m"][..],
             "cannot be used with",

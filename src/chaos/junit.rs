@@ -56,9 +56,9 @@ mod tests {
 
     #[test]
     fn a_case_a_check_and_what_tasks_say_is_escaped() {
-        let good = Verdict { check: Check::Lost, saw: "0 of 3".to_owned(), evidence: Vec::new() };
+        let good = Verdict { check: Check::Lost, broken: 0, saw: "0 of 3".to_owned(), evidence: Vec::new() };
         let evidence = vec!["task <a> & \"b\"\u{1}".to_owned(), "another".to_owned()];
-        let bad = Verdict { check: Check::Budget, saw: "2".to_owned(), evidence };
+        let bad = Verdict { check: Check::Budget, broken: 2, saw: "2".to_owned(), evidence };
         let board = Board { verdicts: vec![good, bad], ..Board::default() };
         let xml = xml(&board, 1.5);
         assert!(xml.starts_with(

@@ -1,4 +1,4 @@
-//! What the run has seen so far: acknowledgements and kills for the score, and counts for whoever watches. Shared by the
+//! What the run has seen so far: acknowledgements and outages for the score, and counts for whoever watches. Shared by the
 //! tasks of the run; never holds a verdict.
 
 use std::{
@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    score::{Acknowledged, Kill},
+    score::{Acknowledged, How, Outage},
     story::word,
 };
 use crate::{
@@ -19,6 +19,9 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Log(Mutex<Notes>);
 
+/// Where an outage is noted.
+pub(super) struct Noted(usize);
+
 /// What is noted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Notes {
@@ -26,8 +29,8 @@ pub(super) struct Notes {
     pub(super) acknowledged: Vec<Acknowledged>,
     /// Tasks that were submitted.
     pub(super) submitted: u64,
-    /// Kills.
-    pub(super) kills: Vec<Kill>,
+    /// Kills and freezes.
+    pub(super) outages: Vec<Outage>,
     /// Tasks that are being submitted or have not ended.
     pub(super) open: usize,
     /// Tasks that were not submitted because as many as may be were open.
@@ -88,17 +91,27 @@ impl Log {
         self.notes().answered += 1;
     }
 
-    /// A process is about to be killed.
-    pub(super) fn killed(&self, worker: Option<String>) {
+    /// A process is about to be killed or frozen. `worker`: `None` is the server.
+    pub(super) fn out(&self, worker: Option<String>, how: How) -> Noted {
         let at = now();
-        self.notes().kills.push(Kill { worker, at, back: None });
+        let outages = &mut self.notes().outages;
+        outages.push(Outage { worker, how, at, back: None });
+        Noted(outages.len() - 1)
     }
 
-    /// Whatever was killed is there again.
-    pub(super) fn back(&self) {
+    /// It is there again.
+    pub(super) fn back(&self, Noted(place): Noted) {
         let at = now();
-        for kill in self.notes().kills.iter_mut().rev().take_while(|kill| kill.back.is_none()) {
-            kill.back = Some(at);
+        if let Some(outage) = self.notes().outages.get_mut(place) {
+            outage.back.get_or_insert(at);
+        }
+    }
+
+    /// Whatever was killed or frozen is there again.
+    pub(super) fn all_back(&self) {
+        let at = now();
+        for outage in &mut self.notes().outages {
+            outage.back.get_or_insert(at);
         }
     }
 }

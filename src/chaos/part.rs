@@ -17,7 +17,7 @@ use crate::{
 /// What the first line of the server begins with; its address follows.
 pub(super) const READY: &str = "listens on ";
 /// Short, so that a worker that is killed is soon missed.
-const LEASE_TIME: Span = Span::from_secs(2);
+pub(super) const LEASE_TIME: Span = Span::from_secs(2);
 /// The hard limit of its end.
 const GRACE: Duration = Duration::from_secs(5);
 

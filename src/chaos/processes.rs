@@ -1,5 +1,7 @@
-//! The run's own processes: started, killed and started anew, by their ids and by nothing broader. All of them are ended when
-//! the run ends, in whatever way: by their stdin, by signal, and by drop.
+//! The run's own processes: started, frozen, killed and started anew, by their ids and by nothing broader. All of them are
+//! ended when the run ends, in whatever way: by their stdin, by signal, and by drop.
+
+mod process;
 
 use std::{
     fs::{File, OpenOptions},
@@ -9,17 +11,15 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
-    process::{Child, Command},
+    process::Command,
 };
 
+use self::process::Process;
 use super::part::READY;
 use crate::cli::Failure;
 
-/// How long a process may take to end by itself.
-const GRACE: Duration = Duration::from_secs(6);
 /// How long the server may take from its start to its first word: it rebuilds what is open.
 const START: Duration = Duration::from_secs(30);
 /// How often a start is tried before the run gives up: the port may be held for a moment by what was killed.
@@ -54,7 +54,7 @@ impl Place {
 struct Member {
     name: String,
     lives: u32,
-    child: Child,
+    process: Process,
 }
 
 /// The server and the workers.
@@ -62,7 +62,7 @@ pub(super) struct Fleet {
     place: Place,
     addr: SocketAddr,
     slots: u16,
-    server: Child,
+    server: Process,
     members: Vec<Member>,
 }
 
@@ -74,8 +74,8 @@ impl Fleet {
         let mut fleet = Self { place, addr, slots, server, members: Vec::new() };
         for number in 1..=workers {
             let name = format!("chaos-{number}");
-            let child = fleet.spawn_worker(&name, &name)?;
-            fleet.members.push(Member { name, lives: 1, child });
+            let process = fleet.spawn_worker(&name, &name)?;
+            fleet.members.push(Member { name, lives: 1, process });
         }
         Ok(fleet)
     }
@@ -90,12 +90,36 @@ impl Fleet {
         self.members.len()
     }
 
+    /// The id of a worker, in its present life; empty where there is no such worker.
+    pub(super) fn name(&self, index: usize) -> String {
+        self.members.get(index).map(|member| member.name.clone()).unwrap_or_default()
+    }
+
     /// Kills the server (SIGKILL), as a crash would.
     pub(super) async fn kill_server(&mut self) -> Result<(), Failure> {
-        self.server
-            .kill()
-            .await
-            .map_err(|error| Failure::from(format!("the server cannot be killed: {error}")))
+        self.server.kill().await.map_err(|error| cannot("the server", "killed", &error))
+    }
+
+    /// Freezes the server (SIGSTOP): its connections stay, and nothing answers on them.
+    pub(super) fn freeze_server(&mut self) -> Result<(), Failure> {
+        self.server.freeze().map_err(|error| cannot("the server", "frozen", &error))
+    }
+
+    /// Wakes the server (SIGCONT): it goes on as if nothing had been, at another time.
+    pub(super) fn thaw_server(&mut self) -> Result<(), Failure> {
+        self.server.thaw().map_err(|error| cannot("the server", "woken", &error))
+    }
+
+    /// Freezes a worker, with all it has under way.
+    pub(super) fn freeze_worker(&mut self, index: usize) -> Result<(), Failure> {
+        let Some(member) = self.members.get_mut(index) else { return Ok(()) };
+        member.process.freeze().map_err(|error| cannot(&member.name, "frozen", &error))
+    }
+
+    /// Wakes a worker. It believes in the leases it had.
+    pub(super) fn thaw_worker(&mut self, index: usize) -> Result<(), Failure> {
+        let Some(member) = self.members.get_mut(index) else { return Ok(()) };
+        member.process.thaw().map_err(|error| cannot(&member.name, "woken", &error))
     }
 
     /// Starts the server again, on its port and its database.
@@ -114,47 +138,39 @@ impl Fleet {
         }
     }
 
-    /// Starts whatever was killed and not started anew.
+    /// Wakes whatever is frozen, and starts whatever was killed and not started anew.
     pub(super) async fn make_whole(&mut self) -> Result<(), Failure> {
-        if !matches!(self.server.try_wait(), Ok(None)) {
+        self.thaw_server()?;
+        if !self.server.runs() {
             self.start_server().await?;
         }
         for index in 0..self.members.len() {
-            let Some(member) = self.members.get_mut(index) else { continue };
-            if !matches!(member.child.try_wait(), Ok(None)) {
-                self.replace_worker(index, drop).await?;
+            self.thaw_worker(index)?;
+            if self.members.get_mut(index).is_some_and(|member| !member.process.runs()) {
+                self.replace_worker(index).await?;
             }
         }
         Ok(())
     }
 
     /// Kills a worker (SIGKILL) and starts it anew: under its id without its leases, or, every second life, under another id,
-    /// so that its leases lapse. `killed` hears the id it had, just before.
-    pub(super) async fn replace_worker(
-        &mut self,
-        index: usize,
-        killed: impl FnOnce(String),
-    ) -> Result<(), Failure> {
+    /// so that its leases lapse.
+    pub(super) async fn replace_worker(&mut self, index: usize) -> Result<(), Failure> {
         let Some(member) = self.members.get_mut(index) else { return Ok(()) };
         let name = member.name.clone();
-        killed(name.clone());
-        member
-            .child
-            .kill()
-            .await
-            .map_err(|error| Failure::from(format!("{name} cannot be killed: {error}")))?;
+        member.process.kill().await.map_err(|error| cannot(&name, "killed", &error))?;
         member.lives += 1;
         let lives = member.lives;
         let stem: String = name.split('.').next().unwrap_or_default().to_owned();
         let next = if lives.is_multiple_of(2) { name.clone() } else { format!("{stem}.{lives}") };
-        let child = self.spawn_worker(&next, &format!("{stem}.{lives}"))?;
+        let process = self.spawn_worker(&next, &format!("{stem}.{lives}"))?;
         if let Some(member) = self.members.get_mut(index) {
-            (member.name, member.child) = (next, child);
+            (member.name, member.process) = (next, process);
         }
         Ok(())
     }
 
-    fn spawn_worker(&self, id: &str, log: &str) -> Result<Child, Failure> {
+    fn spawn_worker(&self, id: &str, log: &str) -> Result<Process, Failure> {
         let mut command = this_binary("worker")?;
         command.args(["--addr", &self.addr.to_string(), "--id", id, "--slots", &self.slots.to_string()]);
         command.arg("--world").arg(&self.place.world).stdout(Stdio::null());
@@ -164,28 +180,34 @@ impl Fleet {
     /// Ends every process: workers first, so that they can say their last words.
     pub(super) async fn end(self) {
         let Self { mut server, members, .. } = self;
-        let mut children: Vec<Child> = members.into_iter().map(|member| member.child).collect();
-        children.iter_mut().for_each(tell);
-        for child in &mut children {
-            wait(child).await;
+        // A frozen server hears nothing of them. Fails only where it has just ended.
+        let _ = server.thaw();
+        let mut processes: Vec<Process> = members.into_iter().map(|member| member.process).collect();
+        processes.iter_mut().for_each(Process::tell);
+        for process in &mut processes {
+            process.wait().await;
         }
-        tell(&mut server);
-        wait(&mut server).await;
+        server.tell();
+        server.wait().await;
     }
 }
 
+fn cannot(who: &str, what: &str, error: &std::io::Error) -> Failure {
+    Failure::from(format!("{who} cannot be {what}: {error}"))
+}
+
 /// Starts a server and waits for its first word.
-async fn start_server(place: &Place, listen: SocketAddr) -> Result<(Child, SocketAddr), Failure> {
+async fn start_server(place: &Place, listen: SocketAddr) -> Result<(Process, SocketAddr), Failure> {
     let mut command = this_binary("server")?;
     command.arg("--listen").arg(listen.to_string()).arg("--data").arg(&place.data).stdout(Stdio::piped());
-    let mut child = spawn(command, place, "server")?;
+    let mut process = spawn(command, place, "server")?;
     let failed = || Failure::from(format!("the server did not start: see {}", place.logs.display()));
-    let stdout = child.stdout.take().ok_or_else(failed)?;
+    let stdout = process.stdout().ok_or_else(failed)?;
     let mut lines = BufReader::new(stdout).lines();
     let line = tokio::time::timeout(START, lines.next_line()).await.map_err(|_| failed())?;
     let line = line.ok().flatten().ok_or_else(failed)?;
     let addr = line.strip_prefix(READY).and_then(|addr| addr.parse().ok()).ok_or_else(failed)?;
-    Ok((child, addr))
+    Ok((process, addr))
 }
 
 /// `bailiwick chaos-part`, whatever this binary is called.
@@ -197,32 +219,14 @@ fn this_binary(part: &str) -> Result<Command, Failure> {
     Ok(command)
 }
 
-fn spawn(mut command: Command, place: &Place, log: &str) -> Result<Child, Failure> {
+fn spawn(mut command: Command, place: &Place, log: &str) -> Result<Process, Failure> {
     let failed = |error: std::io::Error| Failure::from(format!("{log} cannot be started: {error}"));
     let log = log_file(&place.logs, log).map_err(failed)?;
     // A group of its own: Ctrl-C is the run's to handle.
     let command = command.stdin(Stdio::piped()).stderr(log).process_group(0).kill_on_drop(true);
-    command.spawn().map_err(failed)
+    command.spawn().map(Process::new).map_err(failed)
 }
 
 fn log_file(folder: &Path, name: &str) -> std::io::Result<File> {
     OpenOptions::new().create(true).append(true).open(folder.join(format!("{name}.log")))
-}
-
-/// Tells a process to end.
-fn tell(child: &mut Child) {
-    drop(child.stdin.take());
-    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-    if let Some(pid) = pid {
-        // Fails only where the process has just ended.
-        let _ = kill_process(pid, Signal::TERM);
-    }
-}
-
-/// Waits for a process that was told to end, and kills it when it does not.
-async fn wait(child: &mut Child) {
-    if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
-        // Fails only where it has just ended.
-        let _ = child.kill().await;
-    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::score::{Board, Times, Verdict};
+use super::score::{Board, Brakes, Check, Times, Verdict};
 use crate::console::{
     Look, Tone,
     text::{clean, number},
@@ -38,6 +38,9 @@ pub fn lines(board: &Board, about: &About, look: Look) -> Vec<String> {
         if board.children > 0 { format!(" and {} children", board.children) } else { String::new() };
     row("tasks acknowledged", format!("{}{children}", board.acknowledged));
     row("ended", counts(&board.states));
+    if !board.outcomes.is_empty() {
+        row("ended otherwise than SUCCEEDED", counts(&board.outcomes));
+    }
     for (shape, states) in &board.shapes {
         row(&format!("  {shape}"), counts(states));
     }
@@ -51,11 +54,19 @@ pub fn lines(board: &Board, about: &About, look: Look) -> Vec<String> {
     for (reason, times) in &about.refused {
         row("refused submissions", format!("{times}: {}", clean(reason)));
     }
+    row("lost", board.broken(Check::Lost).to_string());
+    row("double effects", board.broken(Check::Effects).to_string());
+    row("budgets exceeded", board.broken(Check::Budget).to_string());
     row("overrun on record", format!("{} tasks, {} tokens", board.overruns.0, number(board.overruns.1)));
     row("side effects", format!("{}, of which {} repeats under their key", board.effects.0, board.effects.1));
-    row("over-spend to cancel", times(board.to_cancel));
-    row("cancel to fence", times(board.to_fence));
+    row("over-spend to cancel", times(board.braked.to_cancel));
+    row("cancel to fence", times(board.braked.to_fence));
+    if board.felt != Brakes::default() {
+        row("  as the worker saw it: cancel", times(board.felt.to_cancel));
+        row("  as the worker saw it: fence", times(board.felt.to_fence));
+    }
     row("server kill to assignment", times(board.recovery));
+    row("server thaw to assignment", times(board.thawed));
     row("lost attempt to the next", times(board.retaken));
     let breakers =
         board.breakers.map_or_else(|| "the server does not say".to_owned(), |times| times.to_string());
@@ -75,7 +86,7 @@ pub fn lines(board: &Board, about: &About, look: Look) -> Vec<String> {
 
 fn verdict_lines(verdict: &Verdict, look: Look, lines: &mut Vec<String>) {
     let mark = if verdict.passed() { look.paint(Tone::Good, "pass") } else { look.paint(Tone::Bad, "FAIL") };
-    let Verdict { check, saw, evidence } = verdict;
+    let Verdict { check, broken: _, saw, evidence } = verdict;
     lines.push(format!("  {mark} {:<12} {} ({saw})", check.name(), check.what()));
     lines.extend(evidence.iter().map(|line| format!("         {}", clean(line))));
 }
@@ -108,7 +119,7 @@ pub fn json(board: &Board, about: &About) -> Value {
         .map(|verdict| {
             json!({
                 "name": verdict.check.name(), "what": verdict.check.what(), "passed": verdict.passed(),
-                "saw": verdict.saw, "evidence": verdict.evidence,
+                "broken": verdict.broken, "saw": verdict.saw, "evidence": verdict.evidence,
             })
         })
         .collect();
@@ -116,14 +127,18 @@ pub fn json(board: &Board, about: &About) -> Value {
         "passed": board.passed(), "run": about.run, "seed": about.seed, "seconds": about.seconds,
         "tasks": {
             "acknowledged": board.acknowledged, "children": board.children, "states": board.states,
-            "shapes": board.shapes, "held_back": about.held_back, "refused": about.refused,
+            "outcomes": board.outcomes, "shapes": board.shapes, "held_back": about.held_back, "refused": about.refused,
             "questions_answered": about.answered,
         },
         "attempts": {"started": board.attempts, "unanswered": board.lost_attempts},
         "overrun": {"tasks": board.overruns.0, "tokens": board.overruns.1},
         "side_effects": {"count": board.effects.0, "repeats": board.effects.1},
-        "overspend_to_cancel": times(board.to_cancel), "cancel_to_fence": times(board.to_fence),
-        "server_kill_to_assignment": times(board.recovery), "lost_attempt_to_next": times(board.retaken),
+        "overspend_to_cancel": times(board.braked.to_cancel), "cancel_to_fence": times(board.braked.to_fence),
+        "as_the_worker_saw_it": {
+            "overspend_to_cancel": times(board.felt.to_cancel), "cancel_to_fence": times(board.felt.to_fence),
+        },
+        "server_kill_to_assignment": times(board.recovery), "server_thaw_to_assignment": times(board.thawed),
+        "lost_attempt_to_next": times(board.retaken),
         "breaker_openings": board.breakers, "injected": board.injected, "agents": board.agents,
         "checks": checks, "record": about.record,
     })

@@ -14,18 +14,20 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ChaosOptions, KillRates, Stage,
+    ChaosOptions, OutageRates, Stage,
     breakers::Breakers,
     clients::{CALL, Clients},
     collect, crew,
     edge::Hold,
-    kills,
     load::{self, Load, Pace, Source},
     log::{Log, Notes},
+    outages,
+    part::LEASE_TIME,
     person,
     processes::{Fleet, Place},
+    rate::Often,
     report::About,
-    score::{self, Board, Observed},
+    score::{self, Board, How, Observed, Outage},
     shapes::RUN_LABEL,
 };
 use crate::{
@@ -49,7 +51,7 @@ pub(super) struct Scene<'o> {
     pub(super) run: String,
     pub(super) seed: u64,
     pub(super) started: Instant,
-    pub(super) kills: KillRates,
+    pub(super) outages: OutageRates,
     pub(super) options: &'o ChaosOptions,
 }
 
@@ -91,11 +93,12 @@ impl Scene<'_> {
 
     fn opening(&self) -> String {
         let ChaosOptions { length, rate, edge, .. } = self.options;
-        let KillRates { worker, server } = self.kills;
-        let length = humantime::format_duration(*length);
+        let OutageRates { kill_worker, kill_server, freeze_worker, freeze_server, freeze_for } = self.outages;
+        let [length, freeze_for] = [*length, freeze_for].map(humantime::format_duration);
         format!(
             "chaos {}: {length} at {rate} tasks a second; delay {}, drop {}, duplicate {}, lose-lease {}, kill-session {}, \
-             kill-worker {worker}, kill-server {server}; seed {}",
+             kill-worker {kill_worker}, kill-server {kill_server}, freeze-worker {freeze_worker}, freeze-server \
+             {freeze_server} for {freeze_for} at most; seed {}",
             self.run, edge.delay, edge.drop, edge.duplicate, edge.lose_lease, edge.kill_session, self.seed
         )
     }
@@ -138,7 +141,7 @@ impl Scene<'_> {
         })
     }
 
-    /// Loads, kills, shows; then waits until all has ended, or for as long as that may take.
+    /// Loads, kills, freezes, shows; then waits until all has ended, or for as long as that may take.
     async fn storm(
         &self,
         mut fleet: Option<&mut Fleet>,
@@ -150,11 +153,11 @@ impl Scene<'_> {
         let pace = Pace { rate: self.options.rate, concurrency: self.options.concurrency };
         let mut loading = tokio::spawn(self.load().run(pace, enough.clone()));
         let failing = async {
-            let kills = async {
+            let striking = async {
                 match fleet.as_deref_mut() {
                     Some(fleet) => {
-                        let dice = Dice::of(self.seed, "kills");
-                        kills::kill_in_turn(fleet, self.kills, &self.log, dice, &enough).await
+                        let dice = Dice::of(self.seed, "outages");
+                        outages::strike_in_turn(fleet, self.outages, &self.log, dice, &enough).await
                     }
                     None => {
                         enough.cancelled().await;
@@ -166,7 +169,7 @@ impl Scene<'_> {
                 hold.keep(held, enough.clone()).await;
                 Ok(())
             };
-            tokio::try_join!(kills, holding).map(drop)
+            tokio::try_join!(striking, holding).map(drop)
         };
         let ended = tokio::select! {
             // Ends by itself only where it cannot go on, or once it is enough.
@@ -180,9 +183,9 @@ impl Scene<'_> {
             return ended;
         }
         if let Some(fleet) = fleet {
-            // The end may have come between a kill and the return of what was killed.
+            // The end may have come between a kill and the return of what was killed, or in the middle of a freeze.
             fleet.make_whole().await?;
-            self.log.back();
+            self.log.all_back();
         }
         tokio::select! {
             // What has not ended by then is for the score to see.
@@ -209,14 +212,19 @@ impl Scene<'_> {
     }
 
     fn progress(&self, notes: &Notes) -> String {
-        let Notes { submitted, kills, open, ended, .. } = notes;
-        let servers = kills.iter().filter(|kill| kill.worker.is_none()).count();
+        let Notes { submitted, outages, open, ended, .. } = notes;
+        let count = |how: How, server: bool| {
+            outages.iter().filter(|it| it.how == how && it.worker.is_none() == server).count()
+        };
+        let asleep = outages.iter().filter(|it| it.how == How::Frozen && it.back.is_none()).count();
+        let asleep = if asleep > 0 { format!(" ({asleep} now)") } else { String::new() };
         let ends: Vec<String> = ended.iter().map(|(state, count)| format!("{state} {count}")).collect();
         let ends = if ends.is_empty() { "none ended".to_owned() } else { ends.join(", ") };
         let seconds = self.started.elapsed().as_secs();
-        let workers = kills.len() - servers;
+        let [killed, frozen] = [How::Killed, How::Frozen]
+            .map(|how| format!("{} workers, {} servers", count(how, false), count(how, true)));
         format!(
-            "{seconds}s: {submitted} submitted, {open} open; {ends}; killed: {workers} workers, {servers} servers"
+            "{seconds}s: {submitted} submitted, {open} open; {ends}; killed: {killed}; frozen: {frozen}{asleep}"
         )
     }
 
@@ -234,27 +242,39 @@ impl Scene<'_> {
         let tasks = collect::judge_all(Arc::clone(&self.clients), ids).await?;
         let world = own.map(|place| crew::read_folder(&place.world)).transpose();
         let world = world.map_err(|error| Failure::from(format!("side effects cannot be read: {error}")))?;
-        // Workers of the run's own measure at their end of the wire; of others, the edge has to.
-        let (effects, brakes) = match world {
-            Some(world) => (world.effects, world.brakes),
-            None => (Vec::new(), hold.brakes()),
-        };
+        // Workers of the run's own measure at their end of the wire, too.
+        let (effects, felt) = world.map(|world| (world.effects, world.brakes)).unwrap_or_default();
         let injected = self.injected(&notes, hold);
-        let Notes { acknowledged, kills, .. } = notes;
-        let seen = Observed { acknowledged, tasks, effects, brakes, kills, injected, breakers };
+        let Notes { acknowledged, outages, .. } = notes;
+        let brakes = hold.brakes();
+        let seen = Observed { acknowledged, tasks, effects, brakes, felt, outages, injected, breakers };
         Ok(score::score(&seen))
     }
 
     /// Failures by kind. One that was to be expected stands there even if it never happened.
     fn injected(&self, notes: &Notes, hold: &Hold) -> BTreeMap<String, u64> {
         let minutes = self.options.length.as_secs_f64() / 60.0;
-        let (servers, workers): (Vec<_>, Vec<_>) = notes.kills.iter().partition(|kill| kill.worker.is_none());
-        let count = |kills: Vec<_>| u64::try_from(kills.len()).unwrap_or(u64::MAX);
-        let KillRates { worker, server } = self.kills;
+        let count = |wanted: &dyn Fn(&Outage) -> bool| {
+            u64::try_from(notes.outages.iter().filter(|it| wanted(it)).count()).unwrap_or(u64::MAX)
+        };
+        let OutageRates { kill_worker, kill_server, freeze_worker, freeze_server, freeze_for: _ } =
+            self.outages;
         let mut kinds = hold.failures();
-        // A kill comes for sure once its time has.
-        kinds.push(("worker killed", worker.per_minute() * minutes * EXPECTED, count(workers)));
-        kinds.push(("server killed", server.per_minute() * minutes * EXPECTED, count(servers)));
+        // An outage comes for sure once its time has.
+        let expected = |often: Often| often.per_minute() * minutes * EXPECTED;
+        for (kind, often, how, server) in [
+            ("worker killed", kill_worker, How::Killed, false),
+            ("server killed", kill_server, How::Killed, true),
+            ("worker frozen", freeze_worker, How::Frozen, false),
+            ("server frozen", freeze_server, How::Frozen, true),
+        ] {
+            let times = count(&|it| it.how == how && it.worker.is_none() == server);
+            kinds.push((kind, expected(often), times));
+        }
+        // Those that came back from the dead.
+        let lease = LEASE_TIME.as_duration();
+        let dead = count(&|it| it.how == How::Frozen && it.worker.is_some() && it.lasted() > Some(lease));
+        kinds.push(("worker frozen beyond the lease time", 0.0, dead));
         let stands = |(_, expected, times): &(&str, f64, u64)| *expected >= EXPECTED || *times > 0;
         kinds.into_iter().filter(stands).map(|(kind, _, times)| (kind.to_owned(), times)).collect()
     }

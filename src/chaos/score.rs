@@ -1,8 +1,16 @@
 //! The score of a run: a pure function over what the server's API says of every task and what the outer world has seen
-//! (keys under which side effects took place, answers to the same key, times of kills). Never what the run hoped for.
+//! (keys under which side effects took place, answers to the same key, times of outages). Never what the run hoped for.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod check;
+mod recovery;
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+pub use self::check::Check;
+use self::recovery::recoveries;
 use super::{
     shapes,
     story::{Finding, Judged, is_end, word},
@@ -11,93 +19,6 @@ use crate::pb;
 
 /// Findings that are shown of one check; the rest is counted.
 const SHOWN: usize = 20;
-
-/// A promise that is checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Check {
-    /// Every acknowledged task is there and has ended.
-    Lost,
-    /// Every task has one outcome, after which nothing happens but late usage.
-    OneOutcome,
-    /// The journal of every task is numbered without a gap and says something everywhere.
-    Record,
-    /// No budget is exceeded beyond what is recorded as overrun.
-    Budget,
-    /// No answer counts but that of the live lease.
-    Fence,
-    /// No turn takes effect twice.
-    Effects,
-    /// One idempotency key names one task.
-    Keys,
-    /// Every question ends once.
-    Questions,
-    /// No child outlives its parent.
-    Children,
-    /// Every task ends as its shape may.
-    Outcomes,
-    /// After every kill of the server work goes on.
-    Recovery,
-    /// What was to be injected was injected.
-    Injected,
-}
-
-impl Check {
-    /// Every check, in the order in which it is shown.
-    pub const ALL: [Self; 12] = [
-        Self::Lost,
-        Self::OneOutcome,
-        Self::Budget,
-        Self::Effects,
-        Self::Fence,
-        Self::Keys,
-        Self::Questions,
-        Self::Children,
-        Self::Record,
-        Self::Outcomes,
-        Self::Recovery,
-        Self::Injected,
-    ];
-
-    /// Its name: stable.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Lost => "lost",
-            Self::OneOutcome => "one-outcome",
-            Self::Record => "record",
-            Self::Budget => "budget",
-            Self::Fence => "fence",
-            Self::Effects => "effects",
-            Self::Keys => "keys",
-            Self::Questions => "questions",
-            Self::Children => "children",
-            Self::Outcomes => "outcomes",
-            Self::Recovery => "recovery",
-            Self::Injected => "injected",
-        }
-    }
-
-    /// What it holds, in a sentence.
-    #[must_use]
-    pub const fn what(self) -> &'static str {
-        match self {
-            Self::Lost => "every acknowledged task is there and has ended",
-            Self::OneOutcome => "one outcome a task, and nothing after it but late usage",
-            Self::Record => "every journal is numbered without a gap",
-            Self::Budget => {
-                "no budget is exceeded beyond the overrun on record, and the books add up to the token"
-            }
-            Self::Fence => "no answer counts but that of the live lease",
-            Self::Effects => "no turn takes effect twice",
-            Self::Keys => "one idempotency key, one task",
-            Self::Questions => "every question ends once",
-            Self::Children => "no child outlives its parent",
-            Self::Outcomes => "every task ends as its shape may",
-            Self::Recovery => "after every kill of the server work goes on",
-            Self::Injected => "every kind of failure that was asked for happened",
-        }
-    }
-}
 
 /// A submission that the server acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,18 +40,37 @@ pub struct Effect {
     pub turn: i32,
 }
 
-/// A process that was killed.
+/// How a process was taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// SIGKILL; it is started anew.
+    Killed,
+    /// SIGSTOP; it goes on where it was.
+    Frozen,
+}
+
+/// A process that was killed or frozen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kill {
+pub struct Outage {
     /// The worker; `None`: the server.
     pub worker: Option<String>,
+    /// How.
+    pub how: How,
     /// When, in microseconds since the epoch.
     pub at: u64,
     /// When it was there again. `None`: it was not.
     pub back: Option<u64>,
 }
 
-/// One stop of an attempt that spent too much, as the worker or the edge saw it, in microseconds.
+impl Outage {
+    /// How long it was away. `None`: it did not come back.
+    #[must_use]
+    pub fn lasted(&self) -> Option<Duration> {
+        self.back.map(|back| Duration::from_micros(back.saturating_sub(self.at)))
+    }
+}
+
+/// One stop of an attempt that spent too much, as the server's edge or a worker saw it, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Brake {
     /// From the report that crossed the line to the cancel.
@@ -148,10 +88,12 @@ pub struct Observed {
     pub tasks: Vec<Judged>,
     /// Side effects.
     pub effects: Vec<Effect>,
-    /// Brakes.
+    /// Brakes, by the server's clock. Those that a killed server had not told yet are not among them.
     pub brakes: Vec<Brake>,
-    /// Kills, oldest first.
-    pub kills: Vec<Kill>,
+    /// Brakes, by the clock of the worker that was stopped.
+    pub felt: Vec<Brake>,
+    /// Kills and freezes, oldest first.
+    pub outages: Vec<Outage>,
     /// Failures that were injected, by kind. Every kind that was asked for stands here, with 0 where it never happened.
     pub injected: BTreeMap<String, u64>,
     /// Openings of circuit breakers. `None`: the server does not say.
@@ -163,6 +105,8 @@ pub struct Observed {
 pub struct Verdict {
     /// The check.
     pub check: Check,
+    /// How often the promise was broken.
+    pub broken: usize,
     /// What was seen, in a sentence.
     pub saw: String,
     /// What breaks the promise; empty: it holds. At most 20, and a line that counts the others.
@@ -203,6 +147,24 @@ impl Times {
     }
 }
 
+/// Brakes by one clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Brakes {
+    /// From the report that crossed the line to the cancel.
+    pub to_cancel: Times,
+    /// From the cancel to the fence.
+    pub to_fence: Times,
+}
+
+impl Brakes {
+    fn of(brakes: &[Brake]) -> Self {
+        Self {
+            to_cancel: Times::of(brakes.iter().map(|brake| brake.to_cancel).collect()),
+            to_fence: Times::of(brakes.iter().filter_map(|brake| brake.to_fence).collect()),
+        }
+    }
+}
+
 /// The score-board.
 #[derive(Clone, Debug, Default)]
 pub struct Board {
@@ -212,6 +174,8 @@ pub struct Board {
     pub children: usize,
     /// Tasks by state, children included.
     pub states: BTreeMap<&'static str, usize>,
+    /// Tasks that ended otherwise than SUCCEEDED, by state and cause.
+    pub outcomes: BTreeMap<String, usize>,
     /// Tasks by shape and state.
     pub shapes: BTreeMap<String, BTreeMap<&'static str, usize>>,
     /// Agents that had an attempt.
@@ -224,12 +188,14 @@ pub struct Board {
     pub overruns: (usize, i64),
     /// Side effects, and how many of them were repeats under a key that had taken effect.
     pub effects: (usize, usize),
-    /// From the report that crossed the line to the cancel.
-    pub to_cancel: Times,
-    /// From the cancel to the fence.
-    pub to_fence: Times,
+    /// Brakes, by the server's clock.
+    pub braked: Brakes,
+    /// Brakes, by the clock of the worker that was stopped.
+    pub felt: Brakes,
     /// From a kill of the server to the first assignment after it.
     pub recovery: Times,
+    /// From the end of a freeze of the server to the first assignment after it.
+    pub thawed: Times,
     /// From the loss of an attempt to the next one of its turn.
     pub retaken: Times,
     /// Failures by kind.
@@ -245,6 +211,12 @@ impl Board {
     #[must_use]
     pub fn passed(&self) -> bool {
         self.verdicts.iter().all(Verdict::passed)
+    }
+
+    /// How often a promise was broken.
+    #[must_use]
+    pub fn broken(&self, check: Check) -> usize {
+        self.verdicts.iter().filter(|verdict| verdict.check == check).map(|verdict| verdict.broken).sum()
     }
 }
 
@@ -269,10 +241,9 @@ pub fn score(seen: &Observed) -> Board {
         }
     }
     let recovery = recoveries(seen);
-    board.recovery = Times::of(recovery.times);
+    (board.recovery, board.thawed) = (Times::of(recovery.killed), Times::of(recovery.thawed));
     board.retaken = Times::of(seen.tasks.iter().flat_map(|task| task.retaken.iter().copied()).collect());
-    board.to_cancel = Times::of(seen.brakes.iter().map(|brake| brake.to_cancel).collect());
-    board.to_fence = Times::of(seen.brakes.iter().filter_map(|brake| brake.to_fence).collect());
+    (board.braked, board.felt) = (Brakes::of(&seen.brakes), Brakes::of(&seen.felt));
     let (repeats, doubles) = effects(&seen.effects);
     board.effects = (seen.effects.len(), repeats);
     let mut add = |check, evidence: Vec<String>| findings.entry(check).or_default().extend(evidence);
@@ -290,6 +261,9 @@ fn count(board: &mut Board, task: &Judged, acknowledged: bool) {
     let state = word(task.state);
     board.children += usize::from(!acknowledged);
     *board.states.entry(state).or_default() += 1;
+    if is_end(task.state) && task.state != pb::TaskState::Succeeded {
+        *board.outcomes.entry(format!("{state} for {}", cause(task))).or_default() += 1;
+    }
     if !task.shape.is_empty() {
         *board.shapes.entry(task.shape.clone()).or_default().entry(state).or_default() += 1;
     }
@@ -361,9 +335,12 @@ fn unlike_its_shape(task: &Judged) -> Option<String> {
     }
     let allowed = shapes::may_end(&task.shape)?;
     let (shape, state) = (&task.shape, word(task.state));
-    let cause = task.cause.as_str_name().trim_start_matches("CAUSE_");
-    let evidence = format!("task {}: {shape} ended {state} for {cause}", task.id);
+    let evidence = format!("task {}: {shape} ended {state} for {}", task.id, cause(task));
     (!allowed.contains(&task.state)).then_some(evidence)
+}
+
+fn cause(task: &Judged) -> &'static str {
+    task.cause.as_str_name().trim_start_matches("CAUSE_")
 }
 
 const fn is_technical(cause: pb::Cause) -> bool {
@@ -380,39 +357,6 @@ const fn is_technical(cause: pb::Cause) -> bool {
             | pb::Cause::Cancelled
             | pb::Cause::Halted
     )
-}
-
-struct Recoveries {
-    times: Vec<u64>,
-    failed: Vec<String>,
-}
-
-/// From every kill of the server to the first assignment after it, by the journal's clock. A kill while nothing was open has
-/// nothing to recover; where another one follows first, the time runs on.
-fn recoveries(seen: &Observed) -> Recoveries {
-    let mut starts: Vec<u64> = seen.tasks.iter().flat_map(|task| task.started.iter().copied()).collect();
-    starts.sort_unstable();
-    let mut found = Recoveries { times: Vec::new(), failed: Vec::new() };
-    for kill in seen.kills.iter().filter(|kill| kill.worker.is_none()) {
-        let first = starts.get(starts.partition_point(|at| *at <= kill.at));
-        let was_open = |task: &Judged| task.life.0 <= kill.at && task.life.1.is_none_or(|end| end > kill.at);
-        match (first, kill.back) {
-            (_, None) => found.failed.push("a server that was killed did not come back".to_owned()),
-            (Some(at), Some(_)) => found.times.push(at - kill.at),
-            // What was under way needed no further assignment, or nothing was.
-            (None, Some(_))
-                if seen.tasks.iter().filter(|task| was_open(task)).all(|task| task.life.1.is_some()) => {}
-            (None, Some(_)) => {
-                found.failed.push("tasks were open at a kill, and nothing was assigned after it".to_owned())
-            }
-        }
-    }
-    for kill in seen.kills.iter().filter(|kill| kill.back.is_none()) {
-        found
-            .failed
-            .extend(kill.worker.iter().map(|worker| format!("{worker} was killed and did not come back")));
-    }
-    found
 }
 
 fn verdict(check: Check, mut evidence: Vec<String>, board: &Board) -> Verdict {
@@ -436,7 +380,10 @@ fn verdict(check: Check, mut evidence: Vec<String>, board: &Board) -> Verdict {
                 "{broken} double effects; {effects} side effects, {repeats} of them repeats under their key"
             )
         }
-        Check::Recovery => format!("{broken} failed, {} recovered", board.recovery.count),
+        Check::Recovery => {
+            let (killed, thawed) = (board.recovery.count, board.thawed.count);
+            format!("{broken} failed, {killed} recovered from kills and {thawed} from freezes")
+        }
         Check::Injected => {
             let all: u64 = board.injected.values().sum();
             format!("{all} failures of {} kinds", board.injected.len())
@@ -449,7 +396,7 @@ fn verdict(check: Check, mut evidence: Vec<String>, board: &Board) -> Verdict {
         | Check::Children
         | Check::Outcomes => format!("{broken} violations in {tasks} tasks"),
     };
-    Verdict { check, saw, evidence }
+    Verdict { check, broken, saw, evidence }
 }
 
 #[cfg(test)]

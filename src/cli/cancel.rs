@@ -24,7 +24,7 @@ use crate::{
 #[derive(Args, Debug)]
 pub struct CancelArgs {
     /// The task. Without it, a filter or --all says which.
-    #[arg(value_name = "TASK", conflicts_with_all = ["all", "state", "agent", "label", "since", "parent"])]
+    #[arg(value_name = "TASK", conflicts_with_all = ["all", "state", "agent", "label", "since", "parent", "namespace"])]
     pub id: Option<String>,
     /// Every open task that fits the filter; without a filter: every open task.
     #[arg(long)]
@@ -44,6 +44,9 @@ pub struct CancelArgs {
     /// Only children of this task.
     #[arg(long, value_name = "TASK", default_value = "", hide_default_value = true)]
     pub parent: String,
+    /// Only tasks of this namespace.
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub namespace: String,
     /// Count only: nothing is cancelled.
     #[arg(long)]
     pub dry_run: bool,
@@ -66,7 +69,21 @@ pub struct CancelArgs {
 /// # Errors
 /// When there is no such task, nothing was named, some could not be cancelled, or the server cannot be asked.
 pub async fn run(args: CancelArgs, terminal: &mut Terminal) -> Result<Exit, Failure> {
-    let CancelArgs { id, all, state, agent, label, since, parent, dry_run, yes, reason, by, remote } = args;
+    let CancelArgs {
+        id,
+        all,
+        state,
+        agent,
+        label,
+        since,
+        parent,
+        namespace,
+        dry_run,
+        yes,
+        reason,
+        by,
+        remote,
+    } = args;
     let client = Client::connect(&remote, terminal).await?;
     if let Some(id) = id {
         return one(&client, terminal, id, reason, remote.json).await;
@@ -78,10 +95,12 @@ pub async fn run(args: CancelArgs, terminal: &mut Terminal) -> Result<Exit, Fail
         labels,
         since,
         parent_task_id: parent,
+        namespace,
         ..Default::default()
     };
     if !all && filter == pb::ListTasksRequest::default() {
-        let hint = "name a task, a filter (--label, --agent, --state, --since, --parent), or --all";
+        let hint =
+            "name a task, a filter (--label, --agent, --state, --since, --parent, --namespace), or --all";
         return Err(Failure::new(Exit::Usage, "nothing was named to cancel").hint(hint));
     }
     let request = pb::CancelTasksRequest {

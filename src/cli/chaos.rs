@@ -7,15 +7,19 @@ use clap::{Args, Subcommand};
 use super::{Exit, Failure, list, question, submit::read_contract, terminal::Terminal};
 use crate::{
     chaos::{
-        self, ChaosOptions, EdgeRates, KillRates, Part, Stage,
+        self, ChaosOptions, EdgeRates, OutageRates, Part, Stage,
         rate::{Often, Share},
     },
     pb,
 };
 
-/// Kills where nothing is said: often enough that a run of a minute has some of each.
+/// Kills and freezes where nothing is said: often enough that a run of a minute has some of each.
 const KILL_WORKER: &str = "12/m";
 const KILL_SERVER: &str = "3/m";
+const FREEZE_WORKER: &str = "6/m";
+const FREEZE_SERVER: &str = "2/m";
+/// Twice the lease time of the built-in crew: most workers that are frozen come back from the dead.
+const FREEZE_FOR: Duration = Duration::from_secs(4);
 /// How long the built-in tasks may take to end; their deadline is a minute.
 const SETTLE: Duration = Duration::from_secs(90);
 /// What a contract's own deadline is given beside itself.
@@ -57,6 +61,16 @@ pub struct ChaosArgs {
     /// How often the server is killed (SIGKILL) and started anew. Default 3/m.
     #[arg(long, value_name = "RATE", conflicts_with = "server")]
     pub kill_server: Option<Often>,
+    /// How often a worker is frozen (SIGSTOP), one after the other, and woken again (SIGCONT). Default 6/m.
+    #[arg(long, value_name = "RATE", conflicts_with = "server")]
+    pub freeze_worker: Option<Often>,
+    /// How often the server is frozen (SIGSTOP) and woken again (SIGCONT). Default 2/m.
+    #[arg(long, value_name = "RATE", conflicts_with = "server")]
+    pub freeze_server: Option<Often>,
+    /// The longest that a process is frozen; the shortest is a quarter of it. 100ms to 60s. Default 4s: twice the lease time of
+    /// the built-in crew, so that most workers come back without their leases.
+    #[arg(long, value_name = "DURATION", conflicts_with = "server", value_parser = freeze)]
+    pub freeze_for: Option<Duration>,
     /// Worker processes of the built-in crew. 1 to 64. Default 4.
     #[arg(long, value_name = "COUNT", conflicts_with = "server", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub workers: Option<u16>,
@@ -122,6 +136,13 @@ fn positive(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| format!("{text:?} is no rate: write 0.01 to 10000"))
 }
 
+fn freeze(text: &str) -> Result<Duration, String> {
+    let length = humantime::parse_duration(text).ok();
+    let length =
+        length.filter(|length| (Duration::from_millis(100)..=Duration::from_secs(60)).contains(length));
+    length.ok_or_else(|| format!("{text:?} is no time to be frozen for: write 100ms to 60s"))
+}
+
 /// Runs `chaos`.
 ///
 /// # Errors
@@ -155,12 +176,15 @@ fn options(args: ChaosArgs) -> Result<ChaosOptions, Failure> {
             let rate =
                 |said: Option<Often>, default: &str| said.map_or_else(|| default.parse(), Ok).map_err(usage);
             let workers = args.workers.unwrap_or(4);
-            let kills = KillRates {
-                worker: rate(args.kill_worker, KILL_WORKER)?,
-                server: rate(args.kill_server, KILL_SERVER)?,
+            let outages = OutageRates {
+                kill_worker: rate(args.kill_worker, KILL_WORKER)?,
+                kill_server: rate(args.kill_server, KILL_SERVER)?,
+                freeze_worker: rate(args.freeze_worker, FREEZE_WORKER)?,
+                freeze_server: rate(args.freeze_server, FREEZE_SERVER)?,
+                freeze_for: args.freeze_for.unwrap_or(FREEZE_FOR),
             };
             let slots = (args.concurrency * 2 / workers).max(8);
-            (Stage::BuiltIn { workers: usize::from(workers), slots, kills }, SETTLE)
+            (Stage::BuiltIn { workers: usize::from(workers), slots, outages }, SETTLE)
         }
     };
     Ok(ChaosOptions {

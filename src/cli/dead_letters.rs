@@ -33,22 +33,26 @@ pub struct LetterFilter {
     /// Only those submitted since: a time ago, like 2h, or a time, like 2026-11-20T12:00:00Z.
     #[arg(long, value_name = "AGO|TIME", value_parser = since)]
     pub since: Option<Timestamp>,
+    /// Only those of this namespace.
+    #[arg(long, value_name = "NAME")]
+    pub namespace: Option<String>,
 }
 
 impl LetterFilter {
     /// Whether it says nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Self { agent, label, cause, since } = self;
-        agent.is_none() && label.is_empty() && cause.is_empty() && since.is_none()
+        let Self { agent, label, cause, since, namespace } = self;
+        agent.is_none() && label.is_empty() && cause.is_empty() && since.is_none() && namespace.is_none()
     }
 
     /// For the wire.
     #[must_use]
     pub fn wire(self) -> pb::DeadLetterFilter {
-        let Self { agent, label, cause, since } = self;
+        let Self { agent, label, cause, since, namespace } = self;
         let labels = BTreeMap::from_iter(label);
-        pb::DeadLetterFilter { agent: agent.unwrap_or_default(), labels, causes: cause, since }
+        let (agent, namespace) = (agent.unwrap_or_default(), namespace.unwrap_or_default());
+        pb::DeadLetterFilter { agent, labels, causes: cause, since, namespace }
     }
 }
 
@@ -69,7 +73,7 @@ pub enum LetterState {
 #[derive(Args, Debug)]
 pub struct DeadLettersArgs {
     /// One dead letter: its full story.
-    #[arg(value_name = "TASK", conflicts_with_all = ["agent", "label", "cause", "since", "state", "limit", "page_token", "all"])]
+    #[arg(value_name = "TASK", conflicts_with_all = ["agent", "label", "cause", "since", "namespace", "state", "limit", "page_token", "all"])]
     pub id: Option<String>,
     /// Which.
     #[command(flatten)]

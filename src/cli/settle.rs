@@ -18,13 +18,13 @@ pub(super) const PAGE: i32 = 50;
 #[derive(Args, Debug)]
 pub struct SettleArgs {
     /// The dead letters, by their ids.
-    #[arg(value_name = "TASK", conflicts_with_all = ["agent", "label", "cause", "since", "every"])]
+    #[arg(value_name = "TASK", conflicts_with_all = ["agent", "label", "cause", "since", "namespace", "every"])]
     pub ids: Vec<String>,
     /// Which, where no ids are given.
     #[command(flatten)]
     pub filter: LetterFilter,
     /// Every open dead letter there is.
-    #[arg(long = "all", id = "every", conflicts_with_all = ["agent", "label", "cause", "since"])]
+    #[arg(long = "all", id = "every", conflicts_with_all = ["agent", "label", "cause", "since", "namespace"])]
     pub all: bool,
     /// Only say what would be done.
     #[arg(long)]

@@ -146,6 +146,18 @@ pub const ROWS: &[Row] = &[
         slot: |s| Slot::Count(&mut s.max_sessions),
     },
     Row {
+        key: "max_watches",
+        help: "Tasks that may be watched at once, and inboxes as many again; beyond it callers are told to come back later.",
+        bounds: MILLION,
+        slot: |s| Slot::Count(&mut s.max_watches),
+    },
+    Row {
+        key: "max_watch_mib",
+        help: "MiB of events that watchers may hold unread, over all of them; memory is a few times that: docs/hostile.md.",
+        bounds: Bounds::Count(8, 65_536),
+        slot: |s| Slot::Count(&mut s.max_watch_mib),
+    },
+    Row {
         key: "forbid_chaos",
         help: "Refuse chaos runs: nobody may make failures between this server and its workers on purpose.",
         bounds: Bounds::Free,

@@ -7,8 +7,9 @@ use super::{
     text::Page,
 };
 use crate::{
-    runtime::{AgentInfo, ReadError},
+    runtime::{AgentInfo, BreakerState, ReadError},
     service::{calls::Call, webhooks::WebhookState},
+    types::halt::{HaltScope, HaltSet},
 };
 
 /// Agents that have a sample of their own; the others are added up.
@@ -24,7 +25,7 @@ type WebhookFigure = (&'static Family, fn(&WebhookState, u64) -> u64);
 /// # Errors
 /// The store cannot be read.
 pub(super) async fn page(sources: &Sources, counters: &Counters) -> Result<String, ReadError> {
-    let Sources { runtime, store, calls, webhooks } = sources;
+    let Sources { runtime, store: _, calls, webhooks } = sources;
     let dead = runtime.open_dead_letters().await?;
     let mut page = Page::default();
     page.begin(&names::BUILD);
@@ -32,19 +33,45 @@ pub(super) async fn page(sources: &Sources, counters: &Counters) -> Result<Strin
     page.single(&names::OPEN_TASKS, runtime.open_tasks());
     page.single(&names::OPEN_TASKS_MAX, runtime.max_open_tasks());
     page.single(&names::DEAD_LETTERS, dead);
+    halts(&mut page, &runtime.halts());
     workers(&mut page, sources);
     agents(&mut page, &runtime.agents());
     let log_end = *runtime.log_end().borrow();
-    page.single(&names::LOG_POSITION, log_end);
-    page.begin(&names::COMMIT_SECONDS);
-    page.sizes(&names::COMMIT_SECONDS, &[], &store.sizes());
-    let (failures, appends) = store.totals();
-    page.single(&names::COMMIT_FAILURES, failures);
-    page.single(&names::COMMIT_TASKS, appends);
+    journal(&mut page, sources, log_end);
     hooks(&mut page, &webhooks.states(), log_end);
     rpcs(&mut page, &calls.read());
     counters.write(&mut page);
     Ok(page.finish())
+}
+
+fn halts(page: &mut Page, halts: &HaltSet) {
+    let (mut all, mut agents, mut labels) = (0_usize, 0_usize, 0_usize);
+    for halt in halts.iter() {
+        *match &halt.scope {
+            HaltScope::All => &mut all,
+            HaltScope::Agent(_) => &mut agents,
+            HaltScope::Label { .. } => &mut labels,
+        } += 1;
+    }
+    page.begin(&names::HALTS);
+    for (kind, count) in [("all", all), ("agent", agents), ("label", labels)] {
+        page.sample(&names::HALTS, &[kind], count);
+    }
+}
+
+fn journal(page: &mut Page, sources: &Sources, log_end: u64) {
+    let Sources { runtime, store, calls: _, webhooks: _ } = sources;
+    page.single(&names::JOURNAL_FAILING, u8::from(runtime.journal_failing().borrow().is_some()));
+    page.single(&names::JOURNAL_WAITING, runtime.journal_waiting());
+    page.single(&names::LOG_POSITION, log_end);
+    page.begin(&names::COMMIT_SECONDS);
+    page.sizes(&names::COMMIT_SECONDS, &[], &store.sizes());
+    let (seconds, appends) = store.last();
+    page.single(&names::COMMIT_LAST_SECONDS, seconds);
+    page.single(&names::COMMIT_LAST_APPENDS, appends);
+    let (failures, appends) = store.totals();
+    page.single(&names::COMMIT_FAILURES, failures);
+    page.single(&names::COMMIT_TASKS, appends);
 }
 
 fn workers(page: &mut Page, sources: &Sources) {
@@ -55,6 +82,16 @@ fn workers(page: &mut Page, sources: &Sources) {
     page.sample(&names::WORKERS, &["draining"], draining);
     let credit: u64 = workers.iter().map(|worker| u64::from(worker.credit)).sum();
     page.single(&names::WORKER_CREDIT, credit);
+    page.begin(&names::WORKER_BREAKERS);
+    let states = [
+        ("closed", BreakerState::Closed),
+        ("half_open", BreakerState::HalfOpen),
+        ("open", BreakerState::Open),
+    ];
+    for (name, state) in states {
+        let count = workers.iter().filter(|worker| worker.breaker.state == state).count();
+        page.sample(&names::WORKER_BREAKERS, &[name], count);
+    }
 }
 
 /// The busiest agents by name, in the order of their names; the others together.
@@ -63,10 +100,12 @@ fn agents(page: &mut Page, agents: &[AgentInfo]) {
     by_load.sort_by_key(|agent| std::cmp::Reverse((agent.leased, agent.waiting, agent.workers)));
     let others = by_load.split_off(by_load.len().min(MAX_AGENTS));
     by_load.sort_by(|a, b| a.row.name.cmp(&b.row.name));
-    let families: [AgentFigure; 3] = [
+    let families: [AgentFigure; 5] = [
         (&names::AGENT_WORKERS, |agent| agent.workers),
         (&names::AGENT_WAITING, |agent| agent.waiting),
         (&names::AGENT_LEASED, |agent| agent.leased),
+        (&names::AGENT_BREAKER_OPEN, |agent| u32::from(agent.breaker.state == BreakerState::Open)),
+        (&names::AGENT_BREAKER_HALF_OPEN, |agent| u32::from(agent.breaker.state == BreakerState::HalfOpen)),
     ];
     for (family, value) in families {
         page.begin(family);
@@ -112,3 +151,6 @@ fn rpcs(page: &mut Page, calls: &[Call]) {
         page.sample(&names::CALLS_OPEN, &[call.method], call.open);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,6 +34,8 @@ pub struct Timed {
     micros: AtomicU64,
     failures: AtomicU64,
     appends: AtomicU64,
+    last_micros: AtomicU64,
+    last_appends: AtomicU64,
 }
 
 impl Timed {
@@ -46,12 +48,21 @@ impl Timed {
             micros: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             appends: AtomicU64::new(0),
+            last_micros: AtomicU64::new(0),
+            last_appends: AtomicU64::new(0),
         }
     }
 
     /// Commits that failed, and appends in those that did not.
     pub(super) fn totals(&self) -> (u64, u64) {
         (self.failures.load(Ordering::Relaxed), self.appends.load(Ordering::Relaxed))
+    }
+
+    /// The newest commit: how long it took, in seconds, and its appends. Zeros before the first.
+    #[allow(clippy::cast_precision_loss)] // Microseconds of a commit: far below 2^53.
+    pub(super) fn last(&self) -> (f64, u64) {
+        let micros = self.last_micros.load(Ordering::Relaxed);
+        (micros as f64 / 1e6, self.last_appends.load(Ordering::Relaxed))
     }
 
     /// How long commits took, in seconds.
@@ -75,6 +86,8 @@ impl Timed {
         }
         self.count.fetch_add(1, Ordering::Relaxed);
         self.micros.fetch_add(micros, Ordering::Relaxed);
+        self.last_micros.store(micros, Ordering::Relaxed);
+        self.last_appends.store(u64::try_from(appends).unwrap_or(u64::MAX), Ordering::Relaxed);
         let (counter, by) = if kept { (&self.appends, appends) } else { (&self.failures, 1) };
         counter.fetch_add(u64::try_from(by).unwrap_or(u64::MAX), Ordering::Relaxed);
     }

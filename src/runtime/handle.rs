@@ -41,6 +41,7 @@ use crate::{
     store::{
         Store, StoreError,
         record::{PageAfter, TaskFilter},
+        writer::Backlog,
     },
     types::{
         contract::Contract,
@@ -94,6 +95,7 @@ pub(super) struct Inner {
     pub(super) hands: Hands,
     pub(super) recovering: Recovering,
     pub(super) health: JournalHealth,
+    pub(super) backlog: Backlog,
 }
 
 /// An error of a call that may not get in, or may never hear how it went.
@@ -291,6 +293,11 @@ impl Runtime {
     /// Why the journal takes nothing, while that is so: `None` is health.
     pub fn journal_failing(&self) -> watch::Receiver<Option<Arc<JournalFailing>>> {
         self.0.health.watch()
+    }
+
+    /// Submissions that wait for the journal's writer.
+    pub fn journal_waiting(&self) -> usize {
+        self.0.backlog.waiting()
     }
 
     /// Tasks that may be open at once.

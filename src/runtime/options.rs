@@ -25,6 +25,8 @@ pub struct RuntimeOptions {
     pub max_queue: usize,
     /// Sessions that may be open at once.
     pub max_sessions: usize,
+    /// Bytes of the journal that watchers may hold unread, over all of them: memory is a few times that. From 1 MiB.
+    pub max_watch_bytes: usize,
     /// Attempts that one worker may hold at once, whatever it asks for.
     pub max_concurrency: u32,
     /// When circuit breakers open, and how they close again.
@@ -51,6 +53,7 @@ impl Default for RuntimeOptions {
             max_resident_tasks: 20_000,
             max_queue: 1_024,
             max_sessions: 16_384,
+            max_watch_bytes: 64 << 20,
             max_concurrency: 1_000,
             breaking: Breaking::default(),
             bulkheads: Bulkheads::default(),
@@ -75,6 +78,7 @@ impl RuntimeOptions {
             (self.max_open_tasks == 0, "max_open_tasks must be at least 1"),
             (self.max_queue == 0, "max_queue must be at least 1"),
             (self.max_sessions == 0, "max_sessions must be at least 1"),
+            (self.max_watch_bytes < 1 << 20, "max_watch_bytes must be at least 1 MiB"),
             (self.max_concurrency == 0, "max_concurrency must be at least 1"),
             (
                 [self.breaking.agents, self.breaking.workers]

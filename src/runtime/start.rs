@@ -30,6 +30,7 @@ use super::{
     registry::Registry,
     shard::{Inlet, MAX_IN_FLIGHT, Shard, Shared, Wires, mailbox},
     tasks::Journal,
+    watchers::Watchers,
 };
 use crate::store::{
     Store,
@@ -108,8 +109,7 @@ fn launch(
     let (to_shards, orders): (Vec<_>, Vec<_>) = found.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let (mailboxes, inlets): (Vec<_>, Vec<_>) = found.iter().map(|_| mailbox(options.max_queue)).unzip();
     let (halts, to_do) = Halts::new(halts, options.burn_rate.clone());
-    let dispatch = Dispatch::new(Arc::clone(&registry), to_shards, terms(&options, &now, &halts));
-    let dispatch = Arc::new(dispatch);
+    let dispatch = Arc::new(Dispatch::new(Arc::clone(&registry), to_shards, terms(&options, &now, &halts)));
     let stop = CancellationToken::new();
     let (errands, to_carry) = courier::Errands::new();
     let shared = Shared {
@@ -117,7 +117,7 @@ fn launch(
         writer: writer.clone(),
         dispatch: Arc::clone(&dispatch),
         registry: Arc::clone(&registry),
-        watchers: Arc::default(),
+        watchers: Arc::new(Watchers::new(options.max_watch_bytes)),
         questions: Arc::default(),
         log_end: watch::channel(0).0,
         intake: Intake::new(options.max_open_tasks, options.max_open_by_namespace.clone()),
@@ -152,6 +152,7 @@ fn launch(
         hands: hands.clone(),
         recovering: shared.recovering.clone(),
         health: shared.health.clone(),
+        backlog: shared.writer.backlog(),
     }));
     let mut background = RuntimeTasks::new(runtime.clone(), stop.clone(), writer, journal);
     background.spawn("keeper".to_owned(), keeper::keep(dispatch, now.clone(), stop.clone()));

@@ -10,18 +10,36 @@ use std::{
 
 use tokio::sync::watch;
 
+use super::watch::Room;
 use crate::types::ids::TaskId;
 
 /// The bells, by task: in order, so that all hear of the end in the same order in every run of a simulation.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Watchers {
     bells: Mutex<BTreeMap<TaskId, watch::Sender<u64>>>,
     /// Tasks that have a bell: lets a commit nobody watches pass without the lock.
     watched: AtomicUsize,
     closed: std::sync::atomic::AtomicBool,
+    /// For what they hold unread.
+    room: Room,
 }
 
 impl Watchers {
+    /// Nobody yet. `bytes`: what they may hold unread, over all of them, in bytes of the journal.
+    pub(super) fn new(bytes: usize) -> Self {
+        Self {
+            bells: Mutex::default(),
+            watched: AtomicUsize::new(0),
+            closed: false.into(),
+            room: Room::new(bytes),
+        }
+    }
+
+    /// The room for what they hold unread.
+    pub(super) const fn room(&self) -> &Room {
+        &self.room
+    }
+
     fn bells(&self) -> MutexGuard<'_, BTreeMap<TaskId, watch::Sender<u64>>> {
         self.bells.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -74,7 +92,7 @@ mod tests {
 
     #[test]
     fn the_last_follower_takes_the_bell_down() {
-        let watchers = Watchers::default();
+        let watchers = Watchers::new(1 << 20);
         let task = TaskId::from(Uuid::from_u128(1));
         let (first, second) = (watchers.follow(task), watchers.follow(task));
         watchers.ring(task, 3);
@@ -88,7 +106,7 @@ mod tests {
 
     #[tokio::test]
     async fn followers_hear_of_the_end_of_the_runtime() {
-        let watchers = Watchers::default();
+        let watchers = Watchers::new(1 << 20);
         let task = TaskId::from(Uuid::from_u128(1));
         let mut early = watchers.follow(task);
         watchers.close();

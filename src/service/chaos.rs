@@ -175,6 +175,7 @@ impl Edge {
             Down::Cancel { lease, .. } => (*lease, false),
             Down::Drain => return Heard::Sent(1),
         };
+        let told = Instant::now();
         let fate = self.fate(runtime, lease.task, is_assignment).await;
         self.hold_up(fate).await;
         if let Some(after) = fate.lease_lost_after {
@@ -185,7 +186,8 @@ impl Edge {
             });
         }
         if let Down::Cancel { cause: Some(Cause::Budget), .. } = down {
-            self.mark(lease, |mark| mark.cancelled = Some(Instant::now()));
+            // How long it was held up here is the run's doing, not the server's.
+            self.mark(lease, |mark| mark.cancelled = Some(told));
         }
         match fate.way {
             Way::Lost | Way::AnswerLost | Way::Cut => Heard::Cut,

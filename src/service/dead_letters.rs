@@ -80,7 +80,7 @@ pub(super) fn signed(by: &str, note: &str, at: &str, faults: &mut Faults) {
 /// The filter, parsed; states are the caller's.
 fn filter(wire: Option<&pb::DeadLetterFilter>, faults: &mut Faults) -> DeadLetterFilter {
     let empty = pb::DeadLetterFilter::default();
-    let pb::DeadLetterFilter { agent, labels, causes, since } = wire.unwrap_or(&empty);
+    let pb::DeadLetterFilter { agent, labels, causes, since, namespace } = wire.unwrap_or(&empty);
     faults.list("filter.causes", causes, Cause::ALL.len());
     if labels.len() > MAX_FILTER_LABELS {
         let what = format!("has {} entries: write at most {MAX_FILTER_LABELS}", labels.len());
@@ -91,6 +91,7 @@ fn filter(wire: Option<&pb::DeadLetterFilter>, faults: &mut Faults) -> DeadLette
         agent: if agent.is_empty() { None } else { faults.name("filter.agent", agent) },
         labels: labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
         since: timestamp(faults, "filter.since", *since),
+        namespace: if namespace.is_empty() { None } else { faults.name("filter.namespace", namespace) },
         ..TaskFilter::default()
     };
     DeadLetterFilter { tasks, settled: vec![None] }

@@ -4,19 +4,28 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, codegen::BoxStream};
 
-use crate::{pb, runtime::Watch, types::ids::TaskId};
+use crate::{
+    engine::{event::Record, view::SummaryView},
+    pb,
+    runtime::{ReadError, Watch},
+    types::ids::TaskId,
+};
 
 use super::{
     convert::{event::Reader, task::summary_out},
     status::Fault,
 };
+
+/// How long a large event waits for room: a client that reads makes some soon.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A task that is being followed.
 pub(crate) struct Follow {
@@ -47,6 +56,18 @@ impl Follow {
     ) -> Self {
         Self { reader: Reader::new(task), after, watch, stop, _place: place }
     }
+
+    /// The next record; waits for a while where there is no room for it.
+    async fn pull(&mut self) -> Option<Result<(Record, Option<SummaryView>), ReadError>> {
+        let first = self.watch.next().await;
+        if !matches!(first, Some(Err(ReadError::Overloaded(_)))) {
+            return first;
+        }
+        match timeout(PATIENCE, self.watch.wait_for_room()).await {
+            Ok(()) => self.watch.next().await,
+            Err(_) => first,
+        }
+    }
 }
 
 impl Source for Follow {
@@ -54,9 +75,10 @@ impl Source for Follow {
 
     async fn next(&mut self) -> Option<Result<Self::Message, Status>> {
         loop {
+            let stop = self.stop.clone();
             let next = tokio::select! {
-                next = self.watch.next() => next?,
-                () = self.stop.cancelled() => return Some(Err(Fault::ShuttingDown.to_status())),
+                next = self.pull() => next?,
+                () = stop.cancelled() => return Some(Err(Fault::ShuttingDown.to_status())),
             };
             let (record, summary) = match next {
                 Ok(next) => next,

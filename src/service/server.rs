@@ -68,7 +68,7 @@ impl Default for ServerOptions {
         Self {
             max_concurrent_streams: 128,
             max_calls: 2_048,
-            max_watches: 2_048,
+            max_watches: 1_024,
             max_task_streams: 256,
             max_polled_sessions: 1_024,
             keepalive: Duration::from_secs(20),

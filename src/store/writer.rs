@@ -76,9 +76,25 @@ impl WriterHandle {
         self.queue.push(Submission { appends, on_done })
     }
 
+    /// What waits.
+    pub fn backlog(&self) -> Backlog {
+        Backlog(Arc::clone(&self.queue))
+    }
+
     /// Takes no more submissions; what is queued is still committed, then the thread ends.
     pub fn stop(&self) {
         self.queue.close();
+    }
+}
+
+/// What waits for the writer, to be looked at. It keeps nothing open.
+#[derive(Debug, Clone)]
+pub struct Backlog(Arc<Queue>);
+
+impl Backlog {
+    /// Submissions that wait; those under way into a commit are no longer among them.
+    pub fn waiting(&self) -> usize {
+        self.0.waiting()
     }
 }
 

@@ -83,12 +83,14 @@ async fn a_redrive_changes_limits_by_flag_and_by_field() {
 async fn many_are_done_page_by_page_and_one_refusal_stops_none() {
     let fake = dead(70);
     let addr = fake.serve().await;
-    let done = ask(addr, &["redrive", "--agent", "greeter"]).await.exits(6);
+    let done = ask(addr, &["redrive", "--agent", "greeter", "--namespace", "batch"]).await.exits(6);
     assert_eq!(done.out.lines().filter(|line| line.contains(" redriven as ")).count(), 69);
     done.says("refused: the owner is unknown").says("69 dead letters redriven, 1 refused");
     let pages = std::mem::take(&mut fake.0.lock().unwrap().redrive_pages);
     assert_eq!(pages.iter().map(|page| page.page_token.as_str()).collect::<Vec<_>>(), ["", "50"]);
-    assert!(pages.iter().all(|page| page.filter.as_ref().unwrap().agent == "greeter" && !page.dry_run));
+    let asked = |page: &pb::RedriveDeadLettersRequest| page.filter.clone().unwrap_or_default();
+    assert!(pages.iter().all(|page| asked(page).agent == "greeter" && !page.dry_run));
+    assert!(pages.iter().all(|page| asked(page).namespace == "batch"));
 
     let would = ask(addr, &["discard", "--all", "--dry-run", "--json"]).await.exits(0);
     assert_eq!(would.json().len(), 70);

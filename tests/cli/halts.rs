@@ -71,6 +71,7 @@ async fn many_are_cancelled_by_filter_and_counted() {
     let fake = fake();
     let addr = fake.serve().await;
     let filter = ["cancel", "--label", "team=search", "--state", "running,queued", "--agent", "greeter"];
+    let filter = [&filter[..], &["--namespace", "batch"]].concat();
     ask(addr, &[&filter[..], &["--dry-run"]].concat())
         .await
         .exits(0)
@@ -83,6 +84,7 @@ async fn many_are_cancelled_by_filter_and_counted() {
     let cancels = fake.0.lock().unwrap().cancels.clone();
     let sent = cancels[1].filter.clone().unwrap();
     assert_eq!((sent.agent.as_str(), sent.labels["team"].as_str()), ("greeter", "search"));
+    assert_eq!(sent.namespace, "batch");
     assert_eq!(sent.states, [TaskState::Running as i32, TaskState::Queued as i32]);
     assert_eq!((cancels[1].reason.as_str(), cancels[1].cancelled_by.as_str()), ("old", "tester"));
     assert_eq!(cancels[2].filter, Some(pb::ListTasksRequest::default()));
@@ -95,5 +97,7 @@ async fn nothing_is_cancelled_that_was_not_named_or_not_meant() {
     ask(addr, &["cancel"]).await.exits(2).says("nothing was named");
     ask(addr, &["cancel", "--all"]).await.exits(2).says("--yes");
     ask(addr, &["cancel", super::fake::TASK, "--all"]).await.exits(2);
+    ask(addr, &["cancel", super::fake::TASK, "--namespace", "batch"]).await.exits(2);
+    ask(addr, &["cancel", "--namespace", "batch"]).await.exits(2).says("--yes");
     assert!(fake.0.lock().unwrap().cancels.is_empty());
 }

@@ -181,6 +181,7 @@ async fn many_are_redriven_and_discarded_by_filter_page_by_page() {
     let (stage, mut worker) = stage().await;
     let labelled = |team: &str| pb::Contract {
         labels: [("team".to_owned(), team.to_owned())].into(),
+        namespace: format!("of-{team}"),
         ..fragile("solver")
     };
     for team in ["a", "a", "b", "a"] {
@@ -188,6 +189,14 @@ async fn many_are_redriven_and_discarded_by_filter_page_by_page() {
     }
     let filter =
         pb::DeadLetterFilter { labels: [("team".to_owned(), "a".to_owned())].into(), ..Default::default() };
+    let of = |namespace: &str| pb::ListDeadLettersRequest {
+        filter: Some(pb::DeadLetterFilter { namespace: namespace.into(), ..Default::default() }),
+        ..Default::default()
+    };
+    assert_eq!(list(&stage, of("of-b")).await.len(), 1);
+    assert!(list(&stage, of("default")).await.is_empty());
+    let refused = stage.operator().list_dead_letters(of("No Name")).await.map(drop);
+    check(refused, Code::InvalidArgument, "INVALID_MESSAGE");
     let mut request = pb::RedriveDeadLettersRequest {
         filter: Some(filter.clone()),
         terms: Some(terms(hops(2), &["limits.max_hops"])),

@@ -6,11 +6,11 @@ use bailiwick::pb::{
 use prost::{Message as _, bytes::Bytes};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Streaming;
+use tonic::{Code, Status, Streaming};
 
 use crate::{
     dice::Dice,
-    harness::{Session, contract, register, soon, usage},
+    harness::{Session, check, contract, register, soon, usage},
     process::{Server, push},
     raw, seed,
 };
@@ -21,6 +21,9 @@ const MOST_MIB: u64 = 192;
 const SLOW_READERS_MIB: u64 = 384;
 /// Of each kind: from the beginning, and when everything is there.
 const READERS: usize = 16;
+/// And for so many that only their common bound can hold them: one by one they would take three times that.
+const CROWD: usize = 200;
+const CROWD_MIB: u64 = 512;
 const REPORTS: usize = 20;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -97,9 +100,9 @@ fn report(dice: &mut Dice, lease: &str) -> Up {
 }
 
 /// Streams that nobody reads, each on a connection of its own: on a shared one, they would stop each other.
-async fn unread(server: &Server, task_id: &str) -> Vec<Streaming<pb::WatchTaskResponse>> {
+async fn unread(server: &Server, task_id: &str, many: usize) -> Vec<Streaming<pb::WatchTaskResponse>> {
     let mut readers = Vec::new();
-    for _ in 0..READERS {
+    for _ in 0..many {
         let mut tasks = TaskServiceClient::new(server.channel());
         let watch = pb::WatchTaskRequest { task_id: task_id.to_owned(), after_seq: 0 };
         readers.push(soon("a watch", tasks.watch_task(watch)).await.expect("it opens").into_inner());
@@ -116,14 +119,14 @@ async fn readers_that_do_not_read_cost_little_and_miss_nothing() {
     let request = pb::SubmitTaskRequest { contract: Some(contract("solver")), ..Default::default() };
     let task_id = tasks.submit_task(request).await.expect("it is taken").into_inner().task_id;
     let work = worker.assignment().await;
-    let mut readers = unread(&server, &task_id).await;
+    let mut readers = unread(&server, &task_id, READERS).await;
     let mut dice = Dice::new(seed(), "reports", 0);
     for _ in 0..REPORTS {
         let id = worker.send(report(&mut dice, &work.lease)).await;
         worker.acked(id).await;
     }
     // These find everything there already.
-    readers.extend(unread(&server, &task_id).await);
+    readers.extend(unread(&server, &task_id, READERS).await);
     server.serves_others().await;
     let cancel = pb::CancelTaskRequest { task_id, reason: "seen enough".into() };
     tasks.cancel_task(cancel).await.expect("it is there");
@@ -138,4 +141,54 @@ async fn readers_that_do_not_read_cost_little_and_miss_nothing() {
         reports += usize::from(matches!(event.event, Some(Event::Progressed(_))));
     }
     assert!(reports >= REPORTS, "{reports} reports of {REPORTS}");
+}
+
+/// Follows a task from after `seq` until the report with this number, or until it is refused.
+async fn reports_after(
+    server: &Server,
+    task_id: &str,
+    mut seq: i64,
+    wanted: usize,
+) -> (i64, Result<(), Status>) {
+    let mut tasks = TaskServiceClient::new(server.channel());
+    let watch = pb::WatchTaskRequest { task_id: task_id.to_owned(), after_seq: seq };
+    let mut reader = soon("a watch", tasks.watch_task(watch)).await.expect("it opens").into_inner();
+    let mut reports = 0;
+    while reports < wanted {
+        match soon("an event", reader.message()).await {
+            Ok(next) => {
+                let event = next.expect("it goes on").event.expect("it is sent");
+                assert_eq!(event.seq, seq + 1);
+                seq = event.seq;
+                reports += usize::from(matches!(event.event, Some(Event::Progressed(_))));
+            }
+            Err(status) => return (seq, Err(status)),
+        }
+    }
+    (seq, Ok(()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_that_does_not_read_shares_one_room_and_keeps_out_large_events_alone() {
+    let server = Server::start().await;
+    let mut worker = Session::open(server.workers(), "w7", &["solver"], Vec::new()).await;
+    worker.credit(1).await;
+    let mut tasks = TaskServiceClient::new(server.channel());
+    let request = pb::SubmitTaskRequest { contract: Some(contract("solver")), ..Default::default() };
+    let task_id = tasks.submit_task(request).await.expect("it is taken").into_inner().task_id;
+    let work = worker.assignment().await;
+    let mut dice = Dice::new(seed(), "reports", 1);
+    for _ in 0..REPORTS {
+        let id = worker.send(report(&mut dice, &work.lease)).await;
+        worker.acked(id).await;
+    }
+    let crowd = unread(&server, &task_id, CROWD).await;
+    // Whoever follows an ordinary task is served; whoever wants the large events hears that there is no room, and where to go on.
+    server.serves_others().await;
+    let (seq, refused) = reports_after(&server, &task_id, 0, REPORTS).await;
+    check(refused, Code::ResourceExhausted, "OVERLOADED");
+    server.stayed_within(CROWD_MIB);
+    drop(crowd);
+    let (_, all) = reports_after(&server, &task_id, seq, REPORTS).await;
+    all.expect("there is room again");
 }

@@ -14,7 +14,7 @@ use crate::{
 
 const STREAMS: usize = 10_000;
 /// As many as a server takes: `ServerOptions::max_watches`.
-const WATCHES: usize = 2_048;
+const WATCHES: usize = 1_024;
 const A_CONNECTION: usize = 120;
 /// What the server may grow by for all of them, in MiB: 50 KiB for a stream.
 const MOST_MIB: u64 = 512;

@@ -1,11 +1,12 @@
 //! Watch: replayed from a cursor, then followed.
 
 use bailiwick::{
-    runtime::{ReadError, Watch},
-    types::outcome::TaskState,
+    engine::{event::Record, view::SummaryView},
+    runtime::{ReadError, RuntimeOptions, Watch},
+    types::{contract::ContractDraft, outcome::TaskState},
 };
 
-use crate::kit::{World, in_time, success, usage};
+use crate::kit::{World, complete, draft, in_time, json, options, success, usage};
 
 async fn numbers(watch: &mut Watch) -> Vec<u64> {
     let mut seen = Vec::new();
@@ -59,6 +60,30 @@ async fn a_watch_starts_after_its_cursor_and_includes_what_came_late() {
     assert_eq!(numbers(&mut rest).await, (4..=last).collect::<Vec<_>>());
     let mut none = world.runtime.watch(task, last).await.expect("the task is there");
     assert_eq!(numbers(&mut none).await, Vec::<u64>::new());
+}
+
+#[tokio::test]
+async fn what_one_watch_has_not_read_keeps_out_the_large_events_of_others_and_nothing_else() {
+    let world = World::with(RuntimeOptions { max_watch_bytes: 1 << 20, ..options() }).await;
+    let large = json(serde_json::json!("x".repeat(700 << 10)));
+    let large = complete(&ContractDraft { input: Some(large), ..draft() });
+    let large = world.try_submit(large).await.expect("it is taken").task;
+    let small = world.submit().await;
+    let watch = async |task| world.runtime.watch(task, 0).await.expect("the task is there");
+    let (mut holder, mut other, mut ordinary) = (watch(large).await, watch(large).await, watch(small).await);
+    let first = |next: Option<Result<(Record, Option<SummaryView>), ReadError>>| {
+        next.expect("there is more").map(|(record, _)| record.seq)
+    };
+    // Its page has two events: while the second is not asked for, the first may not have gone.
+    assert_eq!(first(in_time(holder.next()).await), Ok(1));
+    for _ in 0..2 {
+        let refused = first(in_time(other.next()).await);
+        assert!(matches!(refused, Err(ReadError::Overloaded(_))), "{refused:?}");
+    }
+    assert_eq!(first(in_time(ordinary.next()).await), Ok(1));
+    drop(holder);
+    in_time(other.wait_for_room()).await;
+    assert_eq!(first(in_time(other.next()).await), Ok(1), "it was where it was");
 }
 
 #[tokio::test]

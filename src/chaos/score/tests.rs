@@ -24,16 +24,23 @@ fn effect(key: &str, task: &str, turn: i32) -> Effect {
     Effect { key: key.to_owned(), task: task.to_owned(), turn }
 }
 
-/// Two tasks, one of them submitted twice under its key; one effect repeated under its key; one kill of each kind.
+fn outage(worker: Option<&str>, how: How, at: u64, back: u64) -> Outage {
+    Outage { worker: worker.map(str::to_owned), how, at, back: Some(back) }
+}
+
+/// Two tasks, one of them submitted twice under its key; one effect repeated under its key; one outage of each kind.
 fn seen() -> Observed {
     Observed {
         acknowledged: vec![acknowledged("k1", "a"), acknowledged("k1", "a"), acknowledged("k2", "b")],
         tasks: vec![task("a", TaskState::Succeeded), task("b", TaskState::Succeeded)],
         effects: vec![effect("e1", "a", 1), effect("e1", "a", 1), effect("e2", "b", 1)],
         brakes: vec![Brake { to_cancel: 10, to_fence: Some(20) }, Brake { to_cancel: 30, to_fence: None }],
-        kills: vec![
-            Kill { worker: None, at: 2_000, back: Some(3_000) },
-            Kill { worker: Some("w".to_owned()), at: 4_000, back: Some(4_500) },
+        felt: vec![Brake { to_cancel: 100, to_fence: Some(200) }],
+        outages: vec![
+            outage(None, How::Killed, 2_000, 3_000),
+            outage(Some("w"), How::Killed, 4_000, 4_500),
+            outage(Some("w"), How::Frozen, 5_000, 6_500),
+            outage(None, How::Frozen, 6_000, 8_000),
         ],
         injected: BTreeMap::from([("server killed".to_owned(), 1), ("worker killed".to_owned(), 1)]),
         breakers: None,
@@ -58,9 +65,11 @@ fn a_run_that_kept_every_promise_passes() {
     assert_eq!(board.verdicts.len(), Check::ALL.len());
     assert_eq!((board.acknowledged, board.children, board.effects), (2, 0, (3, 1)));
     assert_eq!(board.states, BTreeMap::from([("SUCCEEDED", 2)]));
-    assert_eq!(board.to_cancel, Times { count: 2, p50: 10, p99: 30, max: 30 });
-    assert_eq!(board.to_fence.count, 1);
+    assert_eq!(board.braked.to_cancel, Times { count: 2, p50: 10, p99: 30, max: 30 });
+    assert_eq!((board.braked.to_fence.count, board.felt.to_cancel.max), (1, 100), "each clock by itself");
     assert_eq!(board.recovery, Times { count: 1, p50: 7_000, p99: 7_000, max: 7_000 });
+    assert_eq!(board.thawed, Times { count: 1, p50: 1_000, p99: 1_000, max: 1_000 }, "from its end");
+    assert!(board.outcomes.is_empty() && board.broken(Check::Lost) == 0);
 }
 
 #[test]
@@ -118,13 +127,26 @@ fn an_outcome_that_its_shape_does_not_have_fails_it_unless_the_cause_is_technica
 
 #[test]
 fn a_server_that_does_not_recover_fails_it() {
-    fails(|seen| seen.kills[0].back = None, Check::Recovery, "did not come back");
-    fails(|seen| seen.kills[1].back = None, Check::Recovery, "w was killed and did not come back");
-    let mut stuck = seen();
-    stuck.kills[0].at = 10_000;
-    assert!(score(&stuck).passed(), "nothing was open at the kill");
-    stuck.tasks[0].life.1 = None;
-    assert!(!score(&stuck).passed(), "something was, and nothing followed");
+    let back = |place: usize| move |seen: &mut Observed| seen.outages[place].back = None;
+    fails(back(0), Check::Recovery, "the server was killed and did not come back");
+    fails(back(1), Check::Recovery, "w was killed and did not come back");
+    fails(back(2), Check::Recovery, "w was frozen and did not come back");
+    fails(back(3), Check::Recovery, "the server was frozen and did not come back");
+    for (place, what) in [(0, "killed"), (3, "frozen")] {
+        let mut stuck = seen();
+        (stuck.outages[place].at, stuck.outages[place].back) = (10_000, Some(10_000));
+        assert!(score(&stuck).passed(), "nothing was open when it was {what}");
+        stuck.tasks[0].life.1 = None;
+        assert!(!score(&stuck).passed(), "something was, and nothing followed");
+    }
+}
+
+#[test]
+fn tasks_are_counted_by_outcome() {
+    let mut seen = seen();
+    (seen.tasks[0].state, seen.tasks[0].cause) = (TaskState::DeadLettered, pb::Cause::AttemptsExhausted);
+    let outcomes = BTreeMap::from([("DEAD_LETTERED for ATTEMPTS_EXHAUSTED".to_owned(), 1)]);
+    assert_eq!(score(&seen).outcomes, outcomes);
 }
 
 #[test]
@@ -145,7 +167,7 @@ fn evidence_is_cut_and_counted() {
     let board = score(&many);
     let lost = &board.verdicts[0];
     assert_eq!((lost.check, lost.evidence.len()), (Check::Lost, 21));
-    assert_eq!(lost.evidence[20], "and 30 more");
+    assert_eq!((lost.evidence[20].as_str(), board.broken(Check::Lost)), ("and 30 more", 50));
 }
 
 #[test]

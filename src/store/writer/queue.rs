@@ -65,6 +65,11 @@ impl Queue {
         Ok(())
     }
 
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.state().waiting.len()
+    }
+
     /// Waits for submissions and takes as many, in order, as fit; always at least one. None when closed and empty.
     pub(super) fn take(&self, max_appends: usize, max_bytes: usize) -> Option<Vec<Numbered>> {
         let idle = |state: &mut State| state.waiting.is_empty() && !state.closed;
