@@ -135,7 +135,8 @@ async fn start(runtime: &Runtime, birth: Birth, made: Option<oneshot::Sender<Res
         let asked = runtime.ask(child, |answer| {
             let keyed = true;
             let id = child;
-            let submission = Submission { id, keyed, contract, fingerprint, trace, parent, place, answer };
+            let submission =
+                Submission { id, keyed, contract, fingerprint, trace, parent, place, answer, ticket: None };
             Request::Submit(Box::new(submission))
         });
         match asked.await.unwrap_or(Err(SubmitError::ShuttingDown)) {

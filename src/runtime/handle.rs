@@ -125,7 +125,7 @@ impl Runtime {
         let mailbox = self.0.mailboxes.get(usize::from(task.shard()))?;
         let (answer, answered) = oneshot::channel();
         Some(match mailbox.send(request(answer)) {
-            Ok(()) => answered.await.unwrap_or_else(|_| {
+            Ok(_ticket) => answered.await.unwrap_or_else(|_| {
                 let unknown = "the server stopped before it knew whether this was kept: ask when it is back";
                 Err(StoreError::Unavailable(unknown.to_owned()).into())
             }),
@@ -198,6 +198,7 @@ impl Runtime {
                 parent,
                 place,
                 answer,
+                ticket: None,
             }))
         });
         submitted.await.unwrap_or(Err(SubmitError::ShuttingDown))

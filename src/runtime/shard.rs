@@ -15,6 +15,7 @@ mod parked;
 mod redrive;
 mod residents;
 mod share;
+mod ticket;
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -124,6 +125,8 @@ pub(super) struct Shard {
     /// What the dispatcher wants, in order. At most one for each slot and lease.
     orders: VecDeque<Order>,
     requests: VecDeque<Request>,
+    /// Submissions that wait for their share.
+    new: VecDeque<Request>,
     share: Share,
     /// Slots that wait until the journal takes something again: a lease that cannot be written would only come back.
     kept_slots: Vec<Slot>,
@@ -164,6 +167,7 @@ impl Shard {
             hydration,
             orders: VecDeque::new(),
             requests: VecDeque::new(),
+            new: VecDeque::new(),
             share: Share::default(),
             kept_slots: Vec::new(),
             journal,
@@ -180,8 +184,9 @@ impl Shard {
         loop {
             let may_take = shard.may_take();
             let wake = if may_take { shard.next_wake() } else { None };
-            let busy = may_take && !(shard.orders.is_empty() && shard.requests.is_empty());
             let may_accept = may_take && shard.room_for_new() > 0;
+            let is_idle = shard.orders.is_empty() && shard.requests.is_empty();
+            let busy = may_take && !(is_idle && (shard.new.is_empty() || !may_accept));
             tokio::select! {
                 biased;
                 Some(committed) = shard.fated.recv() => shard.resolve(committed),
@@ -190,7 +195,7 @@ impl Shard {
                 found = wires.found.recv(), if shard.recovering && may_take => shard.find(found),
                 () = std::future::ready(()), if busy => {}
                 Some(request) = wires.inlet.running.recv(), if may_take => shard.requests.push_back(request),
-                Some(request) = wires.inlet.intake.recv(), if may_accept => shard.requests.push_back(request),
+                Some(request) = wires.inlet.intake.recv(), if may_accept => shard.new.push_back(request),
                 () = async { tokio::time::sleep(WAIT_FOR_SHARE).await }, if may_take && !may_accept => shard.share.passed(),
                 () = shard.journal.notified() => shard.journal_changed(),
                 () = wires.stop.cancelled(), if !stopping => {
@@ -225,6 +230,7 @@ impl Shard {
             && self.failed.is_empty()
             && self.orders.is_empty()
             && self.requests.is_empty()
+            && self.new.is_empty()
             && self.hydration.is_idle()
     }
 
@@ -239,18 +245,25 @@ impl Shard {
             let Ok(request) = inlet.running.try_recv() else { break };
             self.requests.push_back(request);
         }
-        let is_new = |request: &&Request| matches!(request, Request::Submit(_) | Request::Redrive(_));
-        let new = self.requests.iter().filter(is_new).count();
-        self.share.ran(self.requests.len() - new);
-        let (room, mut taken) = (self.room_for_new(), new);
-        while self.requests.len() < MAX_BATCH && taken < room {
-            let Ok(request) = inlet.intake.try_recv() else { break };
+        self.share.ran(self.requests.len());
+        while let Ok(request) = inlet.intake.try_recv() {
+            self.new.push_back(request);
+        }
+        let (room, mut taken) = (self.room_for_new(), 0);
+        while self.requests.len() < MAX_BATCH
+            && taken < room
+            && let Some(request) = self.new.pop_front()
+        {
             if !request.is_given_up() {
                 self.requests.push_back(request);
                 taken += 1;
             }
         }
         self.share.took(taken);
+        // What nobody waits for has no place any more, and must not pile up behind what does.
+        if self.new.len() > 2 * inlet.bound {
+            self.new.retain(|request| !request.is_given_up());
+        }
     }
 
     fn room_for_new(&self) -> usize {

@@ -85,7 +85,10 @@ impl Shard {
 
     /// Starts a task.
     fn begin(&mut self, submission: Submission, now: Timestamp) {
-        let Submission { id, keyed: _, contract, fingerprint, trace, parent, place, answer } = submission;
+        let Submission { id, keyed: _, contract, fingerprint, trace, parent, place, answer, ticket } =
+            submission;
+        // It waits no longer.
+        drop(ticket);
         if parent.is_none()
             && let Some(halt) = self.shared.halts.now().on_contract(&contract)
         {

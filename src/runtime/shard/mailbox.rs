@@ -30,6 +30,8 @@ use crate::{
     },
 };
 
+use super::ticket::{Places, Ticket};
+
 /// How long to wait when a queue is full: queues drain within a few commits.
 pub(in crate::runtime) const QUEUE_RETRY: Span = Span::from_millis(200);
 
@@ -47,6 +49,8 @@ pub(in crate::runtime) struct Submission {
     pub(in crate::runtime) parent: Option<Box<Parent>>,
     pub(in crate::runtime) place: Place,
     pub(in crate::runtime) answer: Answer<Submitted, SubmitError>,
+    /// Its place in the queue.
+    pub(in crate::runtime) ticket: Option<Ticket>,
 }
 
 /// A redrive on its way to its dead letter.
@@ -194,13 +198,17 @@ fn command_error(task: TaskId, why: GivenUp) -> CommandError {
 /// The way into one shard.
 pub(in crate::runtime) struct Mailbox {
     running: mpsc::Sender<Request>,
-    intake: mpsc::Sender<Request>,
+    intake: mpsc::UnboundedSender<Request>,
+    places: Places,
 }
 
 /// The shard's end of it.
 pub(in crate::runtime) struct Inlet {
     pub(super) running: mpsc::Receiver<Request>,
-    pub(super) intake: mpsc::Receiver<Request>,
+    /// Bounded by its places; what has none any more is thrown out by whoever reads it.
+    pub(super) intake: mpsc::UnboundedReceiver<Request>,
+    /// How many submissions wait at most that somebody waits for.
+    pub(super) bound: usize,
 }
 
 /// Why a request did not get in.
@@ -212,31 +220,35 @@ pub(in crate::runtime) enum NotSent {
 /// A mailbox whose queues hold `bound` requests each.
 pub(in crate::runtime) fn mailbox(bound: usize) -> (Mailbox, Inlet) {
     let (running, from_running) = mpsc::channel(bound);
-    let (intake, from_intake) = mpsc::channel(bound);
-    (Mailbox { running, intake }, Inlet { running: from_running, intake: from_intake })
+    let (intake, from_intake) = mpsc::unbounded_channel();
+    (
+        Mailbox { running, intake, places: Places::new(bound) },
+        Inlet { running: from_running, intake: from_intake, bound },
+    )
 }
 
 impl Mailbox {
-    /// Queues a request; a submission waits behind everything that runs.
-    pub(in crate::runtime) fn send(&self, request: Request) -> Result<(), NotSent> {
-        let queue = match &request {
-            Request::Submit(_) | Request::Redrive(_) => &self.intake,
-            Request::Command(_)
-            | Request::View(..)
-            | Request::Lineage(..)
-            | Request::End(_)
-            | Request::HoldUp(_)
-            | Request::Assign(_)
-            | Request::Recall(..) => &self.running,
-        };
-        queue.try_send(request).map_err(|error| match error {
-            TrySendError::Full(_) => {
-                let what = format!("the shard's queue is full ({} requests wait)", queue.max_capacity());
-                NotSent::Full(Overloaded::new(QUEUE_RETRY, what))
+    /// Queues a request; a submission waits behind everything that runs, and as long as its ticket is kept.
+    pub(in crate::runtime) fn send(&self, request: Request) -> Result<Option<Ticket>, NotSent> {
+        let mut submission = match request {
+            Request::Submit(submission) => submission,
+            running => {
+                return self.running.try_send(running).map(|()| None).map_err(|error| match error {
+                    TrySendError::Full(_) => full(self.running.max_capacity()),
+                    TrySendError::Closed(_) => NotSent::Closed,
+                });
             }
-            TrySendError::Closed(_) => NotSent::Closed,
-        })
+        };
+        let (queued, waiting) = self.places.take().ok_or_else(|| full(self.places.bound()))?;
+        submission.ticket = Some(queued);
+        self.intake.send(Request::Submit(submission)).map_err(|_| NotSent::Closed)?;
+        Ok(Some(waiting))
     }
+}
+
+fn full(bound: usize) -> NotSent {
+    let what = format!("the shard's queue is full ({bound} requests wait)");
+    NotSent::Full(Overloaded::new(QUEUE_RETRY, what))
 }
 
 impl Inlet {
