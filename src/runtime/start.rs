@@ -156,19 +156,24 @@ fn launch(
     }));
     let mut background = RuntimeTasks::new(runtime.clone(), stop.clone(), writer, journal);
     background.spawn("keeper".to_owned(), keeper::keep(dispatch, now.clone(), stop.clone()));
-    // Where everything is done in place, nothing is ever late.
-    if !hands.are_in_place() {
-        background.spawn("pressure".to_owned(), shared.pressure.clone().measure(stop.clone()));
-    }
-    let (health, tried) = (shared.health.clone(), shared.store.clone());
-    let trying = health.keep_trying(tried, hands.clone(), now.clone(), stop.clone());
-    background.spawn("journal's health".to_owned(), trying);
+    look_after(&mut background, &shared, &stop);
     background.spawn("courier".to_owned(), courier::carry(runtime.clone(), to_carry, stop.clone()));
     background.spawn("halter".to_owned(), halter::run(runtime.clone(), to_do, stop.clone()));
     let shards = spawn_shards(&mut background, &shared, found, inlets.into_iter().zip(orders), &stop);
     let rest = Rest { reader, shards, hands, intake: shared.intake, now, stop };
     background.spawn("recovery".to_owned(), recovery::recover(rest));
     Ok((runtime, background))
+}
+
+/// Starts those who watch the server itself: whether it has more to do than it can, and whether its journal works.
+fn look_after(background: &mut RuntimeTasks, shared: &Shared, stop: &CancellationToken) {
+    let Shared { store, health, hands, now, pressure, .. } = shared;
+    // Where everything is done in place, nothing is ever late.
+    if !hands.are_in_place() {
+        background.spawn("pressure".to_owned(), pressure.clone().measure(stop.clone()));
+    }
+    let trying = health.clone().keep_trying(store.clone(), hands.clone(), now.clone(), stop.clone());
+    background.spawn("journal's health".to_owned(), trying);
 }
 
 fn terms(options: &RuntimeOptions, now: &Now, halts: &Halts) -> Terms {

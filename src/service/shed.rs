@@ -4,7 +4,7 @@
 //! Workers and clients have places apart: a flood of submissions never keeps an answer from coming in. Streams and
 //! polls are bounded where they are served.
 
-use std::sync::Arc;
+use std::{future::poll_fn, sync::Arc};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{
@@ -21,11 +21,17 @@ use super::{MAX_MESSAGE_BYTES, status::Fault};
 const RETRY_AFTER: Span = Span::from_millis(500);
 const DETAILS: &str = "grpc-status-details-bin";
 
+/// Unary submissions that are read and decided at once, several commits' worth. Others wait before anything of them is read:
+/// under overload most clients give up, and what they sent must have cost little by then.
+const MAX_SUBMISSIONS: usize = 256;
+const SUBMIT: &str = "/bailiwick.v1.TaskService/SubmitTask";
+
 /// The layer.
 #[derive(Clone)]
 pub(crate) struct Shed {
     workers: Arc<Semaphore>,
     clients: Arc<Semaphore>,
+    submissions: Arc<Semaphore>,
     places: usize,
 }
 
@@ -33,7 +39,8 @@ impl Shed {
     /// `places` calls at once for workers, and as many for clients.
     pub(crate) fn new(places: usize) -> Self {
         let semaphore = || Arc::new(Semaphore::new(places));
-        Self { workers: semaphore(), clients: semaphore(), places }
+        let submissions = Arc::new(Semaphore::new(MAX_SUBMISSIONS));
+        Self { workers: semaphore(), clients: semaphore(), submissions, places }
     }
 
     /// A place for a call; `Ok(None)` for one that needs none.
@@ -78,7 +85,7 @@ pub(crate) struct Shedding<S> {
 
 impl<S> Service<http::Request<Body>> for Shedding<S>
 where
-    S: Service<http::Request<Body>, Response = http::Response<Body>>,
+    S: Service<http::Request<Body>, Response = http::Response<Body>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Send + 'static,
 {
@@ -98,10 +105,39 @@ where
                 return Box::pin(async move { Ok(refusal) });
             }
         };
+        if request.uri().path() == SUBMIT {
+            return self.submit(request, place);
+        }
         let answer = self.inner.call(request);
         Box::pin(async move {
             let response = answer.await?;
             drop(place);
+            Ok(typed(response))
+        })
+    }
+}
+
+impl<S> Shedding<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+{
+    /// A submission, in its turn. One whose client gives up before that leaves the line, and nothing of it was read.
+    fn submit(
+        &self,
+        request: http::Request<Body>,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> BoxFuture<http::Response<Body>, S::Error> {
+        let (mut inner, turns) = (self.inner.clone(), self.shed.submissions.clone());
+        Box::pin(async move {
+            // The semaphore is never closed.
+            let turn = turns.acquire_owned().await.ok();
+            let response = match poll_fn(|cx| inner.poll_ready(cx)).await {
+                Ok(()) => inner.call(request).await?,
+                Err(error) => return Err(error),
+            };
+            drop((turn, place));
             Ok(typed(response))
         })
     }
