@@ -1,6 +1,6 @@
 -- The journal: never changed, only added to. A row is what was committed together, or a part of it; read it with the views
--- below. `body` has for each task a line of JSON about it, then the events, the task's summary and its questions that this
--- line counts out, each on a line of its own. `parts` says for each task where its line starts in `body`, how long that
+-- below. `body` has for each task a line of JSON about it, then the events and the questions that this line counts out, each on
+-- a line of its own; rows of earlier versions also have the task's summary between them. `parts` says for each task where its line starts in `body`, how long that
 -- line is, and the place of its first event within the row.
 CREATE TABLE journal (
     first INTEGER PRIMARY KEY, -- the position of its first event in the log of all tasks
