@@ -106,7 +106,7 @@ pub enum CommandError {
     /// The engine refused it.
     #[error(transparent)]
     Rejected(#[from] Rejection),
-    /// A halt keeps a child out.
+    /// A halt keeps a child, or a successor of a dead letter, out.
     #[error("{0}: nothing new is accepted under it until it is lifted")]
     Halted(Arc<Halt>),
     /// Full. Every command under a lease may be sent again.

@@ -8,11 +8,12 @@ use bailiwick::{
         view::{Settled, SettledAs},
     },
     runtime::{
-        CommandError, Discard, ReadError, RedriveOf, StoreError, Submitted,
+        CommandError, Discard, HaltOrder, Lift, ReadError, RedriveOf, StoreError, Submitted,
         dead_letters::{DeadLetterFilter, DeadLetterStory},
     },
     types::{
         contract::{ContractDraft, LimitsDraft},
+        halt::HaltScope,
         ids::TaskId,
         outcome::{Cause, TaskState},
         time::Span,
@@ -79,6 +80,28 @@ fn settled<T: std::fmt::Debug>(refused: Result<T, CommandError>) -> Settled {
         Err(CommandError::Rejected(Rejection::LetterSettled(letter))) => letter.what,
         other => panic!("expected that something was done with it before, got {other:?}"),
     }
+}
+
+/// A successor is new work; one that was made before the halt is found all the same.
+#[tokio::test]
+async fn what_is_halted_is_not_redriven() {
+    let world = World::new().await;
+    let (task, other) = (dead(&world).await, dead(&world).await);
+    let made = redrive(&world, task, 1).await.expect("accepted");
+    let order = HaltOrder {
+        scope: HaltScope::All,
+        by: "ann".to_owned(),
+        reason: String::new(),
+        cancel: false,
+        burn: None,
+    };
+    in_time(world.runtime.halt(order)).await.expect("the memory writes");
+    let refused = redrive(&world, other, 1).await;
+    assert!(matches!(&refused, Err(CommandError::Halted(by)) if by.by == "ann"), "{refused:?}");
+    assert_eq!(world.view(other).await.dead_letter.and_then(|letter| letter.settled), None);
+    assert_eq!(redrive(&world, task, 1).await, Ok(Submitted { task: made.task, existing: true }));
+    in_time(world.runtime.resume(&Lift::Everything, "bo".to_owned(), String::new())).await.expect("one halt");
+    redrive(&world, other, 1).await.expect("nothing is halted");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use bailiwick::{
     },
     runtime::{
         CommandError, Down, EscalationFilter, Grant, OpenError, Opened, PersonAnswer, ReadError,
-        Registration, SessionId, SubmitError,
+        Registration, SessionError, SessionId, SubmitError,
     },
     types::{
         contract::ContractDraft,
@@ -44,6 +44,7 @@ macro_rules! lawful {
         result
     }};
 }
+pub(crate) use lawful;
 
 /// A name for a contract: equal drafts have equal ones.
 pub(crate) fn fingerprint(draft: &ContractDraft) -> u128 {
@@ -62,16 +63,24 @@ pub(crate) enum Unsubmitted {
 pub(crate) async fn submit(sim: Arc<Sim>, up: Up, draft: ContractDraft) -> Result<TaskId, Unsubmitted> {
     let known = |agent: &_| up.runtime.is_known(agent);
     let completed = intake::complete(&draft, up.runtime.ceilings(), &known);
+    let mut kept_out = Vec::new();
     let result = match completed {
         Ok(contract) => {
+            kept_out = sim.laws().brakes.keep_out(&contract, &[]);
             let submitted = up.runtime.submit(contract, fingerprint(&draft), TraceContext::default()).await;
-            submitted.map(|submitted| submitted.task).map_err(Unsubmitted::from)
+            let submitted = submitted.map_err(Unsubmitted::from);
+            if submitted.as_ref().is_ok_and(|submitted| submitted.existing) {
+                // No new work: it was accepted before.
+                kept_out.clear();
+            }
+            submitted.map(|submitted| submitted.task)
         }
         Err(faults) => Err(Unsubmitted::Contract(format!("{faults:?}"))),
     };
     lawful!(sim, up, format_args!("submit {}", draft.idempotency_key), result, |task: &TaskId| {
         let laws = sim.laws();
         assert_eq!(laws.case(*task).task.fingerprint(), fingerprint(&draft), "the task has this contract");
+        laws.brakes.let_in(&kept_out);
     })
 }
 
@@ -81,10 +90,23 @@ pub(crate) async fn submit_child(
     lease: Lease,
     draft: ContractDraft,
 ) -> Result<TaskId, CommandError> {
+    sim.laws().heard_under(&lease);
+    let mut kept_out = match intake::complete(&draft, up.runtime.ceilings(), &|_| true) {
+        Ok(contract) => {
+            let laws = sim.laws();
+            laws.brakes.keep_out(&contract, &laws.labels(lease.task))
+        }
+        Err(_) => Vec::new(),
+    };
     let result = up.runtime.submit_child(lease, draft.clone(), fingerprint(&draft)).await;
+    if result.as_ref().is_ok_and(|submitted| submitted.existing) {
+        kept_out.clear();
+    }
     let result = result.map(|submitted| submitted.task);
     lawful!(sim, up, format_args!("child of {lease}"), result, |child: &TaskId| {
-        sim.laws().child(&lease, *child);
+        let laws = sim.laws();
+        laws.child(&lease, *child);
+        laws.brakes.let_in(&kept_out);
     })
 }
 
@@ -104,6 +126,7 @@ pub(crate) async fn complete(
     lease: Lease,
     answer: Answer,
 ) -> Result<bool, CommandError> {
+    sim.laws().heard_under(&lease);
     let result = up.runtime.complete(lease, answer.clone(), String::new()).await;
     lawful!(sim, up, format_args!("complete {lease}"), result, |_: &bool| {
         sim.laws().completed(&lease, &answer);
@@ -111,6 +134,7 @@ pub(crate) async fn complete(
 }
 
 pub(crate) async fn usage(sim: Arc<Sim>, up: Up, lease: Lease, usage: Usage) -> Result<u64, CommandError> {
+    sim.laws().heard_under(&lease);
     let result = up.runtime.usage(lease, usage, String::new()).await;
     lawful!(sim, up, format_args!("usage {lease}"), result, |_: &u64| sim.laws().used(&lease, usage))
 }
@@ -122,11 +146,13 @@ pub(crate) async fn progress(
     steps: Vec<WorkStep>,
 ) -> Result<(), CommandError> {
     let said: Vec<String> = steps.iter().map(|step| step.content.clone()).collect();
+    sim.laws().heard_under(&lease);
     let result = up.runtime.progress(lease, steps, None).await;
     lawful!(sim, up, format_args!("progress {lease}"), result, |(): &()| sim.laws().progressed(&lease, &said))
 }
 
 pub(crate) async fn budget(sim: Arc<Sim>, up: Up, lease: Lease, tokens: u64) -> Result<Grant, CommandError> {
+    sim.laws().heard_under(&lease);
     let result = up.runtime.request_budget(lease, tokens, "more".to_owned()).await;
     lawful!(sim, up, format_args!("budget {lease}"), result, |grant: &Grant| {
         if grant.allowance > 0 {
@@ -188,6 +214,35 @@ pub(crate) async fn watch(
     Ok(())
 }
 
+/// A worker asks for work.
+pub(crate) fn credit(
+    sim: &Sim,
+    up: &Up,
+    session: SessionId,
+    worker: &WorkerId,
+    slots: u32,
+) -> Result<(), SessionError> {
+    let result = up.runtime.credit(session, slots, None);
+    if result.is_ok() {
+        sim.laws().heard(worker);
+    }
+    result
+}
+
+/// A worker is there.
+pub(crate) fn heartbeat(
+    sim: &Sim,
+    up: &Up,
+    session: SessionId,
+    worker: &WorkerId,
+) -> Result<(), SessionError> {
+    let result = up.runtime.heartbeat(session);
+    if result.is_ok() {
+        sim.laws().heard(worker);
+    }
+    result
+}
+
 pub(crate) type Inbox = mpsc::UnboundedReceiver<Down>;
 
 /// Opens a session; what the server says in it comes in order, until the stream breaks.
@@ -197,9 +252,13 @@ pub(crate) async fn open(
     node: Node,
     registration: Registration,
 ) -> Result<(Opened, Inbox), OpenError> {
-    let worker = registration.worker.clone();
+    let (worker, held) = (registration.worker.clone(), registration.held.clone());
     let result = up.runtime.open_session(registration).await;
-    let result = lawful!(sim, up, format_args!("open {worker}"), result, |_: &_| {});
+    let result = lawful!(sim, up, format_args!("open {worker}"), result, |(opened, _): &(Opened, _)| {
+        let mut laws = sim.laws();
+        laws.opens(&worker, &held);
+        opened.live.iter().for_each(|lease| laws.brakes.gives(*lease, opened.session));
+    });
     let (opened, down) = result?;
     let (to, inbox) = mpsc::unbounded_channel();
     tokio::spawn(pump(sim, up, node, worker, opened.session, down, to));
@@ -221,17 +280,26 @@ async fn pump(
     loop {
         let next = tokio::select! {
             biased;
-            () = up.life.gone.cancelled() => return,
+            () = up.life.gone.cancelled() => return sim.laws().brakes.closes(session),
             () = carried.closed() => break,
             next = down.recv() => next,
         };
-        let Some(next) = next.filter(|_| up.life.is_alive()) else { return };
+        let Some(next) = next.filter(|_| up.life.is_alive()) else {
+            sim.laws().brakes.closes(session);
+            return;
+        };
         match &next {
             Down::Assignment(work) => {
-                sim.laws().assigned(work, &worker);
+                let mut laws = sim.laws();
+                laws.assigned(work, &worker);
+                laws.brakes.gives(work.lease, session);
+                drop(laws);
                 note!(sim, "down {worker} work {}", work.lease);
             }
-            Down::Cancel { lease, .. } => note!(sim, "down {worker} cancel {lease}"),
+            Down::Cancel { lease, .. } => {
+                sim.laws().brakes.tells(*lease);
+                note!(sim, "down {worker} cancel {lease}");
+            }
             Down::Drain => note!(sim, "down {worker} drain"),
         }
         match sim.stream_fate(node) {
@@ -240,6 +308,7 @@ async fn pump(
             Err(false) => {
                 // The stream is half open: nobody reads it any more, and the server does not know.
                 note!(sim, "net {node} stream half open");
+                sim.laws().brakes.closes(session);
                 drop(carried);
                 up.life.gone.cancelled().await;
                 return;
@@ -247,6 +316,7 @@ async fn pump(
         }
     }
     note!(sim, "net {node} stream cut");
+    sim.laws().brakes.closes(session);
     up.runtime.close_session(session);
 }
 

@@ -21,6 +21,10 @@ pub(crate) struct Books {
     pub(crate) tasks: BTreeSet<TaskId>,
     pub(crate) cancelled: BTreeSet<TaskId>,
     pub(crate) answered: BTreeMap<EscalationId, String>,
+    /// Dead letters whose redrive was acknowledged, and their successors.
+    pub(crate) redriven: BTreeMap<TaskId, TaskId>,
+    /// Dead letters whose discard was acknowledged.
+    pub(crate) discarded: BTreeSet<TaskId>,
     /// Children whose submission was acknowledged, and under what.
     pub(crate) children: BTreeMap<TaskId, Lease>,
 }

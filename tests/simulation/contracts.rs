@@ -1,5 +1,7 @@
 //! Contracts of every kind, drawn by chance.
 
+use std::collections::BTreeMap;
+
 use bailiwick::{
     engine::intake,
     types::{
@@ -16,6 +18,8 @@ use bailiwick::{
 use crate::chance::Chance;
 
 pub(crate) const AGENTS: [&str; 5] = ["lead", "plan", "dig", "write", "judge"];
+/// Labels that tasks have, and halts are of.
+pub(crate) const LABELS: [(&str, &str); 3] = [("team", "red"), ("team", "blue"), ("kind", "odd")];
 /// Who works, and does not only judge.
 const WORKERS: [&str; 4] = ["lead", "plan", "dig", "write"];
 /// The goal of a task that shows that all is well.
@@ -81,9 +85,20 @@ fn any(chance: &mut Chance, key: String) -> ContractDraft {
         },
         retry: RetryDraft { initial_backoff: Some(100_000), max_backoff: Some(2 * SECOND) },
         priority: count(chance, 0, 2),
+        labels: labels(chance, 600),
         idempotency_key: key,
         ..ContractDraft::default()
     }
+}
+
+/// A label or two, or none.
+fn labels(chance: &mut Chance, rate: u32) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::new();
+    while chance.happens(rate) && labels.len() < 2 {
+        let (key, value) = *chance.pick(&LABELS);
+        labels.insert(key.to_owned(), value.to_owned());
+    }
+    labels
 }
 
 fn limits(chance: &mut Chance) -> LimitsDraft {
@@ -158,6 +173,7 @@ pub(crate) fn child(chance: &mut Chance) -> ContractDraft {
             result_schema: Some(json(&serde_json::json!({"type": "object"}))),
             ..TerminationDraft::default()
         }),
+        labels: labels(chance, 200),
         idempotency_key: if chance.happens(500) { "below".to_owned() } else { String::new() },
         ..ContractDraft::default()
     }

@@ -108,6 +108,7 @@ impl Disk {
             return self.keep(appends);
         }
         note!(self, "disk {fate:?}");
+        self.laws.lock().expect("no law is broken").ears.trouble();
         let failed = Err(StoreError::Unavailable(format!("the disk: {fate:?}")));
         match fate {
             Fate::Kept | Fate::Refused => {}
@@ -119,6 +120,21 @@ impl Disk {
             Fate::Unanswered => drop(self.keep(appends)?),
         }
         failed
+    }
+
+    /// A note by its name: kept, refused, or kept although whoever asked is told otherwise.
+    fn set_text(&self, name: &str, value: Option<&str>) -> Result<(), StoreError> {
+        let fate = self.fate();
+        if matches!(fate, Fate::Kept | Fate::Unanswered) {
+            note!(self, "disk {name} {}", value.unwrap_or("forgotten"));
+            self.kept.set_text(name, value)?;
+        }
+        if fate == Fate::Kept {
+            return Ok(());
+        }
+        note!(self, "disk {fate:?} {name}");
+        self.laws.lock().expect("no law is broken").ears.trouble();
+        Err(StoreError::Unavailable(format!("the disk: {fate:?}")))
     }
 
     /// Whether a commit goes on from what is kept.
@@ -136,6 +152,7 @@ impl Disk {
         let rate = state.faults.unreadable;
         if state.chance.happens(rate) {
             drop(state);
+            self.laws.lock().expect("no law is broken").ears.trouble();
             note!(self, "disk Unreadable");
             return Err(StoreError::Unavailable("the disk: unreadable".to_owned()));
         }
@@ -250,6 +267,10 @@ impl Store for Mount {
     }
 
     fn set_text(&self, name: &str, value: Option<&str>) -> Result<(), StoreError> {
-        self.read()?.set_text(name, value)
+        self.alive()?;
+        let result = self.disk.set_text(name, value);
+        // It may die with what is kept and not yet told.
+        self.life.step();
+        result
     }
 }

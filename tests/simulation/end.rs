@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use crate::{
     attempt, client, contracts,
     laws::{Attempt, Case, Standing, record},
+    silence,
     sim::Sim,
     tape::note,
     time::{now, sleep},
@@ -25,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(3 * 3_600);
 const SOON: Duration = Duration::from_secs(150);
 
 /// Waits until every task has ended and has heard of its children.
-pub(crate) async fn wait_for_ends(sim: &Sim, failed: &impl Fn() -> bool) {
+pub(crate) async fn wait_for_ends(sim: &Sim, specs: &[Spec], failed: &impl Fn() -> bool) {
     let limit = now() + PATIENCE;
     loop {
         if failed() {
@@ -42,6 +43,7 @@ pub(crate) async fn wait_for_ends(sim: &Sim, failed: &impl Fn() -> bool) {
         }
         assert!(now() < limit, "these tasks never end: {open:?}");
         sleep(Duration::from_secs(1)).await;
+        silence::look(sim, specs);
     }
 }
 
@@ -122,6 +124,12 @@ pub(crate) fn audit(sim: &Sim) {
         let end = laws.case(id.task).questions.get(&id.number).expect("a question that was asked");
         assert_eq!(end.as_ref().map(|(_, by)| by), Some(by), "an acknowledged answer to {id} is lost");
     }
+    for (letter, successor) in &books.redriven {
+        assert_eq!(laws.case(*successor).redrives, Some(*letter), "an acknowledged redrive is lost");
+    }
+    for letter in &books.discarded {
+        laws.discarded(*letter);
+    }
     for (id, case) in &laws.cases {
         outcome(sim, *id, case);
         ledger(*id, case, &laws.cases);
@@ -147,6 +155,13 @@ pub(crate) fn audit(sim: &Sim) {
             Standing::Live => panic!("{lease} is live in a task that has ended"),
         }
     }
+}
+
+/// The server counts the dead letters that nobody has looked at.
+pub(crate) async fn letters(sim: &Sim) {
+    let up = sim.up().expect("the server is up");
+    let counted = up.runtime.open_dead_letters().await.expect("the disk is sound");
+    assert_eq!(counted, sim.laws().open_letters(), "dead letters that are open");
 }
 
 /// The journal, read once more from the disk, says what was committed, and ends once.

@@ -35,6 +35,11 @@ pub(crate) struct Faults {
     // Clients and people.
     pub(crate) cancel: u32,
     pub(crate) absent: u32,
+    // Operators, each time they look.
+    pub(crate) halt: u32,
+    /// Cancels by filter.
+    pub(crate) sweep: u32,
+    pub(crate) redrive: u32,
 }
 
 impl Faults {
@@ -43,7 +48,7 @@ impl Faults {
             let rate = u32::try_from(chance.between(1, most)).unwrap_or(0);
             if chance.happens(500) { rate } else { 0 }
         };
-        Self {
+        let faults = Self {
             lost: up_to(100),
             twice: up_to(100),
             slow: up_to(100),
@@ -67,6 +72,15 @@ impl Faults {
             die: up_to(50),
             cancel: up_to(200),
             absent: up_to(700),
-        }
+            halt: up_to(500),
+            sweep: up_to(60),
+            redrive: up_to(1_000),
+        };
+        // Of what a disk does a little goes far: many runs have a sound one.
+        if chance.happens(250) { faults.with_sound_disk() } else { faults }
+    }
+
+    fn with_sound_disk(self) -> Self {
+        Self { refused: 0, torn: 0, unsynced: 0, unanswered: 0, unreadable: 0, ..self }
     }
 }

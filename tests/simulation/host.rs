@@ -6,8 +6,8 @@ use std::{
 };
 
 use bailiwick::{
-    runtime::{Hands, Runtime, RuntimeOptions, RuntimeTasks, SeededEntropy},
-    types::time::Span,
+    runtime::{Bulkheads, Hands, Runtime, RuntimeOptions, RuntimeTasks, SeededEntropy},
+    types::{name_limits::NameLimits, time::Span},
 };
 use tokio::sync::oneshot;
 
@@ -15,6 +15,7 @@ use crate::{
     chance::Chance,
     disk::Mount,
     life::{Life, LifeClock, LifeEntropy, LifePace},
+    silence::LEASE_TIME,
     sim::{Node, Sim, Up},
     tape::note,
     time::{now, sleep, sleep_until},
@@ -66,9 +67,12 @@ impl Wishes {
 
 pub(crate) fn options(chance: &mut Chance) -> RuntimeOptions {
     let tight = chance.happens(200);
+    let agents = if chance.happens(200) { NameLimits::all(1) } else { NameLimits::default() };
+    let namespaces = if chance.happens(100) { NameLimits::all(2) } else { NameLimits::default() };
     RuntimeOptions {
         shards: u16::try_from(chance.between(1, 3)).unwrap_or(1),
-        lease_time: Span::from_secs(9),
+        lease_time: Span::from_secs(LEASE_TIME),
+        bulkheads: Bulkheads { agents, namespaces },
         heartbeat_interval: Span::from_secs(3),
         max_open_tasks: if tight { 4 } else { 1_000 },
         // Some keep nearly nothing in memory.
@@ -95,6 +99,7 @@ impl Host {
                 sleep(self.chance.millis(50, 1_000)).await;
                 continue;
             };
+            self.sim.laws().ears.trouble();
             self.sim.set_up(Some(up.clone()));
             self.live(up, tasks, &wishes).await;
             self.sim.set_up(None);
@@ -118,7 +123,10 @@ impl Host {
         let pace = LifePace { chance: Mutex::new(self.chance.fork()), slow };
         let hands = Hands::InPlace(Arc::new(pace));
         match Runtime::start_with(store, self.options.clone(), clock, entropy, hands).await {
-            Ok((runtime, tasks)) => Some((Up { life, runtime }, tasks)),
+            Ok((runtime, tasks)) => {
+                self.sim.laws().brakes.all_in_force(&runtime.halts());
+                Some((Up { life, runtime }, tasks))
+            }
             Err(error) => {
                 note!(self.sim, "server life {} fails: {error}", life.number);
                 life.die();
@@ -134,6 +142,7 @@ impl Host {
                 note!(self.sim, "server life {} ends", up.life.number);
             }
             () = wishes.rung.notified() => {
+                up.life.stop();
                 let report = tasks.shutdown(Duration::from_secs(60)).await;
                 note!(self.sim, "server life {} stops: {report:?}", up.life.number);
                 up.life.die();

@@ -18,12 +18,17 @@ use bailiwick::{
     store::record::{Append, StoredEvent},
     types::{
         envelope::Answer,
-        ids::{Lease, TaskId, WorkerId},
+        ids::{AgentName, Lease, TaskId, WorkerId},
         usage::Usage,
     },
 };
 
-use crate::time::now;
+use crate::{
+    brakes::Brakes,
+    letters::{Links, Settled},
+    silence::Ears,
+    time::now,
+};
 
 /// Every task, as the commits tell it.
 #[derive(Default)]
@@ -33,13 +38,24 @@ pub(crate) struct Laws {
     /// Events by kind, outcomes by cause.
     pub(crate) seen: BTreeMap<String, u64>,
     secrets: BTreeSet<u64>,
+    pub(crate) brakes: Brakes,
+    pub(crate) ears: Ears,
 }
 
 /// One task.
 pub(crate) struct Case {
     pub(crate) task: Task,
+    pub(crate) parent: Option<TaskId>,
+    /// The dead letter that it was made of.
+    pub(crate) redrives: Option<TaskId>,
+    /// What was done with it, where it is a dead letter.
+    pub(crate) settled: Option<Settled>,
+    /// When its beginning was committed.
+    pub(crate) began: Duration,
     /// Whether each turn is open; turn n stands at n - 1.
     open: Vec<bool>,
+    /// Whose each turn is.
+    pub(crate) agents: Vec<AgentName>,
     pub(crate) attempts: BTreeMap<(u32, u32), Attempt>,
     /// By number: who, and what it used as far as it has been heard of.
     pub(crate) children: BTreeMap<u32, (TaskId, Option<Used>)>,
@@ -53,7 +69,7 @@ pub(crate) struct Case {
 /// One attempt.
 pub(crate) struct Attempt {
     pub(crate) lease: Lease,
-    worker: WorkerId,
+    pub(crate) worker: WorkerId,
     pub(crate) since: Duration,
     pub(crate) allowances: Vec<u64>,
     pub(crate) standing: Standing,
@@ -84,6 +100,7 @@ impl Laws {
     /// Events have become durable.
     pub(crate) fn commit(&mut self, appends: &[Append]) {
         self.commits += 1;
+        Links::of(appends).hold();
         for append in appends {
             for event in &append.events {
                 let record = record(event);
@@ -92,6 +109,11 @@ impl Laws {
             }
             self.step(append);
         }
+    }
+
+    /// Something was met that is no event.
+    pub(crate) fn met(&mut self, what: &str) {
+        *self.seen.entry(format!("met {what}")).or_default() += 1;
     }
 
     fn see(&mut self, event: &Event) {
@@ -111,6 +133,11 @@ impl Laws {
         if let Event::AttemptStarted { lease, .. } = &record.event {
             assert!(self.secrets.insert(lease.secret), "no lease is granted twice");
         }
+        match (&record.event, self.cases.get(&id)) {
+            (Event::Halted(mark), Some(case)) => self.ended_by(id, case, mark),
+            (Event::Ended { outcome, .. }, Some(case)) => self.cancelled_by(id, case, &outcome.reason),
+            _ => {}
+        }
         match self.cases.get_mut(&id) {
             Some(case) => {
                 case.task.follow(record).unwrap_or_else(|error| panic!("{error}"));
@@ -118,9 +145,17 @@ impl Laws {
             }
             None => {
                 let task = Task::replay(id, [record.clone()]).unwrap_or_else(|error| panic!("{error}"));
+                let Event::Submitted { parent, redrives, .. } = &record.event else {
+                    panic!("a task begins with its contract")
+                };
                 let case = Case {
                     task,
+                    parent: parent.as_ref().map(|parent| parent.task),
+                    redrives: redrives.as_ref().map(|redrives| redrives.task),
+                    settled: None,
+                    began: now(),
                     open: Vec::new(),
+                    agents: Vec::new(),
                     attempts: BTreeMap::new(),
                     children: BTreeMap::new(),
                     questions: BTreeMap::new(),
@@ -158,13 +193,13 @@ impl Case {
     fn event(&mut self, id: TaskId, Record { seq: _, at, event }: &Record) {
         assert!(at.0 >= self.at, "time never goes backwards within a task");
         self.at = at.0;
-        assert!(
-            self.ended.is_none() || matches!(event, Event::LateUsage { .. }),
-            "only late usage follows an outcome: {event:?}"
-        );
+        if self.ended.is_some() {
+            self.follows(event);
+        }
         match event {
-            Event::TurnOpened { turn, .. } => {
+            Event::TurnOpened { turn, agent, .. } => {
                 self.open.push(true);
+                self.agents.push(agent.clone());
                 assert_eq!(*turn as usize, self.open.len(), "turns are numbered on");
             }
             Event::AttemptStarted { turn, attempt, lease, worker, allowance, .. } => {
@@ -239,6 +274,10 @@ impl Case {
             is_settled: false,
         };
         self.attempts.insert(key, started);
+    }
+
+    pub(crate) fn agent_of(&self, turn: u32) -> Option<&AgentName> {
+        self.agents.get((turn - 1) as usize)
     }
 
     fn is_open(&self, turn: u32) -> bool {
@@ -361,6 +400,7 @@ impl Laws {
         assert_eq!((&attempt.worker, &work.worker), (worker, worker), "work goes to whom it was leased");
         let before = case.ended.is_some_and(|ended| ended < now());
         assert!(!before, "no work for a task that has ended");
+        self.unhalted(work);
         assert!(work.lineage.iter().all(|entry| entry.turn != work.lease.turn));
     }
 }

@@ -62,13 +62,25 @@ pub(crate) struct Life {
     alive: AtomicBool,
     /// Steps until it dies; negative: it does not.
     fuse: AtomicI64,
+    /// Whether it has been asked to stop.
+    stopping: AtomicBool,
     pub(crate) gone: CancellationToken,
 }
 
 impl Life {
     pub(crate) fn new(number: u64, fuse: i64) -> Arc<Self> {
         let (alive, fuse) = (AtomicBool::new(true), AtomicI64::new(fuse));
-        Arc::new(Self { number, alive, fuse, gone: CancellationToken::new() })
+        let stopping = AtomicBool::new(false);
+        Arc::new(Self { number, alive, fuse, stopping, gone: CancellationToken::new() })
+    }
+
+    /// It has been asked to stop.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_alive(&self) -> bool {

@@ -8,15 +8,20 @@ use crate::{
     contracts, end,
     faults::Faults,
     host::{self, Host, Wishes},
+    operator, silence,
     sim::Sim,
     tape::{Keep, Sum, Tape, note},
     time::{self, sleep},
     worker::{Spec, Worker},
 };
-use bailiwick::types::ids::AgentName;
+use bailiwick::{runtime::Lift, types::ids::AgentName};
 
 /// How long things go wrong, in milliseconds.
 const ROUGH: u64 = 90_000;
+/// For whoever was kept out by a halt to come in.
+const SETTLING: Duration = Duration::from_secs(20);
+/// The node that operators sit at.
+const OPERATORS: u32 = 60;
 /// For workers to be back after the last fault.
 const LULL: Duration = Duration::from_secs(90);
 
@@ -88,6 +93,9 @@ async fn world(seed: u64, keep: Keep) -> Ran {
     for name in ["ada", "bob"] {
         tokio::spawn(person::live(Arc::clone(&sim), 50, name, chance.fork()));
     }
+    for name in ["eve", "sam"] {
+        tokio::spawn(operator::live(Arc::clone(&sim), OPERATORS, name, chance.fork()));
+    }
     for number in 0..chance.between(4, 16) {
         let key = if chance.happens(850) { format!("key-{number}") } else { String::new() };
         let draft = contracts::draft(&mut chance, key);
@@ -95,7 +103,7 @@ async fn world(seed: u64, keep: Keep) -> Ran {
     }
     let deeds = host::deeds(&sim, &mut chance, specs.len() as u64, ROUGH);
     tokio::spawn(host::mischief(Arc::clone(&sim), Arc::clone(&wishes), deeds));
-    if watchful(Duration::from_millis(ROUGH)).await {
+    if watchful(&sim, &specs, Duration::from_millis(ROUGH)).await {
         reckon(&sim, &specs, &wishes).await;
     }
     sim.end();
@@ -110,13 +118,16 @@ async fn world(seed: u64, keep: Keep) -> Ran {
     Ran { sum: sim.tape.sum(), tasks, commits, seen, failure: None, lines: sim.tape.lines() }
 }
 
-/// Lets time pass; `false`: something has failed meanwhile.
-async fn watchful(span: Duration) -> bool {
+/// Lets time pass, and looks whether anything waits that should not; `false`: something has failed meanwhile.
+async fn watchful(sim: &Sim, specs: &[Spec], span: Duration) -> bool {
     let mut left = span;
     while !left.is_zero() && !has_panicked() {
         let some = left.min(Duration::from_secs(1));
         sleep(some).await;
         left -= some;
+        if !has_panicked() {
+            silence::look(sim, specs);
+        }
     }
     !has_panicked()
 }
@@ -124,21 +135,28 @@ async fn watchful(span: Duration) -> bool {
 async fn reckon(sim: &Arc<Sim>, specs: &[Spec], wishes: &Wishes) {
     note!(sim, "calm");
     sim.calm();
-    if !watchful(LULL).await {
+    if !watchful(sim, specs, LULL).await {
         return;
     }
     end::no_ghosts(sim);
-    end::wait_for_ends(sim, &has_panicked).await;
-    if !watchful(LULL).await {
+    sim.laws().swept();
+    operator::resume(sim, OPERATORS, Lift::Everything, "all").await;
+    // For those who were kept out.
+    if !watchful(sim, specs, SETTLING).await {
+        return;
+    }
+    end::wait_for_ends(sim, specs, &has_panicked).await;
+    if !watchful(sim, specs, LULL).await {
         return;
     }
     end::settle(sim).await;
     end::probe(sim, specs).await;
     end::settle(sim).await;
-    if !watchful(Duration::from_secs(5)).await {
+    if !watchful(sim, specs, Duration::from_secs(5)).await {
         return;
     }
     end::audit(sim);
+    end::letters(sim).await;
     end::leftovers(sim, specs);
     let stopped = wishes.stop().await;
     assert_eq!(stopped, Ok(true), "the server stops in good order");

@@ -59,7 +59,9 @@ impl Worker {
                 sleep(self.chance.millis(200, 2_000)).await;
                 continue;
             };
-            match self.serve(opened, inbox).await {
+            let over = self.serve(opened, inbox).await;
+            self.note_room(false);
+            match over {
                 Over::Run => return,
                 Over::Stream => sleep(self.chance.millis(10, 3_000)).await,
                 Over::Death => self.rise_again().await,
@@ -100,6 +102,7 @@ impl Worker {
         let lost = CancellationToken::new();
         let held = u32::try_from(self.held.len()).unwrap_or(u32::MAX);
         self.credit(&opened, self.spec.max.saturating_sub(held), &lost);
+        self.note_room(true);
         let every = opened.heartbeat_interval.as_duration();
         let mut beat = now() + every;
         loop {
@@ -115,6 +118,7 @@ impl Worker {
                 Some(done) = self.attempts.join_next() => {
                     let lease = done.expect("no attempt panics");
                     self.held.remove(&lease);
+                    self.note_room(true);
                     if self.chance.happens(self.sim.faults.die) && !self.sim.is_calm() {
                         return Over::Death;
                     }
@@ -131,9 +135,16 @@ impl Worker {
         }
     }
 
+    /// Whether there is a place that is free, in a session.
+    fn note_room(&self, session: bool) {
+        let room = session && self.held.len() < self.spec.max as usize;
+        self.sim.laws().ears.note_room(self.spec.node, room);
+    }
+
     fn begin(&mut self, work: Assignment) {
         let (lease, stop) = (work.lease, CancellationToken::new());
         self.held.insert(lease, stop.clone());
+        self.note_room(true);
         self.sim.books().take(self.spec.node, &work);
         let (sim, node, chance) = (Arc::clone(&self.sim), self.spec.node, self.chance.fork());
         self.attempts.spawn(async move {
@@ -146,10 +157,13 @@ impl Worker {
     fn credit(&self, opened: &Opened, slots: u32, lost: &CancellationToken) {
         let (sim, node, session, lost) =
             (Arc::clone(&self.sim), self.spec.node, opened.session, lost.clone());
+        let worker = self.spec.id.clone();
         let ask = async move {
             loop {
-                let ask = move |_: Arc<Sim>, up: Up| -> Answering<Result<(), SessionError>> {
-                    Box::pin(async move { up.runtime.credit(session, slots, None) })
+                let worker = worker.clone();
+                let ask = move |sim: Arc<Sim>, up: Up| -> Answering<Result<(), SessionError>> {
+                    let worker = worker.clone();
+                    Box::pin(async move { api::credit(&sim, &up, session, &worker, slots) })
                 };
                 match sim.call(node, "credit", ask).await {
                     Some(Ok(())) => return,
@@ -165,9 +179,11 @@ impl Worker {
     fn beat(&self, opened: &Opened, lost: &CancellationToken) {
         let (sim, node, session, lost) =
             (Arc::clone(&self.sim), self.spec.node, opened.session, lost.clone());
+        let worker = self.spec.id.clone();
         tokio::spawn(async move {
-            let ask = move |_: Arc<Sim>, up: Up| -> Answering<Result<(), SessionError>> {
-                Box::pin(async move { up.runtime.heartbeat(session) })
+            let ask = move |sim: Arc<Sim>, up: Up| -> Answering<Result<(), SessionError>> {
+                let worker = worker.clone();
+                Box::pin(async move { api::heartbeat(&sim, &up, session, &worker) })
             };
             if let Some(Err(SessionError::SessionUnknown)) = sim.call(node, "heartbeat", ask).await {
                 lost.cancel();

@@ -67,15 +67,16 @@ impl Dispatch {
     }
 
     /// Who looks much later than meant to has stood still itself (a stopped process, a machine asleep): what workers said
-    /// meanwhile has not been read yet. Their time is put off by as much.
+    /// meanwhile has not been read yet. Their time is put off by as much; of those that were heard since, it is whole already.
     fn forgive_own_absence(&self, state: &mut State, now: Timestamp) {
         let late = state.next_look.map_or(Span(0), |meant| now.since(meant));
         if !self.forgives_absence || late < self.lease_time.part(4) {
             return;
         }
         tracing::warn!(%late, "the server stood still: leases are put off by as much");
+        let whole = now.plus(self.lease_time);
         for worker in state.workers.by_id.values_mut() {
-            worker.expires = worker.expires.plus(late);
+            worker.expires = worker.expires.plus(late).min(whole);
         }
     }
 
@@ -134,5 +135,51 @@ impl Dispatch {
             })
         };
         state.workers.by_id.iter().filter_map(info).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use super::super::{Terms, from_sessions::Arrival};
+    use super::*;
+    use crate::{
+        runtime::{Breaking, Bulkheads, ManualClock, SessionId, clock::Now, registry::Registry},
+        types::halt::HaltSet,
+    };
+
+    const LEASE: Span = Span::from_secs(9);
+    const START: Timestamp = Timestamp(1_000_000);
+
+    /// A dispatcher that has one worker, heard at the start.
+    fn with_worker(session: SessionId) -> Dispatch {
+        let terms = Terms {
+            lease_time: LEASE,
+            breaking: Breaking::default(),
+            bulkheads: Bulkheads::default(),
+            forgives_absence: true,
+            halted: Arc::new(HaltSet::default()),
+        };
+        let dispatch = Dispatch::new(
+            Arc::new(Registry::new(Vec::new(), Now::new(Arc::new(ManualClock::new(START))))),
+            Vec::new(),
+            terms,
+        );
+        let worker = "w".parse().expect("a valid id");
+        let (agents, labels, held) = (Vec::new(), BTreeMap::new(), Vec::new());
+        dispatch.open(Arrival { worker, session, agents, max_concurrency: 1, labels, held }, START);
+        assert_eq!(dispatch.look(START), Some(START.plus(LEASE)));
+        dispatch
+    }
+
+    /// Else a worker that speaks after the server's sleep of an hour, and dies, is missed after another hour.
+    #[test]
+    fn who_was_heard_before_the_first_look_has_its_lease_time_and_no_more() {
+        let session = SessionId(uuid::Uuid::nil());
+        let dispatch = with_worker(session);
+        let back = START.plus(Span::from_secs(3_600));
+        dispatch.heartbeat(session, back).expect("the session is open");
+        assert_eq!(dispatch.look(back), Some(back.plus(LEASE)));
     }
 }

@@ -16,6 +16,14 @@ impl Shard {
     /// Makes a successor of a resident dead letter, or finds the one that was made by the same redrive.
     pub(super) fn redrive(&mut self, redrive: Redrive, now: Timestamp) {
         let Redrive { redriven, task: id, contract, fingerprint, trace, place, answer } = redrive;
+        // A successor is new work, unless it was made before.
+        let resident = self.residents.get(id);
+        let is_open = resident.is_some_and(|resident| {
+            resident.task.is_dead_letter() && resident.task.summary().settled.is_none()
+        });
+        if is_open && let Some(halt) = self.shared.halts.now().on_contract(&contract) {
+            return drop(answer.send(Err(CommandError::Halted(halt))));
+        }
         let command = Command::Redrive(Box::new(redriven));
         let Some(decided) = self.with_task(id, now, |task, env| task.decide(command, env)) else { return };
         let result = match decided {
