@@ -75,13 +75,14 @@ impl Brakes {
     /// A halt was acknowledged.
     pub(crate) fn halted(&mut self, doing: &Doing, order: &HaltOrder, halt: &Halt, set: &HaltSet) {
         assert_eq!(halt.scope, order.scope, "what was to be halted is halted");
-        assert!(!self.gone.contains(&halt.number), "a halt that was lifted is no answer to a new one");
         let first = self.ordered.get(&halt.reason).expect("a halt that was ordered");
         assert_eq!((&first.scope, &first.by), (&halt.scope, &halt.by), "the first one's name stays");
         let lifted = self.lifting.get(&(doing.life, halt.number));
         if lifted.is_some_and(|at| at.is_none_or(|at| at > doing.began)) {
+            // Somebody lifted it while this was being kept.
             return;
         }
+        assert!(!self.gone.contains(&halt.number), "a halt that was lifted is no answer to a new one");
         let found = set.get(&halt.scope).expect("a halt that was acknowledged is in force");
         assert_eq!(found.number, halt.number, "one halt a scope");
         let known = self.sure.get(&halt.scope).cloned();

@@ -173,7 +173,8 @@ pub(crate) fn deeds(sim: &Sim, chance: &mut Chance, nodes: u64, span: u64) -> Ve
     }
     for _ in 0..faults.partitions {
         let node = u32::try_from(chance.below(nodes)).unwrap_or(0);
-        let span_of_it = chance.millis(500, 25_000);
+        let most = if chance.happens(300) { 70_000 } else { 20_000 };
+        let span_of_it = chance.millis(500, most);
         deeds.push((chance.millis(1_000, span), Deed::Partition { node, span: span_of_it }));
     }
     deeds.sort_by_key(|(at, _)| *at);

@@ -196,7 +196,9 @@ impl Worker {
         note!(self.sim, "worker {} dies", self.spec.id);
         self.attempts = JoinSet::new();
         let before: Vec<Lease> = std::mem::take(&mut self.held).into_keys().collect();
-        sleep(self.chance.millis(100, 40_000)).await;
+        // Some stay away for longer than any lease lasts.
+        let most = if self.chance.happens(300) { 120_000 } else { 30_000 };
+        sleep(self.chance.millis(100, most)).await;
         note!(self.sim, "worker {} is back", self.spec.id);
         for lease in before {
             if self.chance.happens(500) {
