@@ -92,7 +92,7 @@ async fn run(bench: &Bench, stage: &Stage, rate: f64) -> (f64, f64, Arc<Fates>) 
     let goodput = per_second(done() - before, since.elapsed());
     let growth = (stage.server.memory() - memory) / MIB;
     // Those that are on their way have their fate too.
-    tokio::time::sleep(PATIENCE).await;
+    tokio::time::sleep(PATIENCE * 2).await;
     (goodput, growth, fates)
 }
 

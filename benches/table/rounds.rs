@@ -6,7 +6,7 @@ use tokio::runtime::Runtime;
 use crate::{
     Bench,
     child::{Server, instructions},
-    contracts::{ANSWERS, SPENDS},
+    contracts::{ANSWERS, REPORTS, SPENDS},
     echo::Echo,
     load::Load,
     quiet::Watch,
@@ -19,6 +19,8 @@ const IN_FLIGHT: usize = 256;
 const ECHOES: usize = 64;
 /// Tasks that report.
 const REPORTERS: u32 = 256;
+/// Tasks that report, added before each round.
+const REFILL: u64 = 2_000;
 /// Dispatch and over-spending are measured at this rate.
 const STEADY: f64 = 200.0;
 
@@ -100,6 +102,8 @@ fn one_round(client: &Runtime, bench: &Bench, stage: &Stage) -> Round {
         let before = echo.rate(ECHOES, time / 4).await;
         let (unary, unary_processor, unary_instructions) = costs(server, load, load.unary(IN_FLIGHT, time)).await;
         let (streamed, streamed_processor, streamed_instructions) = costs(server, load, load.streamed(time)).await;
+        // Each attempt reports some hundred times: there must be enough of them, however fast the server is.
+        load.fill(REPORTS, REFILL).await;
         let reports = load.reports(time).await;
         // E on both sides of what it divides.
         let after = echo.rate(ECHOES, time / 4).await;

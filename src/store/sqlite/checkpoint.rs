@@ -38,6 +38,7 @@ impl Checkpointer {
     pub(super) fn start(own: Connection, writer: Arc<Mutex<Committer>>) -> Result<Self, StoreError> {
         let (wake, woken) = mpsc::sync_channel(1);
         let work = move || {
+            super::projector::give_way();
             while woken.recv().is_ok() {
                 // A failed copy loses nothing: the log still has it all, and the next look tries again.
                 copy(&own, &writer).ok();

@@ -17,8 +17,9 @@ use crate::{
     types::ids::{EscalationId, TaskId},
 };
 
-/// How long commits gather before they are written to the tables: what a task goes through in this time is written once.
-const GATHER: Duration = Duration::from_millis(200);
+/// How long commits gather before they are written to the tables: what a task goes through in this time is written once. And
+/// the more there is, the longer others wait for a processor.
+const GATHER: Duration = Duration::from_millis(100);
 /// Bytes at which they are written at once.
 const ENOUGH: usize = 8 * 1_024 * 1_024;
 /// Bytes at which commits wait.

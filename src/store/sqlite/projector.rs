@@ -50,6 +50,17 @@ impl Drop for CloseOnDrop {
     }
 }
 
+/// How much less than others a thread gets of a processor that all want: a third.
+const NICER: i32 = 5;
+
+/// Has this thread give way to those that somebody waits for. Only where the system does that for a thread.
+pub(super) fn give_way() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(NICER) {
+        tracing::debug!(%error, "a thread in the background has the priority of all others");
+    }
+}
+
 /// The connection that writes the tables.
 pub(super) fn lock(views: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
     // A panic has unwound through the transaction, which rolls back: the connection is as before it.
@@ -58,6 +69,7 @@ pub(super) fn lock(views: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
 
 impl Work {
     fn run(self) {
+        give_way();
         let _closed = CloseOnDrop(Arc::clone(&self.overlay));
         while self.overlay.gather() {
             if let Err(error) = self.step() {
