@@ -146,7 +146,8 @@ fn to_append(step: &Step, seq: u64) -> Append {
 /// A row as an event says it.
 #[derive(Serialize, Deserialize)]
 struct Said {
-    face: (TaskState, Option<EndedBy>, Option<Cause>, AgentName, Arc<[AgentName]>, Vec<(String, String)>),
+    ended: (TaskState, Option<EndedBy>, Option<Cause>),
+    found_by: (AgentName, Arc<[AgentName]>, Vec<(String, String)>),
     times: (Timestamp, Timestamp),
     texts: (Option<String>, String),
 }
@@ -155,7 +156,8 @@ impl Said {
     fn of(row: &SummaryRow) -> Self {
         let SummaryRow { state, ended_by, cause, owner, agents, labels, parked, view, .. } = row.clone();
         Self {
-            face: (state, ended_by, cause, owner, agents, labels),
+            ended: (state, ended_by, cause),
+            found_by: (owner, agents, labels),
             times: (row.created_at, row.updated_at),
             texts: (parked.as_deref().map(str::to_owned), view.to_string()),
         }
@@ -170,9 +172,9 @@ impl Fold for LastSays {
         assert!(events.iter().map(|event| event.seq).eq(1..=events.len() as u64), "all, in their order");
         let last = events.last().expect("a task has events");
         let (_, seq, said): (u128, u64, Option<Said>) = serde_json::from_str(&last.body).expect("as written");
-        let Said { face, times: (created_at, updated_at), texts: (parked, view) } =
+        let Said { ended, found_by, times: (created_at, updated_at), texts: (parked, view) } =
             said.expect("a commit ends with one that says it");
-        let (state, ended_by, cause, owner, agents, labels) = face;
+        let ((state, ended_by, cause), (owner, agents, labels)) = (ended, found_by);
         let (parked, view) = (parked.map(Into::into), view.into());
         Ok(SummaryRow {
             task,
