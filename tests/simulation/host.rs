@@ -169,7 +169,14 @@ pub(crate) fn deeds(sim: &Sim, chance: &mut Chance, nodes: u64, span: u64) -> Ve
     for _ in 0..faults.jumps {
         let seconds = i64::try_from(chance.between(1, 600)).unwrap_or(1);
         let seconds = if chance.happens(500) { seconds } else { -seconds };
-        deeds.push((chance.millis(1_000, span), Deed::Jump { seconds }));
+        let at = chance.millis(1_000, span);
+        deeds.push((at, Deed::Jump { seconds }));
+        // Who is forgiven for an absence of the server's, and then goes, is still to be missed in time.
+        if chance.happens(400) {
+            let node = u32::try_from(chance.below(nodes)).unwrap_or(0);
+            let after = chance.millis(500, 8_000);
+            deeds.push((at + after, Deed::Partition { node, span: chance.millis(40_000, 90_000) }));
+        }
     }
     for _ in 0..faults.partitions {
         let node = u32::try_from(chance.below(nodes)).unwrap_or(0);
