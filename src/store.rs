@@ -5,12 +5,18 @@ pub mod record;
 pub mod sqlite;
 pub mod writer;
 
+use std::collections::HashMap;
+
 use record::{
     AgentRow, Append, EscalationRow, LogEntry, OpenTask, PageAfter, ParkedNote, StoredEvent, SummaryRow,
     TaskFilter,
 };
 
 use crate::types::ids::{EscalationId, TaskId};
+
+/// A table by ids that nobody walks in its order. Ids are even already, and every message looks some up, so they are hashed in a few
+/// instructions, with a seed of the process's own.
+pub type IdMap<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// What can go wrong in a store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +60,17 @@ pub trait Store: Send + Sync + 'static {
     fn log_end(&self) -> Result<u64, StoreError>;
     /// A task's summary row.
     fn summary(&self, task: TaskId) -> Result<Option<SummaryRow>, StoreError>;
+    /// The same for whoever may not need the view: it may be missing, where [`Store::whole`] can make it.
+    fn row(&self, task: TaskId) -> Result<Option<SummaryRow>, StoreError> {
+        self.summary(task)
+    }
+    /// A row with its view, as of the row.
+    ///
+    /// # Errors
+    /// As for every read; and the events of the task cannot be folded.
+    fn whole(&self, row: SummaryRow) -> Result<SummaryRow, StoreError> {
+        Ok(row)
+    }
     /// Summary rows that fit, newest first, at most `limit`.
     fn list(
         &self,

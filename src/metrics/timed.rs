@@ -117,6 +117,14 @@ impl Store for Timed {
         self.inner.summary(task)
     }
 
+    fn row(&self, task: TaskId) -> Result<Option<SummaryRow>, StoreError> {
+        self.inner.row(task)
+    }
+
+    fn whole(&self, row: SummaryRow) -> Result<SummaryRow, StoreError> {
+        self.inner.whole(row)
+    }
+
     fn list(
         &self,
         filter: &TaskFilter,

@@ -52,7 +52,7 @@ impl Watch {
         after: u64,
     ) -> Result<Self, ReadError> {
         let reader = Arc::clone(&store);
-        let known = hands.run(move || reader.summary(task)).await??;
+        let known = hands.run(move || reader.row(task)).await??;
         if known.is_none() {
             return Err(ReadError::NotFound { task });
         }
@@ -152,7 +152,7 @@ fn read_page(
     task: TaskId,
     after: u64,
 ) -> Result<Page, StoreError> {
-    let Some(row) = store.summary(task)? else {
+    let Some(row) = store.row(task)? else {
         return Err(StoreError::Corrupt(format!("task {task} is gone")));
     };
     let (mut events, mut wanted) = (VecDeque::new(), 0);
@@ -176,8 +176,9 @@ fn read_page(
         many = if bytes > PAGE_BYTES / READS.1 { READS.0 } else { (many * 2).min(READS.1) };
     }
     let reached = events.back().map_or(after, |(record, _): &(Record, _)| record.seq) >= row.seq;
+    let done = reached && row.state.is_end();
     if reached && let Some((_, summary)) = events.back_mut() {
-        *summary = Some(codec::summary(&row)?);
+        *summary = Some(codec::summary(&store.whole(row)?)?);
     }
-    Ok(Page { events, held, wanted, done: reached && row.state.is_end() })
+    Ok(Page { events, held, wanted, done })
 }

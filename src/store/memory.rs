@@ -2,7 +2,7 @@
 //! database: one contract suite holds both to that. Never here: anything the database would not do, but for the test hooks.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     ops::Bound,
     sync::{
         PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    Store, StoreError,
+    IdMap, Store, StoreError,
     record::{
         AgentRow, Append, EscalationRow, LogEntry, MAX_NUMBER, OpenTask, PageAfter, ParkedNote, StoredEvent,
         SummaryRow, TaskFilter,
@@ -34,7 +34,7 @@ pub struct MemoryStore {
 struct Inner {
     /// The entry at index i has position i + 1.
     log: Vec<(TaskId, StoredEvent)>,
-    tasks: HashMap<TaskId, Task>,
+    tasks: IdMap<TaskId, Task>,
     by_age: BTreeSet<(Timestamp, TaskId)>,
     open: BTreeSet<(Timestamp, TaskId)>,
     escalations: BTreeMap<(TaskId, u32), EscalationRow>,
@@ -80,7 +80,7 @@ impl Inner {
     fn check(&self, appends: &[Append]) -> Result<(), StoreError> {
         // What is malformed is named before what conflicts, as in the other store.
         appends.iter().try_for_each(Append::check)?;
-        let mut seqs: HashMap<TaskId, u64> = HashMap::new();
+        let mut seqs: IdMap<TaskId, u64> = IdMap::default();
         for append in appends {
             let stored = || self.tasks.get(&append.task).map_or(0, |task| task.summary.seq);
             let seq = seqs.entry(append.task).or_insert_with(stored);

@@ -60,6 +60,7 @@ pub struct SqliteStore {
     writer: Arc<Mutex<commit::Committer>>,
     views: Arc<Mutex<Connection>>,
     overlay: Arc<overlay::Overlay>,
+    fold: Option<Arc<dyn Fold>>,
     _lock: lock::FileLock,
 }
 
@@ -106,9 +107,10 @@ impl SqliteStore {
         let writer = Arc::new(Mutex::new(committer));
         let checkpointer = checkpoint::Checkpointer::start(open::checkpointer(&path)?, Arc::clone(&writer))?;
         let views = Arc::new(Mutex::new(views));
-        let work = projector::Work { views: Arc::clone(&views), overlay: Arc::clone(&overlay) };
+        let kept = project::Kept::when(fold.is_some());
+        let work = projector::Work { views: Arc::clone(&views), overlay: Arc::clone(&overlay), kept };
         let readers = pool::Pool::new(readers);
-        Ok((Self { projector: None, checkpointer, readers, writer, views, overlay, _lock: lock }, work))
+        Ok((Self { projector: None, checkpointer, readers, writer, views, overlay, fold, _lock: lock }, work))
     }
 
     fn writer(&self) -> MutexGuard<'_, commit::Committer> {
@@ -167,10 +169,18 @@ impl Store for SqliteStore {
     }
 
     fn summary(&self, task: TaskId) -> Result<Option<SummaryRow>, StoreError> {
-        match self.overlay.summary(task) {
-            Some(row) => Ok(Some(row)),
-            None => self.readers.with(|reader| read::summary(&reader.views, task)),
+        self.row(task)?.map(|row| self.whole(row)).transpose()
+    }
+
+    fn row(&self, task: TaskId) -> Result<Option<SummaryRow>, StoreError> {
+        self.readers.with(|reader| merge::summary(reader, &self.overlay, task))
+    }
+
+    fn whole(&self, row: SummaryRow) -> Result<SummaryRow, StoreError> {
+        if !row.view.is_missing() {
+            return Ok(row);
         }
+        self.readers.with(|reader| merge::whole(reader, &self.overlay, self.fold.as_deref(), row))
     }
 
     fn list(
@@ -179,7 +189,8 @@ impl Store for SqliteStore {
         after: Option<PageAfter>,
         limit: usize,
     ) -> Result<Vec<SummaryRow>, StoreError> {
-        self.readers.with(|reader| merge::list(reader, &self.overlay, filter, after, limit))
+        self.readers
+            .with(|reader| merge::list(reader, &self.overlay, self.fold.as_deref(), filter, after, limit))
     }
 
     fn open_tasks(&self, after: Option<PageAfter>, limit: usize) -> Result<Vec<OpenTask>, StoreError> {

@@ -45,6 +45,16 @@ impl Text {
         Self { made: Arc::new(Later { text: OnceLock::new(), of, make }), weight: Self::UNMADE }
     }
 
+    /// A text that is still to be had elsewhere.
+    pub fn missing() -> Self {
+        Self::from(String::new())
+    }
+
+    /// Whether it is still to be had elsewhere. Makes nothing.
+    pub const fn is_missing(&self) -> bool {
+        self.weight == 0
+    }
+
     /// About how many bytes it takes, without making it.
     pub const fn weight(&self) -> usize {
         self.weight

@@ -1,8 +1,6 @@
 //! The one writer of the journal: checks what is to be added against what is there, and makes it durable with one insertion.
 //! Never writes what it has not checked, and never shows what it has not written.
 
-use std::collections::HashMap;
-
 use rusqlite::Connection;
 
 use super::{
@@ -12,7 +10,7 @@ use super::{
     text::{Columns, TaskText},
 };
 use crate::{
-    store::{StoreError, record::Append},
+    store::{IdMap, StoreError, record::Append},
     types::ids::TaskId,
 };
 
@@ -36,8 +34,8 @@ pub(super) struct Committer {
 /// The last event of tasks that were added to lately. What it has is exact: every commit passes here.
 #[derive(Debug, Default)]
 struct Seqs {
-    young: HashMap<TaskId, u64>,
-    old: HashMap<TaskId, u64>,
+    young: IdMap<TaskId, u64>,
+    old: IdMap<TaskId, u64>,
 }
 
 impl Seqs {
@@ -105,8 +103,8 @@ impl Committer {
     }
 
     /// The numbers of the tasks' last events; those that have none are missing.
-    fn seqs_of(&self, appends: &[Append], overlay: &Overlay) -> Result<HashMap<TaskId, u64>, StoreError> {
-        let mut seqs = HashMap::with_capacity(appends.len());
+    fn seqs_of(&self, appends: &[Append], overlay: &Overlay) -> Result<IdMap<TaskId, u64>, StoreError> {
+        let mut seqs = IdMap::with_capacity_and_hasher(appends.len(), foldhash::fast::RandomState::default());
         let mut unknown = Vec::new();
         for Append { task, .. } in appends {
             match self.seqs.get(*task).or_else(|| overlay.seq(*task)) {

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::{body::Place, journal, list, open_rows, overlay::Overlay, pool::Reader, read};
 use crate::{
     store::{
-        StoreError,
+        Fold, StoreError,
         record::{EscalationRow, OpenTask, PageAfter, StoredEvent, SummaryRow, TaskFilter},
     },
     types::{
@@ -65,10 +65,42 @@ impl Taken<'_> {
     }
 }
 
+/// The task's summary; its view may be missing.
+pub(super) fn summary(
+    reader: &Reader,
+    overlay: &Overlay,
+    task: TaskId,
+) -> Result<Option<SummaryRow>, StoreError> {
+    match overlay.summary(task) {
+        Some(row) => Ok(Some(row)),
+        None => read::summary(&reader.views, task),
+    }
+}
+
+/// A row with its view, which is made of the events up to that row where the tables do not have it.
+pub(super) fn whole(
+    reader: &Reader,
+    overlay: &Overlay,
+    fold: Option<&dyn Fold>,
+    row: SummaryRow,
+) -> Result<SummaryRow, StoreError> {
+    if !row.view.is_missing() {
+        return Ok(row);
+    }
+    let cannot = || {
+        let why = "the tables were written by a server that makes views of events, and this one does not";
+        StoreError::Unavailable(format!("task {} has no view: {why}", row.task))
+    };
+    let fold = fold.ok_or_else(cannot)?;
+    let events = events(reader, overlay, row.task, 0, usize::try_from(row.seq).unwrap_or(usize::MAX))?;
+    Ok(SummaryRow { view: fold.row(row.task, &events)?.view, ..row })
+}
+
 /// Summary rows that fit, newest first, at most `limit`.
 pub(super) fn list(
     reader: &Reader,
     overlay: &Overlay,
+    fold: Option<&dyn Fold>,
     filter: &TaskFilter,
     after: Option<PageAfter>,
     limit: usize,
@@ -80,7 +112,8 @@ pub(super) fn list(
     unchanged(&mut found, limit, after, place, |row| !changed.contains(&row.task), page)?;
     found.sort_unstable_by_key(|row| Reverse((row.created_at, row.task)));
     found.truncate(limit);
-    Ok(found)
+    drop(snapshot);
+    found.into_iter().map(|row| whole(reader, overlay, fold, row)).collect()
 }
 
 /// Tasks that have not ended, oldest first, at most `limit`.

@@ -3,7 +3,7 @@
 //! too much, and is refused while the tables cannot be written at all.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -11,7 +11,7 @@ use std::{
 use super::body::{Part, Place, Row, opening};
 use crate::{
     store::{
-        StoreError,
+        IdMap, StoreError,
         record::{EscalationRow, MAX_NUMBER, OpenTask, PageAfter, ParkedNote, SummaryRow, TaskFilter},
     },
     types::ids::{EscalationId, TaskId},
@@ -19,7 +19,7 @@ use crate::{
 
 /// How long commits gather before they are written to the tables: what a task goes through in this time is written once. And
 /// the more there is, the longer others wait for a processor.
-const GATHER: Duration = Duration::from_millis(100);
+const GATHER: Duration = Duration::from_millis(250);
 /// Bytes at which they are written at once.
 const ENOUGH: usize = 8 * 1_024 * 1_024;
 /// Bytes at which commits wait.
@@ -44,7 +44,7 @@ pub(super) struct Pending {
 /// What some commits in a row have changed, each task once.
 #[derive(Debug, Default)]
 pub(super) struct Generation {
-    pub(super) tasks: HashMap<TaskId, Pending>,
+    pub(super) tasks: IdMap<TaskId, Pending>,
     pub(super) sums: BTreeMap<String, u64>,
     pub(super) mark: Mark,
     bytes: usize,

@@ -21,16 +21,48 @@ use crate::{
     },
 };
 
+/// Which rows of tasks have their view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// All: it cannot be had elsewhere.
+    All,
+    /// Those of tasks with many events or large ones. The others' are made of the events when somebody lists them, which most
+    /// never are; a view is the larger part of a row.
+    OfLong,
+}
+
+impl Kept {
+    /// Events up to which a view is made when it is wanted, and their bytes in the journal: a tenth of a millisecond each.
+    const SHORT: (u64, u64) = if cfg!(test) { (3, 1_024) } else { (32, 64 * 1_024) };
+
+    /// `folds`: views can be made of events.
+    pub(super) const fn when(folds: bool) -> Self {
+        if folds { Self::OfLong } else { Self::All }
+    }
+
+    /// `bytes`: of all the task's events.
+    fn view(self, summary: &SummaryRow, bytes: u64) -> Option<&str> {
+        match self {
+            Self::OfLong if summary.seq <= Self::SHORT.0 && bytes <= Self::SHORT.1 => None,
+            Self::OfLong | Self::All => Some(&summary.view),
+        }
+    }
+}
+
 /// Writes a generation.
-pub(super) fn project(views: &mut Connection, generation: &Generation) -> Result<(), StoreError> {
+pub(super) fn project(views: &mut Connection, generation: &Generation, kept: Kept) -> Result<(), StoreError> {
     let transaction = views.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    write(&transaction, generation)?;
+    write(&transaction, generation, kept)?;
     Ok(transaction.commit()?)
 }
 
 /// The same within a transaction.
-pub(super) fn write(transaction: &Transaction<'_>, generation: &Generation) -> Result<(), StoreError> {
-    let mut statements = Statements::prepare(transaction)?;
+pub(super) fn write(
+    transaction: &Transaction<'_>,
+    generation: &Generation,
+    kept: Kept,
+) -> Result<(), StoreError> {
+    let mut statements = Statements::prepare(transaction, kept)?;
     // In the order of their ids: neighbours share pages, and the same journal makes the same tables.
     let mut tasks: Vec<(&TaskId, &Pending)> = generation.tasks.iter().collect();
     tasks.sort_unstable_by_key(|(task, _)| **task);
@@ -47,6 +79,7 @@ pub(super) fn write(transaction: &Transaction<'_>, generation: &Generation) -> R
 
 /// The statements, prepared once and kept over all rows.
 struct Statements<'c> {
+    kept: Kept,
     known: CachedStatement<'c>,
     add_task: CachedStatement<'c>,
     change_task: CachedStatement<'c>,
@@ -94,6 +127,8 @@ impl Face {
 /// A task as the tables have it before.
 struct Known {
     id: i64,
+    /// Of its events in the journal.
+    bytes: u64,
     face: Face,
 }
 
@@ -129,22 +164,24 @@ fn known_terms(face: &Face) -> Result<BTreeSet<Term>, StoreError> {
 }
 
 impl<'c> Statements<'c> {
-    fn prepare(transaction: &'c Transaction<'_>) -> Result<Self, StoreError> {
+    fn prepare(transaction: &'c Transaction<'_>, kept: Kept) -> Result<Self, StoreError> {
         let prepare = |sql| transaction.prepare_cached(sql);
         Ok(Self {
+            kept,
             known: prepare(
-                "SELECT id, state, ended_by, cause, owner, agents, labels, created_at FROM tasks WHERE task_id = ?1",
+                "SELECT id, bytes, state, ended_by, cause, owner, agents, labels, created_at FROM tasks \
+                 WHERE task_id = ?1",
             )?,
             add_task: prepare(
                 "INSERT INTO tasks (task_id, state, ended_by, cause, owner, agents, labels, created_at, updated_at, seq, \
-                 parked, places, view) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                 bytes, parked, places, view) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
             )?,
             change_task: prepare(
                 "UPDATE tasks SET state = ?2, ended_by = ?3, cause = ?4, owner = ?5, agents = ?6, labels = ?7, \
-                 created_at = ?8, updated_at = ?9, seq = ?10, parked = ?11, view = ?12 WHERE id = ?1",
+                 created_at = ?8, updated_at = ?9, seq = ?10, bytes = ?11, parked = ?12, view = ?13 WHERE id = ?1",
             )?,
             touch_task: prepare(
-                "UPDATE tasks SET updated_at = ?2, seq = ?3, parked = ?4, view = ?5 WHERE id = ?1",
+                "UPDATE tasks SET updated_at = ?2, seq = ?3, bytes = ?4, parked = ?5, view = ?6 WHERE id = ?1",
             )?,
             add_places: prepare("INSERT INTO task_events (task, seq, places) VALUES (?1, ?2, ?3)")?,
             put_escalation: prepare(
@@ -168,11 +205,12 @@ impl<'c> Statements<'c> {
         let text = TaskText::new(task);
         let text = text.as_str();
         let known = if *is_new { None } else { self.known(text)? };
+        let more: u64 = places.iter().map(|place| place.bytes).sum();
         match (known, summary) {
-            (None, Some(summary)) if *is_new => self.add_task(text, summary, places)?,
-            (Some(Known { id, face }), summary) => {
+            (None, Some(summary)) if *is_new => self.add_task(text, summary, places, more)?,
+            (Some(Known { id, bytes, face }), summary) => {
                 if let Some(summary) = summary {
-                    self.change_task(id, text, &face, summary)?;
+                    self.change_task(id, text, &face, (summary, bytes.saturating_add(more)))?;
                 }
                 if let Some(first) = places.first() {
                     self.add_places.execute(params![
@@ -191,7 +229,7 @@ impl<'c> Statements<'c> {
         let as_is = |text: &str| Ok::<_, std::convert::Infallible>(text.to_owned());
         let to_known = |row: &rusqlite::Row<'_>| {
             let mut columns = Columns::of(row);
-            let id = number(columns.number()?);
+            let (id, bytes) = (number(columns.number()?), columns.number()?);
             let face = Face {
                 state: columns.string()?,
                 ended_by: columns.parsed_or_null(as_is)?,
@@ -201,19 +239,26 @@ impl<'c> Statements<'c> {
                 labels: columns.string()?,
                 created_at: columns.number()?,
             };
-            Ok(Known { id, face })
+            Ok(Known { id, bytes, face })
         };
         self.known.query_and_then([task], to_known)?.next().transpose()
     }
 
-    fn add_task(&mut self, task: &str, summary: &SummaryRow, places: &[Place]) -> Result<(), StoreError> {
+    fn add_task(
+        &mut self,
+        task: &str,
+        summary: &SummaryRow,
+        places: &[Place],
+        bytes: u64,
+    ) -> Result<(), StoreError> {
         let Face { state, ended_by, cause, owner, agents, labels, created_at } = &Face::of(summary)?;
         let (created_at, updated_at) = (number(*created_at), number(summary.updated_at.0));
-        let (seq, parked, view) = (number(summary.seq), summary.parked.as_deref(), &*summary.view);
-        let places = json(&places)?;
+        let (seq, parked, view) =
+            (number(summary.seq), summary.parked.as_deref(), self.kept.view(summary, bytes));
+        let (places, bytes) = (json(&places)?, number(bytes));
         self.add_task.execute(params![
-            task, state, ended_by, cause, owner, agents, labels, created_at, updated_at, seq, parked, places,
-            view
+            task, state, ended_by, cause, owner, agents, labels, created_at, updated_at, seq, bytes, parked,
+            places, view
         ])?;
         self.terms.change(task, &BTreeSet::new(), &terms_of(summary))
     }
@@ -223,20 +268,21 @@ impl<'c> Statements<'c> {
         id: i64,
         task: &str,
         before: &Face,
-        summary: &SummaryRow,
+        (summary, bytes): (&SummaryRow, u64),
     ) -> Result<(), StoreError> {
         let face = Face::of(summary)?;
         let (updated_at, seq) = (number(summary.updated_at.0), number(summary.seq));
-        let (parked, view) = (summary.parked.as_deref(), &*summary.view);
+        let (parked, view) = (summary.parked.as_deref(), self.kept.view(summary, bytes));
+        let bytes = number(bytes);
         if *before == face {
             // The most frequent case of a long task, and the cheapest: no column of an index is named.
-            self.touch_task.execute(params![id, updated_at, seq, parked, view])?;
+            self.touch_task.execute(params![id, updated_at, seq, bytes, parked, view])?;
             return Ok(());
         }
         let Face { state, ended_by, cause, owner, agents, labels, created_at } = &face;
         let at = number(*created_at);
         self.change_task.execute(params![
-            id, state, ended_by, cause, owner, agents, labels, at, updated_at, seq, parked, view
+            id, state, ended_by, cause, owner, agents, labels, at, updated_at, seq, bytes, parked, view
         ])?;
         if (&before.owner, &before.agents, &before.labels, before.created_at)
             == (owner, agents, labels, *created_at)

@@ -9,7 +9,10 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::{overlay::Overlay, project};
+use super::{
+    overlay::Overlay,
+    project::{self, Kept},
+};
 use crate::store::StoreError;
 
 /// What the thread works with.
@@ -18,6 +21,7 @@ pub(super) struct Work {
     /// Locked from before a generation is taken until it is gone.
     pub(super) views: Arc<Mutex<Connection>>,
     pub(super) overlay: Arc<Overlay>,
+    pub(super) kept: Kept,
 }
 
 /// The thread.
@@ -87,7 +91,7 @@ impl Work {
     pub(super) fn step(&self) -> Result<bool, StoreError> {
         let mut views = lock(&self.views);
         let Some(generation) = self.overlay.take() else { return Ok(false) };
-        project::project(&mut views, &generation)?;
+        project::project(&mut views, &generation, self.kept)?;
         drop(generation);
         self.overlay.written();
         Ok(true)

@@ -18,6 +18,7 @@ pub(super) const SUMMARY_COLUMNS: &str = "t.task_id, t.state, t.ended_by, t.caus
 /// The columns of [`to_escalation`].
 pub(super) const ESCALATION_COLUMNS: &str = "task_id, number, open, state, asked_at, view";
 
+/// A row of a task; its view is missing where the tables do not have it.
 pub(super) fn to_summary(row: &Row<'_>) -> Result<SummaryRow, StoreError> {
     let mut columns = Columns::of(row);
     Ok(SummaryRow {
@@ -32,7 +33,7 @@ pub(super) fn to_summary(row: &Row<'_>) -> Result<SummaryRow, StoreError> {
         updated_at: columns.time()?,
         seq: columns.number()?,
         parked: columns.string_or_null()?.map(Text::from),
-        view: columns.string()?.into(),
+        view: columns.string_or_null()?.map_or_else(Text::missing, Text::from),
     })
 }
 

@@ -13,7 +13,8 @@ use super::{
     body::{self, Part, ReadPart},
     journal, open,
     overlay::{Generation, Mark},
-    project, read,
+    project::{self, Kept},
+    read,
     text::Columns,
 };
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
 /// "Baiv": what `file` and `sqlite3` show for it.
 const APPLICATION_ID: i32 = 0x4261_6976;
 /// The schema that this program reads and writes. Any other is made anew.
-const SCHEMA: i64 = 2;
+const SCHEMA: i64 = 3;
 /// Pages (4 KiB each) in its write-ahead log at which they are copied: 8 MiB. Commits wait for the same disk meanwhile.
 const CHECKPOINT: i64 = 2_048;
 
@@ -189,7 +190,7 @@ impl Missed<'_> {
                 pending.summary = Some(fold.row(task, &all).map_err(cannot)?);
             }
         }
-        project::project(views, &self.generation)
+        project::project(views, &self.generation, Kept::when(self.fold.is_some()))
     }
 }
 

@@ -16,8 +16,9 @@ CREATE TABLE projected (
 ) STRICT;
 
 -- One row a task. `parked` is what a start needs of one that is open; NULL: it is replayed. `places` says where its first
--- events are: a list of [event before, events, journal.first, start in journal.body, bytes]. `view` is last: it is the only
--- large column, and the others are read without it.
+-- events are: a list of [event before, events, journal.first, start in journal.body, bytes]. `view` is there only for
+-- a task with many events or large ones: of the others it is made of the events when somebody lists them. It is last: it is the only large
+-- column, and the others are read without it.
 CREATE TABLE tasks (
     id         INTEGER PRIMARY KEY,
     task_id    TEXT NOT NULL UNIQUE,
@@ -30,9 +31,10 @@ CREATE TABLE tasks (
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     seq        INTEGER NOT NULL,
+    bytes      INTEGER NOT NULL, -- of its events, in the journal
     parked     TEXT,
     places     TEXT NOT NULL,
-    view       TEXT NOT NULL
+    view       TEXT
 ) STRICT;
 -- Every index is paid for by every task, so there are two. A list of all tasks walks the states side by side; most tasks end
 -- as COMPLETED, and are found by their state.

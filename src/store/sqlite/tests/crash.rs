@@ -272,7 +272,8 @@ impl Rig {
                     .expect("a small cache, so that pages go to the log");
                 if let Some(generation) = self.store.overlay.take() {
                     let transaction = views.transaction().expect("begun");
-                    project::write(&transaction, &generation).expect("written, not committed");
+                    project::write(&transaction, &generation, self.work.kept)
+                        .expect("written, not committed");
                     for suffix in ALL {
                         let from = self.file(self.lives, suffix);
                         fs::copy(from, self.file(self.lives + 1, suffix)).expect("a copy");
