@@ -1,5 +1,7 @@
 //! Between the engine's values and the store's rows. Never here: a decision, or a change to either side's meaning.
 
+mod json;
+
 use std::cell::RefCell;
 
 use crate::{
@@ -124,8 +126,7 @@ fn json<T: serde::Serialize>(value: &T) -> String {
     }
     SCRATCH.with_borrow_mut(|scratch| {
         scratch.clear();
-        serde_json::to_writer(&mut *scratch, value)
-            .expect("the engine's values have text keys and finite numbers only");
+        json::write(scratch, value).expect("the engine's values have text keys and finite numbers only");
         let text = std::str::from_utf8(scratch).expect("JSON is written as UTF-8").to_owned();
         scratch.shrink_to(MAX_SCRATCH);
         text
