@@ -30,6 +30,7 @@ mod recover;
 mod render;
 mod room;
 mod rounds;
+mod small_map;
 mod story;
 pub mod tally;
 pub mod task;

@@ -138,7 +138,8 @@ impl Opening {
 
 impl<'a> Txn<'a> {
     fn new(task: &'a mut Task, env: Env<'a>) -> Self {
-        let (records, effects, pending) = (Vec::new(), Vec::new(), Vec::new());
+        // Most decisions are two or three events.
+        let (records, effects, pending) = (Vec::with_capacity(3), Vec::new(), Vec::new());
         Self { task, env, records, effects, tallies: Vec::new(), questions: BTreeSet::new(), pending }
     }
 

@@ -32,6 +32,7 @@ use stream::{Item, Round, Stream};
 use text::{Hash, Word};
 pub use trip::{GuardKind, GuardTrip};
 
+use super::small_map::SmallMap;
 use crate::types::guards::{GuardTerms, MAX_CYCLE};
 
 /// Agents that are told apart; of more, the first ones in the alphabet give way.
@@ -104,8 +105,7 @@ pub struct Levels {
 #[derive(Debug, Clone, Default)]
 pub struct Guards {
     task: Stream,
-    /// In boxes: a map makes room for eleven at once, and most tasks have one or two.
-    agents: BTreeMap<Box<str>, Box<Agent>>,
+    agents: SmallMap<Box<str>, Box<Agent>>,
     turns: BTreeMap<u32, Turn>,
     /// Hashes of the last contents, to tell what is new.
     seen: VecDeque<u64>,
@@ -151,6 +151,11 @@ impl Guards {
     /// The guards of a task of which nothing has been seen.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Whether nothing has been seen yet.
+    pub fn are_new(&self) -> bool {
+        self.steps == 0 && self.seen.is_empty() && self.turns.is_empty()
     }
 
     /// Takes in one thing said or done. What trips is in `trips` afterwards.
@@ -312,13 +317,10 @@ impl Guards {
     }
 
     fn agent(&mut self, agent: &str) -> &mut Agent {
-        if !self.agents.contains_key(agent) {
-            if self.agents.len() >= MAX_AGENTS {
-                self.agents.pop_first();
-            }
-            self.agents.insert(agent.into(), Box::default());
+        if self.agents.len() >= MAX_AGENTS && self.agents.get(agent).is_none() {
+            self.agents.remove_first();
         }
-        self.agents.get_mut(agent).expect("it was put there")
+        self.agents.value_of(agent, || (agent.into(), Box::default()))
     }
 
     /// Repetition: inside the turn, by the agent, regardless of agent; the first that trips is named.
@@ -338,10 +340,10 @@ impl Guards {
             self.task.push(reading.item.clone(), similar);
         }
         let mut found: Option<GuardTrip> = None;
-        let agent = &self.agents[o.agent].stream;
+        let agent = self.agents.get(o.agent).map(|agent| &agent.stream);
         let streams = [
             (is_step.then(|| &self.turns[&o.turn].stream), true, Some(o.agent)),
-            (Some(agent), false, Some(o.agent)),
+            (agent, false, Some(o.agent)),
             ((!o.concurrent).then_some(&self.task), false, None),
         ];
         for (stream, inside, by) in streams {
@@ -413,7 +415,7 @@ impl Guards {
         if o.kind == Observed::Input && reading.is_new {
             self.task.break_off();
         }
-        for (name, agent) in &mut self.agents {
+        for (name, agent) in self.agents.iter_mut() {
             let is_own = &**name == o.agent && o.kind != Observed::Input;
             agent.heard |= !is_own && reading.is_new;
             let Some(standing) = &mut agent.standing else { continue };

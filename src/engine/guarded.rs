@@ -47,6 +47,9 @@ struct Place {
     before: Option<(TurnNumber, Box<Guards>)>,
     /// The last message that the attempt streamed: answering with it states nothing anew.
     said: String,
+    /// The turn whose answer was the first thing here, while the guards have not looked at it: a first answer repeats nothing,
+    /// and most lines end with it.
+    first: Option<TurnNumber>,
 }
 
 impl Guarded {
@@ -70,7 +73,7 @@ impl Guarded {
     }
 
     fn settle(&mut self) {
-        self.main.guards.settle();
+        self.main.settle();
         self.steps.clear();
         self.rounds.settle();
     }
@@ -80,6 +83,12 @@ impl Place {
     fn observe(&mut self, terms: &GuardTerms, observation: &Observation<'_>) {
         // The cap on steps is the whole task's: `Counters::steps`.
         self.guards.observe(&GuardTerms { max_steps: None, ..*terms }, observation);
+    }
+
+    /// After the owner's decision: only what comes now counts.
+    fn settle(&mut self) {
+        self.first = None;
+        self.guards.settle();
     }
 
     /// Takes in what an attempt streamed; how many steps that makes.
@@ -126,7 +135,10 @@ impl Place {
             None => (Observed::Message, envelope.reason.as_str()),
         };
         let is_said = says(&self.said, content);
-        if !content.is_empty() && !is_said {
+        let is_new = !content.is_empty() && !is_said;
+        if is_new && kind == Observed::Answer && self.guards.are_new() && !terms.may_trip_at_first() {
+            self.first = Some(turn.number);
+        } else if is_new {
             self.observe(terms, &observation(turn, kind, content));
         }
         u32::from(!is_said)
@@ -136,7 +148,15 @@ impl Place {
     fn refused(&mut self) {
         let is_loop = |trip: &GuardTrip| trip.guard.is_loop();
         if !self.guards.trips().is_empty() && !self.guards.trips().iter().any(is_loop) {
-            self.guards.settle();
+            self.settle();
+        }
+    }
+
+    /// Has the guards look at the first answer, now that more comes.
+    fn look_back(&mut self, terms: &GuardTerms, task: &Task) {
+        let Some(first) = self.first.take().and_then(|turn| task.turn(turn)) else { return };
+        if let Some(result) = first.envelope().and_then(|envelope| envelope.result.as_ref()) {
+            self.observe(terms, &observation(first, Observed::Answer, result.as_str()));
         }
     }
 }
@@ -220,7 +240,9 @@ impl Task {
         let terms = self.contract.guards;
         let mut guarded = std::mem::take(&mut self.guarded);
         if let Some(turn) = self.turn(turn) {
-            look(guarded.place(turn), &terms, turn);
+            let place = guarded.place(turn);
+            place.look_back(&terms, self);
+            look(place, &terms, turn);
         }
         self.guarded = guarded;
     }
@@ -252,7 +274,10 @@ impl Task {
         let agent = format!("(plan {})", plan.number);
         let told = Observation { agent: &agent, content: &content, fingerprint: true, ..server_says(turn) };
         let terms = self.contract.guards;
-        self.guarded.main.observe(&terms, &Observation { kind: Observed::Answer, ..told });
+        let mut main = std::mem::take(&mut self.guarded.main);
+        main.look_back(&terms, self);
+        main.observe(&terms, &Observation { kind: Observed::Answer, ..told });
+        self.guarded.main = main;
     }
 
     /// A person who says "go on" has answered what the guards saw before where it was asked: of the one step that asked, or

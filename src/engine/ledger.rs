@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 use children::ChildAccounts;
 use serde::{Deserialize, Serialize};
 
+use super::small_map::SmallMap;
+
 use crate::types::{
     contract::Budget,
     extension::Extension,
@@ -105,8 +107,8 @@ pub struct Ledger {
     overrun: u64,
     unheard: u64,
     usage: Usage,
-    agents: BTreeMap<AgentName, AgentSum>,
-    attempts: BTreeMap<(TurnNumber, AttemptNumber), Account>,
+    agents: SmallMap<AgentName, AgentSum>,
+    attempts: SmallMap<(TurnNumber, AttemptNumber), Account>,
     children: ChildAccounts,
 }
 
@@ -129,8 +131,8 @@ impl Ledger {
             overrun: 0,
             unheard: 0,
             usage: Usage::default(),
-            agents: BTreeMap::new(),
-            attempts: BTreeMap::new(),
+            agents: SmallMap::default(),
+            attempts: SmallMap::default(),
             children: ChildAccounts::default(),
         }
     }
@@ -447,7 +449,7 @@ impl Ledger {
     }
 
     fn agent(&mut self, agent: &AgentName) -> &mut AgentSum {
-        self.agents.entry(agent.clone()).or_default()
+        self.agents.value_of(agent, || (agent.clone(), AgentSum::default()))
     }
 
     /// What must hold after every change; constant time.

@@ -21,6 +21,16 @@ pub struct GuardTerms {
     pub max_steps: Option<u32>,
 }
 
+impl GuardTerms {
+    /// Whether a guard over content could trip on the first thing that is said; the cap on steps is another matter.
+    pub const fn may_trip_at_first(&self) -> bool {
+        const fn is_one(most: Option<u32>) -> bool {
+            matches!(most, Some(0 | 1))
+        }
+        self.repetition.times < 2 || is_one(self.finished.restated) || is_one(self.finished.idle)
+    }
+}
+
 /// When content counts as repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

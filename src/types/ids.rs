@@ -1,6 +1,10 @@
 //! Ids and names: newtypes, parsed once. Never made up here: randomness comes in as an argument.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{
+    fmt::{self, Write as _},
+    str::FromStr,
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -244,6 +248,11 @@ pub struct Lease {
     pub secret: u64,
 }
 
+impl Lease {
+    /// The longest text of one, in bytes.
+    const TEXT_BYTES: usize = 32 + 1 + 10 + 1 + 10 + 1 + 16;
+}
+
 impl fmt::Display for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}.{:016x}", self.task.0.simple(), self.turn, self.attempt, self.secret)
@@ -252,7 +261,9 @@ impl fmt::Display for Lease {
 
 impl From<Lease> for String {
     fn from(lease: Lease) -> Self {
-        lease.to_string()
+        let mut text = Self::with_capacity(Lease::TEXT_BYTES);
+        write!(text, "{lease}").expect("a text takes any text");
+        text
     }
 }
 

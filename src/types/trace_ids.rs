@@ -3,6 +3,8 @@
 //!
 //! Never made up here: no randomness, no clock. Never zero: W3C trace context and OTLP take a zero id for none.
 
+use std::fmt::Write as _;
+
 use uuid::Uuid;
 
 use super::ids::{AttemptNumber, TaskId, TurnNumber};
@@ -10,6 +12,9 @@ use crate::engine::event::TraceContext;
 
 /// The UUID namespace of span ids.
 const SPAN_NAMESPACE: Uuid = Uuid::from_u128(0x6261_696c_6977_4963_8b00_0000_0000_0002);
+
+/// The length of a `traceparent` of version 00.
+const TEXT_BYTES: usize = 55;
 
 /// A W3C `traceparent`, parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +36,9 @@ impl TraceParent {
 
 impl std::fmt::Display for TraceParent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace_id, self.parent_id, self.flags)
+        let (mut trace, trace_id) = ([0; 32], Uuid::from_u128(self.trace_id));
+        let trace = trace_id.simple().encode_lower(&mut trace);
+        write!(f, "00-{trace}-{:016x}-{:02x}", self.parent_id, self.flags)
     }
 }
 
@@ -126,13 +133,15 @@ pub fn attempt_traceparent(
     turn: TurnNumber,
     attempt: AttemptNumber,
 ) -> String {
-    TraceParent {
+    let parent = TraceParent {
         trace_id: trace_id(task, context),
         parent_id: span_id(task, SpanOf::Attempt(turn, attempt)),
         // Only the flag that version 00 defines is passed on.
         flags: submitter(context).map_or(1, |parent| parent.flags & 1),
-    }
-    .to_string()
+    };
+    let mut text = String::with_capacity(TEXT_BYTES);
+    write!(text, "{parent}").expect("a text takes any text");
+    text
 }
 
 #[cfg(test)]

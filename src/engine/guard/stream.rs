@@ -69,7 +69,9 @@ pub(super) struct Round {
 
 impl Stream {
     pub(super) fn push(&mut self, item: Item, similar_permille: u16) {
-        for lag in 1..=CYCLES {
+        // Where nothing came before, nothing is as it was: no run goes on.
+        let lags = if self.recent.is_empty() { 0 } else { CYCLES };
+        for lag in 1..=lags {
             let before = self.recent.len().checked_sub(lag).map(|at| &self.recent[at]);
             let similarity = before.map_or(0, |before| similarity(&item, before));
             let slot = lag - 1;
@@ -131,6 +133,9 @@ impl Stream {
     /// once, and the two that said it twenty times succeeded all the same.
     fn strongest(&self, runs: &[Run; CYCLES], max_cycle: u32, similarity: impl Fn(usize) -> u16) -> Round {
         let mut best = Round { times: 1, level: 1, cycle: 1, similarity_permille: 1_000 };
+        if self.recent.len() < 2 {
+            return best;
+        }
         for (slot, &run) in runs.iter().enumerate().take(max_cycle as usize) {
             let cycle = slot as u32 + 1;
             let (times, mut level) = (run.items / cycle + 1, run.halves / (2 * cycle) + 1);
