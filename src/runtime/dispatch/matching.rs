@@ -6,12 +6,12 @@
 //!
 //! What a call costs hangs on the agents that it concerns and on the logarithm of what waits, never on how much waits.
 
+mod give;
 mod halted;
 mod seats;
 mod why;
 
 use std::{
-    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -20,7 +20,7 @@ use super::{
     breaker::Verdict,
     breakers::{Breakers, Breaking, Change, Probes, Whose},
     bulkhead::Bulkhead,
-    queue::{DECIDES, Head, Place, ReadyQueue, TurnKey},
+    queue::{DECIDES, Place, ReadyQueue, TurnKey},
 };
 use crate::{
     runtime::SessionId,
@@ -31,7 +31,7 @@ use crate::{
         time::Timestamp,
     },
 };
-use seats::{Seats, Served};
+use seats::Seats;
 pub(super) use why::story;
 pub use why::{WaitReason, Waits};
 
@@ -227,6 +227,10 @@ impl Matching {
         self.relist(&worker);
         self.agents.give(&agent);
         self.namespaces.give(&namespace);
+        if self.queues.is_empty() {
+            self.parked.clear();
+            return Vec::new();
+        }
         let mut agents = self.seats.agents_of(&worker).to_vec();
         agents.push(agent);
         if !self.namespaces.is_full(&namespace)
@@ -256,6 +260,11 @@ impl Matching {
         let Offer { key, agent, namespace, priority, decides, not_before, marks } = offer;
         if self.turns.contains_key(&key) {
             return Vec::new();
+        }
+        if not_before <= now
+            && let Some(slot) = self.at_once(key, &agent, &namespace, decides, now)
+        {
+            return vec![slot];
         }
         let priority = if decides { DECIDES } else { priority };
         *self.waiting.entry(agent.clone()).or_default() += 1;
@@ -366,85 +375,6 @@ impl Matching {
             }
         }
         Some(waiting)
-    }
-
-    /// Gives the turns of these agents to workers: the most urgent first, then the agent that was served the longest ago; of its
-    /// workers the one with the most room. An agent that cannot be served now cannot be a match later in the same call.
-    fn serve(&mut self, mut agents: Vec<AgentName>, now: Timestamp) -> Vec<Slot> {
-        let mut slots = Vec::new();
-        if self.stopped {
-            return slots;
-        }
-        agents.sort_unstable();
-        agents.dedup();
-        loop {
-            let mut best: Option<(Reverse<u8>, u64, usize, Head)> = None;
-            let mut index = 0;
-            while index < agents.len() {
-                let Some((head, served)) = self.head(&agents[index]) else {
-                    agents.swap_remove(index);
-                    continue;
-                };
-                let rank = (Reverse(head.place.priority), served);
-                if best.as_ref().is_none_or(|(priority, served, ..)| rank < (*priority, *served)) {
-                    best = Some((rank.0, rank.1, index, head));
-                }
-                index += 1;
-            }
-            let Some((_, _, at, head)) = best else { return slots };
-            match self.take(&agents[at], &head, now) {
-                Some(slot) => slots.push(slot),
-                None => return slots,
-            }
-        }
-    }
-
-    /// The turn of the agent that could start now, if one could, and when the agent was served last. The one place where that is
-    /// told.
-    fn head(&mut self, agent: &AgentName) -> Option<(Head, u64)> {
-        #[cfg(test)]
-        {
-            self.looks += 1;
-        }
-        if self.halted.of_agent(agent).is_some() {
-            return None;
-        }
-        let queue = self.queues.get_mut(agent)?;
-        if self.breakers.room_of_agent(agent) == Some(0) || self.seats.freest(agent).is_none() {
-            return None;
-        }
-        let (namespaces, parked) = (&self.namespaces, &mut self.parked);
-        let mut park = |namespace: &Namespace| {
-            parked.entry(namespace.clone()).or_default().insert(agent.clone());
-        };
-        let works = !self.agents.is_full(agent);
-        let head = queue.peek(works, &|namespace| namespaces.is_full(namespace), &mut park)?;
-        Some((head, queue.served))
-    }
-
-    fn take(&mut self, agent: &AgentName, head: &Head, now: Timestamp) -> Option<Slot> {
-        let worker = self.seats.freest(agent)?.clone();
-        self.counter += 1;
-        let queue = self.queues.get_mut(agent)?;
-        queue.pop(head);
-        queue.served = self.counter;
-        if queue.is_empty() {
-            self.queues.remove(agent);
-        }
-        self.no_longer_waits(head.key);
-        let Served { session, earmarked } = self.seats.spend(&worker, agent, self.counter)?;
-        let probes = self.breakers.start(agent, &worker, now);
-        self.agents.take(agent);
-        self.namespaces.take(&head.namespace);
-        self.relist(&worker);
-        let permit = Permit {
-            agent: agent.clone(),
-            worker: worker.clone(),
-            namespace: head.namespace.clone(),
-            probes,
-            judged: false,
-        };
-        Some(Slot { key: head.key, worker, session, earmarked, permit })
     }
 
     /// Opens the breaker of every agent whose workers' are all open: there is nobody to ask.
