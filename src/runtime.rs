@@ -50,7 +50,9 @@ pub use dispatch::{BreakerInfo, BreakerState, BreakerTerms, Breaking, Bulkheads,
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use error::{CommandError, HaltError, OpenError, Overloaded, ReadError, SessionError, SubmitError};
 pub use halts::{HaltOrder, HaltProgress};
-pub use handle::{CancelPage, Discard, HaltWatch, Halted, Lift, PersonAnswer, RedriveOf, Runtime};
+pub use handle::{
+    Asking, CancelPage, Discard, HaltWatch, Halted, Heard, Lift, PersonAnswer, RedriveOf, Runtime, Saying,
+};
 pub use hands::{Hands, Pace, Wait, Work};
 pub use journal_health::JournalFailing;
 pub use options::{RuntimeOptions, StartError};

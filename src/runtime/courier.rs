@@ -132,14 +132,14 @@ async fn start(runtime: &Runtime, birth: Birth, made: Option<oneshot::Sender<Res
         let place = inner.intake.take(&contract.namespace);
         let (contract, parent) = (contract.clone(), Some(Box::new(parent.clone())));
         let trace = TraceContext::default();
-        let asked = runtime.ask(child, |answer| {
+        let asked = runtime.ask(child, Err(SubmitError::ShuttingDown), |answer| {
             let keyed = true;
             let id = child;
             let submission =
                 Submission { id, keyed, contract, fingerprint, trace, parent, place, answer, ticket: None };
             Request::Submit(Box::new(submission))
         });
-        match asked.await.unwrap_or(Err(SubmitError::ShuttingDown)) {
+        match asked.await {
             Ok(_) => break Ok(()),
             Err(
                 SubmitError::Overloaded(_)

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::{
     AgentInfo, AgentRecord, Cancelled, CommandError, Down, Entropy, OpenError, Opened, Overloaded, ReadError,
@@ -27,7 +27,7 @@ use super::{
     questions::Questions,
     recovery::Recovering,
     registry::Registry,
-    shard::{Answered, Asked, Mailbox, NotSent, Outcome, Request, Submission},
+    shard::{Answered, Asked, Mailbox, Outcome, Request, Submission},
     tallies,
     watchers::Watchers,
 };
@@ -51,6 +51,7 @@ use crate::{
     },
 };
 
+mod asking;
 mod cancel_many;
 mod chaos;
 mod child;
@@ -61,11 +62,14 @@ mod halt;
 mod lease;
 mod person;
 mod recall;
+mod saying;
 
+pub use asking::Asking;
 pub use cancel_many::CancelPage;
 pub use dead_letter::{Discard, RedriveOf};
 pub use halt::{HaltWatch, Halted, Lift};
 pub use person::PersonAnswer;
+pub use saying::{Heard, Saying};
 
 /// How long to wait when too many tasks or sessions are open: they end at their own pace.
 const FULL_RETRY: Span = Span::from_secs(1);
@@ -116,36 +120,17 @@ impl Refusal for CommandError {
 }
 
 impl Runtime {
-    /// Asks the task's shard. `None`: there is no such shard, and so no such task.
-    pub(super) async fn ask<T, E: Refusal>(
-        &self,
-        task: TaskId,
-        request: impl FnOnce(oneshot::Sender<Result<T, E>>) -> Request,
-    ) -> Option<Result<T, E>> {
-        let mailbox = self.0.mailboxes.get(usize::from(task.shard()))?;
-        let (answer, answered) = oneshot::channel();
-        Some(match mailbox.send(request(answer)) {
-            Ok(_ticket) => answered.await.unwrap_or_else(|_| {
-                let unknown = "the server stopped before it knew whether this was kept: ask when it is back";
-                Err(StoreError::Unavailable(unknown.to_owned()).into())
-            }),
-            Err(NotSent::Full(overloaded)) => Err(overloaded.into()),
-            Err(NotSent::Closed) => Err(E::SHUTTING_DOWN),
-        })
-    }
-
     /// Puts a command to a task.
-    async fn command(
+    fn command(
         &self,
         task: TaskId,
         command: Command,
         checked: Option<AnswerChecks>,
-    ) -> Result<Answered, CommandError> {
+    ) -> Asking<Answered, CommandError> {
         let arrived = self.0.now.read();
-        let asked = self.ask(task, |answer| {
+        self.ask(task, Err(CommandError::NotFound { task }), |answer| {
             Request::Command(Box::new(Asked { task, command, checked, arrived, answer }))
-        });
-        asked.await.unwrap_or(Err(CommandError::NotFound { task }))
+        })
     }
 
     /// Puts a command that needs no check to a task.
@@ -164,30 +149,33 @@ impl Runtime {
 
 /// Tasks.
 impl Runtime {
-    /// Accepts a task. Returns when it is durable.
+    /// Accepts a task. The answer comes when it is durable.
     ///
     /// # Errors
     /// See [`SubmitError`].
-    pub async fn submit(
+    pub fn submit(
         &self,
         contract: Contract,
         fingerprint: u128,
         trace: TraceContext,
-    ) -> Result<Submitted, SubmitError> {
+    ) -> Asking<Submitted, SubmitError> {
         if self.is_closing() {
-            return Err(SubmitError::ShuttingDown);
+            return Asking::known(Err(SubmitError::ShuttingDown));
         }
         if let Some(failing) = self.0.health.failing() {
-            return Err(SubmitError::JournalFailing(JournalFailing::clone(&failing)));
+            return Asking::known(Err(SubmitError::JournalFailing(JournalFailing::clone(&failing))));
         }
-        let place = self.place_in(&contract.namespace)?;
+        let place = match self.place_in(&contract.namespace) {
+            Ok(place) => place,
+            Err(full) => return Asking::known(Err(full)),
+        };
         let shards = self.0.options.shards;
         let (id, keyed) = match &contract.idempotency_key {
             Some(key) => (TaskId::from_key(key, shards), true),
             None => (self.new_id(), false),
         };
         let contract = Arc::new(contract);
-        let submitted = self.ask(id, |answer| {
+        self.ask(id, Err(SubmitError::ShuttingDown), |answer| {
             let parent = None;
             Request::Submit(Box::new(Submission {
                 id,
@@ -200,8 +188,7 @@ impl Runtime {
                 answer,
                 ticket: None,
             }))
-        });
-        submitted.await.unwrap_or(Err(SubmitError::ShuttingDown))
+        })
     }
 
     /// A place among the open tasks of a namespace.
@@ -236,9 +223,7 @@ impl Runtime {
     /// # Errors
     /// See [`ReadError`].
     pub async fn get(&self, task: TaskId) -> Result<TaskView, ReadError> {
-        self.ask(task, |answer| Request::View(task, answer))
-            .await
-            .unwrap_or(Err(ReadError::NotFound { task }))
+        self.ask(task, Err(ReadError::NotFound { task }), |answer| Request::View(task, answer)).await
     }
 
     /// Tasks that fit, newest first, at most `limit`.

@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) use mailbox::{
     Answered, Asked, Inlet, Mailbox, NotSent, Outcome, QUEUE_RETRY, Redrive, Request, Submission, mailbox,
 };
+pub(super) use ticket::Ticket;
 
 use super::{
     clock::Now,

@@ -2,9 +2,9 @@
 //! as it came (usage before the answer it belongs to); leases do not wait for each other. What waits may take in what
 //! comes after it, so that a worker that reports often is not held up by a commit a report. Pure data.
 
-use std::collections::{HashMap, VecDeque, hash_map::Entry};
+use std::collections::{VecDeque, hash_map::Entry};
 
-use crate::types::ids::Lease;
+use crate::{store::IdMap, types::ids::Lease};
 
 /// A job that may take in a later one of its lease.
 pub(crate) trait Absorb: Sized {
@@ -18,14 +18,14 @@ pub(crate) trait Absorb: Sized {
 /// Jobs by lease. A lease that has an entry has one job running.
 #[derive(Debug)]
 pub(crate) struct Lanes<T> {
-    lanes: HashMap<Lease, VecDeque<T>>,
+    lanes: IdMap<Lease, VecDeque<T>>,
     held: usize,
 }
 
 impl<T: Absorb> Lanes<T> {
     /// No jobs.
     pub(crate) fn new() -> Self {
-        Self { lanes: HashMap::new(), held: 0 }
+        Self { lanes: IdMap::default(), held: 0 }
     }
 
     /// A job arrives: it is given back to be started, unless another one of its lease is running.

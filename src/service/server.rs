@@ -22,6 +22,7 @@ use super::{
     MAX_MESSAGE_BYTES,
     calls::CallBoard,
     chaos::Edge,
+    direct::Direct,
     frame::WorkerRoute,
     operator::Operator,
     session::Context,
@@ -128,6 +129,7 @@ pub async fn serve(
     let (ended, drain_grace) = (stop.streams.clone(), Span::from(drain));
     let context = Context { runtime: runtime.clone(), stop: ended.clone(), drain_grace, edge: edge.clone() };
     let tasks = Tasks::new(runtime.clone(), stop.clone(), max_watches, max_task_streams);
+    let tasks = TaskServiceServer::new(tasks).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let operator = Operator::new(runtime.clone(), ended.clone(), max_watches, webhooks, edge);
     let worker = Worker::new(context, streams.clone(), max_polled_sessions);
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -142,7 +144,8 @@ pub async fn serve(
         .http2_keepalive_timeout(Some(keepalive))
         .layer(tower::util::option_layer(calls.layer()))
         .layer(Shed::new(max_calls))
-        .add_service(TaskServiceServer::new(tasks).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .layer(Direct(tasks.clone()))
+        .add_service(tasks)
         .add_service(OperatorServiceServer::new(operator).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(WorkerRoute::new(worker))
         .add_service(health_service)

@@ -4,15 +4,17 @@
 //!
 //! Never here: what the messages mean. Leases outlive the session; only its credit ends with it.
 
+mod underway;
+
 use std::{
     collections::{BTreeSet, VecDeque},
-    future::{Future as _, poll_fn},
+    future::poll_fn,
     pin::{Pin, pin},
     task::{Context as TaskContext, Poll},
     time::Duration,
 };
 
-use futures_util::{future::BoxFuture, stream::FuturesUnordered};
+use futures_util::stream::FuturesUnordered;
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::{CancellationToken, PollSender};
@@ -26,6 +28,8 @@ use crate::{
         time::Span,
     },
 };
+
+use underway::{How, Underway};
 
 use super::{
     MAX_MESSAGE_BYTES,
@@ -130,9 +134,6 @@ where
     })
 }
 
-/// A job done: its messages, its lease, what came of it; `None`: the session is cut.
-type Done = (Vec<i64>, Lease, Option<Result<Reply, Fault>>);
-
 struct Session {
     id: SessionId,
     context: Context,
@@ -142,7 +143,7 @@ struct Session {
     downs: Option<mpsc::Receiver<Down>>,
     way_down: WayDown,
     lanes: Lanes<Said>,
-    running: FuturesUnordered<BoxFuture<'static, Done>>,
+    running: FuturesUnordered<Underway>,
     acks: Vec<i64>,
     outbox: VecDeque<DownMessage>,
     /// Why the worker's side ended, where the transport could not read what came.
@@ -442,18 +443,16 @@ impl Session {
     }
 
     fn start(&mut self, said: Said) {
-        let runtime = self.context.runtime.clone();
-        let edge = self.context.edge.is_on().then(|| self.context.edge.clone());
+        let Context { runtime, edge, .. } = &self.context;
         let Said { ids, call } = said;
-        self.running.push(Box::pin(async move {
-            let lease = call.lease;
-            let told = match edge {
-                None => Some(call.run(&runtime).await),
-                // In a box: every call would be as large as this one.
-                Some(edge) => Box::pin(edge.up(&runtime, call)).await,
-            };
-            (ids, lease, told)
-        }));
+        let lease = call.lease;
+        let how = if edge.is_on() {
+            let (runtime, edge) = (runtime.clone(), edge.clone());
+            How::Edge(Box::pin(async move { edge.up(&runtime, call).await }))
+        } else {
+            How::Said(call.run(runtime))
+        };
+        self.running.push(Underway { ids, lease, how });
     }
 
     fn done(&mut self, ids: Vec<i64>, lease: Lease, result: Result<Reply, Fault>) {

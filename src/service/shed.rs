@@ -24,7 +24,8 @@ const DETAILS: &str = "grpc-status-details-bin";
 /// Unary submissions that are read and decided at once, several commits' worth. Others wait before anything of them is read:
 /// under overload most clients give up, and what they sent must have cost little by then.
 const MAX_SUBMISSIONS: usize = 256;
-const SUBMIT: &str = "/bailiwick.v1.TaskService/SubmitTask";
+/// The path of the call that comes most often.
+pub(super) const SUBMIT: &str = "/bailiwick.v1.TaskService/SubmitTask";
 
 /// The layer.
 #[derive(Clone)]

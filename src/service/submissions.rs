@@ -6,10 +6,8 @@
 
 use std::{
     collections::VecDeque,
-    future::Future,
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use futures_util::stream::FuturesUnordered;
@@ -21,7 +19,7 @@ use tonic::{Status, metadata::MetadataMap};
 
 use crate::{engine::event::TraceContext, pb};
 
-use super::{shed, status::Fault, tasks::Tasks, trace};
+use super::{shed, status::Fault, submitting::Submitting, tasks::Tasks, trace};
 
 /// Submissions of one stream that may be under way at once.
 const MAX_IN_FLIGHT: usize = 512;
@@ -32,12 +30,26 @@ const MAX_IN_MESSAGE: usize = 1_000;
 /// Results in one message.
 const MAX_RESULTS: usize = 512;
 
-/// A submission on its way to its result, and what it counts for among the bytes under way.
-type Running = Pin<Box<dyn Future<Output = (usize, pb::SubmissionResult)> + Send>>;
+/// A submission on its way to its result.
+struct Running {
+    number: i64,
+    /// What it counts for among the bytes under way.
+    bytes: usize,
+    submitting: Submitting,
+}
+
+impl Future for Running {
+    type Output = (usize, pb::SubmissionResult);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let result = ready!(Pin::new(&mut self.submitting).poll(cx));
+        Poll::Ready((self.bytes, result_out(self.number, result)))
+    }
+}
 
 /// One stream.
 pub(super) struct Submissions<S> {
-    tasks: Arc<Tasks>,
+    tasks: Tasks,
     incoming: S,
     /// The trace context of the call.
     trace: TraceContext,
@@ -67,7 +79,7 @@ impl<S> Submissions<S> {
         place: OwnedSemaphorePermit,
     ) -> Self {
         Self {
-            tasks: Arc::new(tasks),
+            tasks,
             incoming,
             trace: trace::context(metadata),
             waiting: VecDeque::new(),
@@ -95,13 +107,13 @@ impl<S> Submissions<S> {
             let number = submission.number;
             let growing = number > self.last_number;
             self.last_number = self.last_number.max(number);
-            let (tasks, last) = (Arc::clone(&self.tasks), self.last_number);
-            let trace = if submission.traceparent.is_empty() { Some(self.trace.clone()) } else { None };
-            self.running.push(Box::pin(async move {
-                let result =
-                    if growing { one(&tasks, submission, trace).await } else { Err(out_of_order(last)) };
-                (bytes, result_out(number, result))
-            }));
+            let submitting = if growing {
+                let trace = if submission.traceparent.is_empty() { Some(self.trace.clone()) } else { None };
+                one(&self.tasks, submission, trace)
+            } else {
+                Submitting::refused(out_of_order(self.last_number))
+            };
+            self.running.push(Running { number, bytes, submitting });
         }
     }
 
@@ -173,15 +185,13 @@ where
 }
 
 /// Submits one. `trace` is the call's, where the submission has none of its own.
-async fn one(
-    tasks: &Tasks,
-    submission: pb::Submission,
-    trace: Option<TraceContext>,
-) -> Result<pb::SubmitTaskResponse, Fault> {
+fn one(tasks: &Tasks, submission: pb::Submission, trace: Option<TraceContext>) -> Submitting {
     let pb::Submission { number: _, request, traceparent, tracestate } = submission;
-    let request = request.ok_or_else(|| Fault::field("request", "is required: as for SubmitTask"))?;
+    let Some(request) = request else {
+        return Submitting::refused(Fault::field("request", "is required: as for SubmitTask"));
+    };
     let trace = trace.unwrap_or_else(|| trace::of_texts(traceparent, tracestate));
-    tasks.submit(request, trace).await
+    tasks.submit(*request, trace)
 }
 
 fn result_out(number: i64, result: Result<pb::SubmitTaskResponse, Fault>) -> pb::SubmissionResult {
@@ -213,7 +223,7 @@ fn wrong_count(found: usize) -> Status {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
+    use std::{sync::Arc, task::Waker};
 
     use tokio::sync::Semaphore;
 

@@ -34,6 +34,7 @@ use super::{
     page::{self, Scope},
     status::Fault,
     submissions::Submissions,
+    submitting::{Submitting, accepted},
     trace,
 };
 
@@ -74,22 +75,43 @@ impl Tasks {
         Self { runtime, stop, watches, streams, trials: semaphore(TRIALS) }
     }
 
-    /// Submits a task, or a child. Returns when it is durable.
-    pub(super) async fn submit(
-        &self,
-        request: pb::SubmitTaskRequest,
-        trace: TraceContext,
-    ) -> Result<pb::SubmitTaskResponse, Fault> {
+    /// Submits a task, or a child. Answered when it is durable.
+    pub(super) fn submit(&self, request: pb::SubmitTaskRequest, trace: TraceContext) -> Submitting {
         let pb::SubmitTaskRequest { contract: wire, parent_lease } = request;
-        let wire = contract(wire)?;
+        let wire = match contract(wire) {
+            Ok(wire) => wire,
+            Err(fault) => return Submitting::refused(fault),
+        };
         let fingerprint = fingerprint(&wire);
+        let tasks = self.clone();
         if !parent_lease.is_empty() {
-            return Box::pin(self.submit_child(wire, fingerprint, &parent_lease)).await;
+            return Submitting::longer(
+                async move { tasks.submit_child(wire, fingerprint, &parent_lease).await },
+            );
         }
-        let contract = self.intake(wire).await.map_err(Fault::ContractRefused)?;
-        let submitted = self.runtime.submit(contract, fingerprint, trace).await?;
-        let crate::runtime::Submitted { task, existing } = submitted;
-        Ok(pb::SubmitTaskResponse { task_id: task.to_string(), existing })
+        if wire.encoded_len() > LARGE_CONTRACT_BYTES {
+            return Submitting::longer(async move {
+                let contract = tasks.intake(wire).await.map_err(Fault::ContractRefused)?;
+                Ok(accepted(tasks.runtime.submit(contract, fingerprint, trace).await?))
+            });
+        }
+        let runtime = &self.runtime;
+        let contract = match intake(wire, runtime.ceilings(), &|agent| runtime.is_known(agent)) {
+            Ok(contract) => contract,
+            Err(violations) => return Submitting::refused(Fault::ContractRefused(violations)),
+        };
+        if self.is_plain(&contract) {
+            return Submitting::asked(runtime.submit(contract, fingerprint, trace));
+        }
+        Submitting::longer(async move {
+            let contract = tasks.tried(contract).await.map_err(Fault::ContractRefused)?;
+            Ok(accepted(tasks.runtime.submit(contract, fingerprint, trace).await?))
+        })
+    }
+
+    /// Whether nothing of it must be tried.
+    fn is_plain(&self, contract: &Contract) -> bool {
+        contract.acceptance.is_empty() && !self.runtime.has_input_schema(contract)
     }
 
     /// What `CheckContract` says of a contract that would be accepted.
@@ -109,11 +131,10 @@ impl Tasks {
         let large = wire.encoded_len() > LARGE_CONTRACT_BYTES;
         let complete = move || intake(wire, runtime.ceilings(), &|agent| runtime.is_known(agent));
         let contract = if large { Box::pin(off_thread(complete)).await? } else { complete()? };
-        // What is tried takes a future of some size, which most contracts need not pay for.
-        if contract.acceptance.is_empty() && !self.runtime.has_input_schema(&contract) {
+        if self.is_plain(&contract) {
             return Ok(contract);
         }
-        Box::pin(self.tried(contract)).await
+        self.tried(contract).await
     }
 
     /// Tries what only a try can tell: the acceptance rules on a sample, the first inputs on what their agents take.
@@ -168,9 +189,7 @@ impl Tasks {
         let checked = if large { off_thread(check).await } else { check() };
         let (draft, contract) = checked.map_err(Fault::ContractRefused)?;
         self.tried(contract).await.map_err(Fault::ContractRefused)?;
-        let submitted = self.runtime.submit_child(lease, draft, fingerprint).await?;
-        let crate::runtime::Submitted { task, existing } = submitted;
-        Ok(pb::SubmitTaskResponse { task_id: task.to_string(), existing })
+        Ok(accepted(self.runtime.submit_child(lease, draft, fingerprint).await?))
     }
 }
 

@@ -1,8 +1,14 @@
 //! What a worker says under a lease, parsed and carried out: the same for the stream and for the unary calls.
 
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+pub(crate) use crate::runtime::Heard as Reply;
 use crate::{
     pb,
-    runtime::{CommandError, Grant, Runtime},
+    runtime::{CommandError, Runtime, Saying},
     types::{
         envelope::{Answer, WorkStep},
         ids::Lease,
@@ -85,19 +91,6 @@ impl Absorb for Said {
     }
 }
 
-/// What came of it. Durable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reply {
-    /// Recorded.
-    Progressed,
-    /// Recorded; the allowance now, in tokens.
-    Usage(u64),
-    /// What was granted.
-    Budget(Grant),
-    /// Answered; whether this very answer had been accepted before.
-    Completed { repeated: bool },
-}
-
 /// A refusal, and the lease it was about, if one could be read.
 pub(crate) type Refused = (Option<Lease>, Fault);
 
@@ -161,23 +154,26 @@ fn finish(lease: Lease, faults: Faults, job: Job) -> Result<Call, Refused> {
 }
 
 impl Call {
-    /// Carries it out. Returns when it is durable.
-    pub(crate) async fn run(self, runtime: &Runtime) -> Result<Reply, Fault> {
+    /// Begins to carry it out. It comes to an end when it is durable.
+    pub(crate) fn run(self, runtime: &Runtime) -> Running {
         let Self { lease, job } = self;
-        let reply = match job {
-            Job::Progress { steps, partial } => {
-                runtime.progress(lease, steps, partial).await.map(|()| Reply::Progressed)
-            }
-            Job::Usage { usage, model } => runtime.usage(lease, usage, model).await.map(Reply::Usage),
-            Job::Budget { tokens, reason } => {
-                runtime.request_budget(lease, tokens, reason).await.map(Reply::Budget)
-            }
-            Job::Complete { answer, model } => {
-                let repeated = runtime.complete(lease, *answer, model).await;
-                repeated.map(|repeated| Reply::Completed { repeated })
-            }
-        };
-        reply.map_err(under_lease)
+        Running(match job {
+            Job::Progress { steps, partial } => runtime.say_progress(lease, steps, partial),
+            Job::Usage { usage, model } => runtime.say_usage(lease, usage, &model),
+            Job::Budget { tokens, reason } => runtime.say_budget(lease, tokens, reason),
+            Job::Complete { answer, model } => runtime.say_complete(lease, *answer, &model),
+        })
+    }
+}
+
+/// A call that has begun.
+pub(crate) struct Running(Saying);
+
+impl Future for Running {
+    type Output = Result<Reply, Fault>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map_err(under_lease)
     }
 }
 

@@ -123,11 +123,11 @@ impl Runtime {
         })?;
         let contract = Arc::new(contract);
         let redriven = Redriven { successor: task.of_redrive(), fingerprint: asked, changes, by, note };
-        let asked = self.ask(task, |answer| {
+        let asked = self.ask(task, Err(CommandError::NotFound { task }), |answer| {
             let redrive = Redrive { redriven, task, contract, fingerprint, trace, place, answer };
             Request::Redrive(Box::new(redrive))
         });
-        asked.await.unwrap_or(Err(CommandError::NotFound { task }))
+        asked.await
     }
 
     /// Says that nothing more is to come of a dead letter. Durable on return. Whether it had been discarded before.

@@ -26,7 +26,7 @@ impl Runtime {
                 break;
             }
             // Without such a shard there is no such task.
-            self.ask(task, |answer| Request::Recall(task, answer)).await.unwrap_or(Ok(()))?;
+            self.ask(task, Ok(()), |answer| Request::Recall(task, answer)).await?;
         }
         Ok(())
     }

@@ -12,11 +12,14 @@ use crate::{
         tallies::{self, Sum},
     },
     store::{
-        StoreError,
+        IdMap, StoreError,
         record::{Append, StoredEvent, SummaryRow},
     },
     types::ids::{EscalationId, TaskId},
 };
+
+/// Events that most tasks have in a batch, if any: submitted, opened, assigned.
+const FEW: usize = 3;
 
 /// What waits for a commit.
 pub(super) enum Release {
@@ -33,7 +36,9 @@ pub(super) enum Release {
 pub(super) struct Batch {
     /// Counts up from 1.
     pub(super) number: u64,
-    touched: BTreeMap<TaskId, Touched>,
+    /// In the order in which they were touched first.
+    touched: Vec<Touched>,
+    places: IdMap<TaskId, usize>,
     events: usize,
     /// What all of it adds to the record of agents. Most of it is the same few sums, so it goes with the batch, not with each
     /// task.
@@ -45,6 +50,7 @@ pub(super) struct Batch {
 }
 
 struct Touched {
+    task: TaskId,
     expected_seq: u64,
     events: Vec<StoredEvent>,
     escalations: BTreeMap<u32, EscalationView>,
@@ -85,12 +91,17 @@ impl Batch {
         tallies: &[Tally],
     ) {
         let Some(first) = records.first() else { return };
-        let touched = self.touched.entry(task).or_insert_with(|| Touched {
-            expected_seq: first.seq - 1,
-            events: Vec::new(),
-            escalations: BTreeMap::new(),
-            sums: Vec::new(),
-        });
+        let place = *self.places.entry(task).or_insert(self.touched.len());
+        if place == self.touched.len() {
+            self.touched.push(Touched {
+                task,
+                expected_seq: first.seq - 1,
+                events: Vec::with_capacity(records.len().max(FEW)),
+                escalations: BTreeMap::new(),
+                sums: Vec::new(),
+            });
+        }
+        let Some(touched) = self.touched.get_mut(place) else { return };
         self.events += records.len();
         touched.events.extend(records.iter().map(codec::stored));
         touched.escalations.extend(escalations.into_iter().map(|view| (view.asked.number, view)));
@@ -102,9 +113,9 @@ impl Batch {
 
     /// The appends for the store, and what waits for them. `summary` gives a task's row as it stands now.
     pub(super) fn close(self, summary: impl Fn(TaskId) -> Option<SummaryRow>) -> (Vec<Append>, InFlight) {
-        let Self { number, touched, events: _, tallies, releases, regardless } = self;
+        let Self { number, touched, places: _, events: _, tallies, releases, regardless } = self;
         let mut appends = Vec::with_capacity(touched.len());
-        for (task, Touched { expected_seq, events, escalations, sums }) in touched {
+        for Touched { task, expected_seq, events, escalations, sums } in touched {
             let Some(summary) = summary(task) else { continue };
             let escalations = escalations.values().map(codec::escalation_row).collect();
             appends.push(Append { task, expected_seq, events, summary, escalations, sums });

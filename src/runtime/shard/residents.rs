@@ -1,10 +1,11 @@
 //! The tasks a shard has in memory: open ones that were asked for lately, and those that ended lately. Never here: a decision.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::{
     engine::task::Task,
     runtime::intake::Place,
+    store::IdMap,
     types::{
         ids::TaskId,
         time::{Span, Timestamp},
@@ -12,7 +13,7 @@ use crate::{
 };
 
 /// Ended tasks kept in memory: duplicates and late usage come soon after the end.
-const MAX_ENDED: usize = 256;
+const MAX_ENDED: usize = 64;
 /// After a tick that changed nothing, the next look is at least this much later, whatever the task says.
 const QUIET: Span = Span::from_millis(10);
 
@@ -44,7 +45,7 @@ pub(super) struct Leaving {
 /// See the file's header.
 #[derive(Default)]
 pub(super) struct Residents {
-    tasks: HashMap<TaskId, Resident>,
+    tasks: IdMap<TaskId, Resident>,
     timers: BTreeSet<(Timestamp, TaskId)>,
     ended: VecDeque<TaskId>,
     /// Who is let go next, unless it is asked for again first.

@@ -160,7 +160,7 @@ pub(crate) fn registered_out(opened: &Opened, max_message_bytes: usize) -> pb::R
 pub(crate) fn down_out(down: &Down, drain_grace: Span) -> pb::SessionResponse {
     use pb::session_response::Message;
     let message = match down {
-        Down::Assignment(assignment) => Message::Assignment(assignment_out(assignment)),
+        Down::Assignment(assignment) => Message::Assignment(Box::new(assignment_out(assignment))),
         Down::Cancel { lease, reason, cause } => Message::Cancel(cancel_out(lease, reason, *cause)),
         Down::Drain => Message::Drain(pb::Drain { grace: Some(duration(drain_grace)) }),
     };
@@ -168,7 +168,7 @@ pub(crate) fn down_out(down: &Down, drain_grace: Span) -> pb::SessionResponse {
 }
 
 fn cancel_out(lease: &Lease, reason: &str, cause: Option<Cause>) -> pb::Cancel {
-    pb::Cancel { lease: lease.to_string(), reason: reason.to_owned(), cause: enums::maybe_cause(cause) }
+    pb::Cancel { lease: (*lease).into(), reason: reason.to_owned(), cause: enums::maybe_cause(cause) }
 }
 
 fn assignment_out(assignment: &Assignment) -> pb::Assignment {
@@ -206,7 +206,7 @@ fn assignment_out(assignment: &Assignment) -> pb::Assignment {
         task_id: lease.task.to_string(),
         turn: int32(lease.turn),
         attempt: int32(lease.attempt),
-        lease: lease.to_string(),
+        lease: (*lease).into(),
         agent: agent.to_string(),
         kind: enums::turn_kind(*kind) as i32,
         goal: goal.clone(),
@@ -270,7 +270,7 @@ fn lineage_out(entry: &LineageEntry) -> pb::LineageEntry {
 pub(crate) fn grant_out(lease: &Lease, grant: Grant, message_id: i64) -> pb::BudgetGrant {
     let Grant { granted, allowance, left } = grant;
     pb::BudgetGrant {
-        lease: lease.to_string(),
+        lease: (*lease).into(),
         granted_tokens: int64(granted),
         allowance_tokens: int64(allowance),
         left_tokens: int64(left),
