@@ -13,6 +13,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
     // BTreeMap, not HashMap: a contract must encode to the same bytes every time, for its idempotency hash.
-    tonic_prost_build::configure().btree_map(".").compile_fds(descriptors)?;
+    // In boxes what is large and moved often: through queues of messages, and with every other kind of the same message.
+    tonic_prost_build::configure()
+        .btree_map(".")
+        .boxed(".bailiwick.v1.Submission.request")
+        .boxed(".bailiwick.v1.SessionResponse.message.assignment")
+        .compile_fds(descriptors)?;
     Ok(())
 }

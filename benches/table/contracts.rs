@@ -39,7 +39,7 @@ pub(crate) fn request(agent: &str, number: u64) -> SubmitTaskRequest {
 
 /// The same for a stream. Its place there counts from 1.
 pub(crate) fn submission(place: i64, agent: &str, number: u64) -> Submission {
-    Submission { number: place, request: Some(request(agent, number)), ..Submission::default() }
+    Submission { number: place, request: Some(Box::new(request(agent, number))), ..Submission::default() }
 }
 
 fn string(text: &str) -> prost_types::Value {

@@ -11,13 +11,13 @@ use std::{
 use bailiwick::pb::{StreamTasksRequest, submission_result, task_service_client::TaskServiceClient};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
+use tonic::{Code, transport::Channel};
 
 use crate::{
     board::{Board, COUNTED},
     contracts::{self, ANSWERS, REPORTS, SPENDS},
     echo::connect,
-    stats::{nanos, now, per_second},
+    stats::{float, nanos, now, per_second},
     worker::{Kind, Session},
 };
 
@@ -125,12 +125,56 @@ impl Load {
             })
             .collect();
         for stream in streams {
-            stream.await.expect("a stream ends by itself");
+            assert_eq!(stream.await.expect("a stream ends by itself"), 0, "all are accepted");
         }
         // Every permit is back when every task is over.
         let all = u32::try_from(WINDOW).unwrap_or(u32::MAX);
         self.board.window.acquire_many(all).await.expect("it is never closed").forget();
         per_second(self.board.done.load(Ordering::Relaxed) - before, start.elapsed())
+    }
+
+    /// Streamed submissions at a rate, open loop: each is given up that could not be sent within `patience`. What was done a
+    /// second, how many were given up, and how many were refused.
+    pub(crate) async fn streamed_at(&self, rate: f64, time: Duration, patience: Duration) -> (f64, u64, u64) {
+        let (start, before) = (now(), self.board.done.load(Ordering::Relaxed));
+        let end = start + time;
+        let late = Arc::new(AtomicU64::new(0));
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Positive, and far below 2^53.
+        let due = move |at: Duration| (at.as_secs_f64() * rate / float(STREAMS as u64)) as u64;
+        let streams: Vec<_> = (0..STREAMS)
+            .map(|lane| {
+                let late = Arc::clone(&late);
+                let mut given_up = 0;
+                let part = move |sent: u64| {
+                    let elapsed = start.elapsed();
+                    let too_late = due(elapsed.saturating_sub(patience)).saturating_sub(sent + given_up);
+                    given_up += too_late;
+                    late.fetch_add(too_late, Ordering::Relaxed);
+                    let next = sent + given_up;
+                    async move {
+                        loop {
+                            if now() >= end {
+                                return 0;
+                            }
+                            match due(start.elapsed()).saturating_sub(next) {
+                                0 => tokio::time::sleep(Duration::from_millis(1)).await,
+                                waiting => return waiting.min(CHUNK as u64),
+                            }
+                        }
+                    }
+                };
+                tokio::spawn(stream(self.client(lane), ANSWERS, part))
+            })
+            .collect();
+        let mut refused = 0;
+        for stream in streams {
+            refused += stream.await.expect("a stream ends by itself");
+        }
+        let done = per_second(self.board.done.load(Ordering::Relaxed) - before, start.elapsed());
+        // Nobody waited for room: what was given back for them is not wanted.
+        tokio::time::sleep(patience).await;
+        self.board.window.forget_permits(self.board.window.available_permits());
+        (done, late.load(Ordering::Relaxed), refused)
     }
 
     /// Submits so many tasks for an agent, and waits only until each is durable.
@@ -149,7 +193,7 @@ impl Load {
             })
             .collect();
         for stream in streams {
-            stream.await.expect("a stream ends by itself");
+            assert_eq!(stream.await.expect("a stream ends by itself"), 0, "all are accepted");
         }
     }
 
@@ -203,12 +247,13 @@ async fn one(mut client: TaskServiceClient<Channel>, board: Arc<Board>, agent: &
 }
 
 /// Submits over one stream, as many at a time as `part` says (given how many went before; 0 ends it), until every one has
-/// its answer.
+/// its answer. How many were refused.
 async fn stream<F>(
     mut client: TaskServiceClient<Channel>,
     agent: &'static str,
     mut part: impl FnMut(u64) -> F + Send + 'static,
-) where
+) -> u64
+where
     F: Future<Output = u64> + Send,
 {
     static NEXT: AtomicU64 = AtomicU64::new(COUNTED);
@@ -233,13 +278,21 @@ async fn stream<F>(
     });
     let mut answers =
         client.stream_tasks(ReceiverStream::new(requests)).await.expect("the stream opens").into_inner();
-    let mut answered = 0;
+    let (mut answered, mut refused) = (0, 0);
     while let Some(answer) = answers.message().await.expect("no error") {
         for result in answer.results {
-            let accepted = matches!(result.result, Some(submission_result::Result::Accepted(_)));
-            assert!(accepted, "{result:?}");
             answered += 1;
+            match result.result {
+                Some(submission_result::Result::Accepted(_)) => {}
+                Some(submission_result::Result::Refused(refusal))
+                    if refusal.code == Code::ResourceExhausted as i32 =>
+                {
+                    refused += 1;
+                }
+                other => panic!("accepted, or told that it is too much: {other:?}"),
+            }
         }
     }
     assert_eq!(answered, sending.await.expect("it ends by itself"), "each has its answer");
+    refused
 }

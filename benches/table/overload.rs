@@ -1,5 +1,6 @@
 //! Overload: submissions at twice the maximum, open loop, whatever comes of them. What counts is what gets done, and what it
-//! does to the server's memory.
+//! does to the server's memory. Once by unary calls, each of which costs both sides whether it is accepted or not, and once
+//! over streams, where the server reads no more than it can answer and the client gives up what waits for too long.
 
 use std::{
     sync::{
@@ -48,6 +49,16 @@ pub(crate) fn rows(client: &Runtime, bench: &Bench, stage: &Stage, maximum: Maxi
     );
     bench.say(format!("overload: {note}; memory grew by {growth:.0} MiB"));
     let goodput = [(goodput / maximum.unary, quiet)];
+    let watch = Watch::begin(stage.server.pid());
+    let rate = maximum.streamed * 2.0;
+    let time = bench.plan.overload / 2;
+    let (streamed, late, refused) = client.block_on(stage.load.streamed_at(rate, time, PATIENCE));
+    let streamed_quiet = watch.end().is_quiet();
+    let over_streams = format!(
+        "{streamed:.0}/s done of {rate:.0}/s offered; {} given up unsent after 1 s, {refused} refused",
+        thousands(late)
+    );
+    bench.say(format!("overload over streams: {over_streams}"));
     vec![
         Row::new(
             "overload",
@@ -65,6 +76,14 @@ pub(crate) fn rows(client: &Runtime, bench: &Bench, stage: &Stage, maximum: Maxi
         )
         .with(&[(growth, quiet)])
         .note("from a quarter of the time on; floor: bounded".to_owned()),
+        Row::new(
+            "overload",
+            "overload over streams: goodput over their maximum",
+            "",
+            Some(Aim::at_least(0.9, 1.0)),
+        )
+        .with(&[(streamed / maximum.streamed, streamed_quiet)])
+        .note(over_streams),
     ]
 }
 

@@ -42,6 +42,8 @@ struct Round {
 pub(crate) struct Maximum {
     /// Unary cycles a second.
     pub(crate) unary: f64,
+    /// Cycles a second with streamed submissions.
+    pub(crate) streamed: f64,
 }
 
 /// What the rounds share.
@@ -91,7 +93,10 @@ pub(crate) fn shares(client: &Runtime, bench: &Bench, stage: &Stage) -> (Vec<Row
             .into_iter()
             .map(|(round, quiet)| Round { quiet, ..round })
             .collect();
-    let maximum = Maximum { unary: median(&rounds, |round| round.unary) };
+    let maximum = Maximum {
+        unary: median(&rounds, |round| round.unary),
+        streamed: median(&rounds, |round| round.streamed),
+    };
     (share_rows(&rounds), maximum)
 }
 

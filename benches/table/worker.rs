@@ -85,7 +85,7 @@ impl Session {
         loop {
             let next = self.down.message().await.expect("the session lives").expect("it goes on");
             if let Some(Down::Assignment(assignment)) = next.message {
-                return assignment;
+                return *assignment;
             }
         }
     }
@@ -153,7 +153,7 @@ impl Worker {
 
     async fn on(&mut self, message: Option<Down>) {
         match message {
-            Some(Down::Assignment(assignment)) => self.assigned(assignment).await,
+            Some(Down::Assignment(assignment)) => self.assigned(*assignment).await,
             Some(Down::Ack(ack)) => {
                 let mut slots = 0;
                 for id in ack.message_ids {

@@ -106,7 +106,7 @@ async fn round(
 fn submission(place: usize, contract: &pb::Contract) -> pb::Submission {
     let request = pb::SubmitTaskRequest { contract: Some(contract.clone()), ..Default::default() };
     let number = i64::try_from(place).unwrap_or(i64::MAX).saturating_add(1);
-    pb::Submission { number, request: Some(request), ..Default::default() }
+    pb::Submission { number, request: Some(Box::new(request)), ..Default::default() }
 }
 
 fn told(result: Option<Outcome>) -> Told {

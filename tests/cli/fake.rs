@@ -285,7 +285,7 @@ impl TaskService for Fake {
             async move {
                 let mut results = Vec::new();
                 for pb::Submission { number, request, .. } in message?.submissions.into_iter().rev() {
-                    let answer = fake.submit_task(Request::new(request.unwrap_or_default())).await;
+                    let answer = fake.submit_task(Request::new(*request.unwrap_or_default())).await;
                     results.push(pb::SubmissionResult { number, result: Some(outcome(answer)) });
                 }
                 Ok(pb::StreamTasksResponse { results })

@@ -52,7 +52,7 @@ pub(crate) async fn work(fault: Fault) -> Result<(), Box<dyn std::error::Error>>
                 }
             }
             Some(Down::Assignment(assignment)) => {
-                tokio::spawn(turn(assignment, say.clone()));
+                tokio::spawn(turn(*assignment, say.clone()));
             }
             // A Cancel comes this way as well: no worker here honours it.
             _ => {}

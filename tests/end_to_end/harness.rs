@@ -199,7 +199,7 @@ impl Session {
 
     pub async fn assignment(&mut self) -> pb::Assignment {
         self.wait("an assignment", |down| match down {
-            Down::Assignment(assignment) => Some(assignment.clone()),
+            Down::Assignment(assignment) => Some((**assignment).clone()),
             _ => None,
         })
         .await

@@ -58,7 +58,7 @@ impl Many {
 
 fn submission(number: i64, contract: pb::Contract) -> pb::Submission {
     let request = pb::SubmitTaskRequest { contract: Some(contract), ..Default::default() };
-    pb::Submission { number, request: Some(request), ..Default::default() }
+    pb::Submission { number, request: Some(Box::new(request)), ..Default::default() }
 }
 
 fn keyed(number: i64) -> pb::Submission {

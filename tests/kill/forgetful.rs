@@ -111,7 +111,7 @@ async fn take(client: &mut WorkerServiceClient<Channel>, books: &Books) -> Resul
         for message in response.into_inner().messages {
             if let Some(Message::Assignment(assignment)) = message.message {
                 books.take(&assignment, Some(false));
-                taken.push(assignment);
+                taken.push(*assignment);
             }
         }
     }

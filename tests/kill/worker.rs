@@ -155,7 +155,7 @@ async fn session(
                         u32::try_from(registered.live_leases.len()).unwrap_or(0);
                 }
                 Some(session_response::Message::Assignment(assignment)) => {
-                    begin(channel.clone(), assignment, books, held, done.clone());
+                    begin(channel.clone(), *assignment, books, held, done.clone());
                 }
                 Some(session_response::Message::Refusal(refusal)) => {
                     panic!("refused: {} {}", refusal.reason, refusal.message)

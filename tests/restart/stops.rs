@@ -57,7 +57,7 @@ impl Session {
 
     async fn assignment(&mut self) -> Assignment {
         self.say(Up::Credit(Credit { slots: 1, agent: String::new() }));
-        let assignment = |down| if let Down::Assignment(it) = down { Some(it) } else { None };
+        let assignment = |down| if let Down::Assignment(it) = down { Some(*it) } else { None };
         self.wait("an assignment", assignment).await
     }
 }

@@ -213,7 +213,7 @@ impl Hand {
                 credit = 0;
                 for message in response.messages {
                     if let Some(session_response::Message::Assignment(assignment)) = message.message {
-                        return assignment;
+                        return *assignment;
                     }
                 }
             }

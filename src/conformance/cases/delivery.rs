@@ -43,7 +43,7 @@ pub(super) async fn duplicate_assignment(stage: &mut Stage) -> Verdict {
     let assignment = stage.assignment(script);
     let lease = stage.send(assignment.clone());
     stage.progress(&lease, "started").await?;
-    stage.say(Down::Assignment(assignment.clone()));
+    stage.say(Down::Assignment(Box::new(assignment.clone())));
     let mut starts = 1;
     stage
         .wait("send Complete", PATIENCE, |seen| match &seen.event {

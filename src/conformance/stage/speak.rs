@@ -118,7 +118,7 @@ impl Stage {
             session.credit -= 1;
         }
         let lease = assignment.lease.clone();
-        self.say(Down::Assignment(assignment));
+        self.say(Down::Assignment(Box::new(assignment)));
         lease
     }
 
