@@ -1,4 +1,4 @@
-//! JSON as `serde_json` writes it, byte for byte, in a third of the instructions: names of fields are constants of this
+//! JSON as `serde_json` writes it, byte for byte, in two thirds of the instructions: names of fields are constants of this
 //! program, so they are copied and not looked through. Every event of every task is written once, and that was a fifth of
 //! what a task costs its shard. What is rare (numbers with a fraction, text with something to escape) is left to
 //! `serde_json`. Never here: another notation, or anything that is read.
