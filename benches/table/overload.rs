@@ -124,8 +124,10 @@ async fn offer(
     let fate = match tokio::time::timeout(PATIENCE, call).await {
         Ok(Ok(_)) => &fates.accepted,
         Ok(Err(status)) if status.code() == Code::ResourceExhausted => &fates.refused,
-        // The run is over, and so is the server.
-        Ok(Err(status)) if matches!(status.code(), Code::Unavailable | Code::Cancelled) => &fates.late,
+        // The run is over, and so is the server; or the client's own HTTP/2 has ended the connection for its late answers.
+        Ok(Err(status)) if matches!(status.code(), Code::Unavailable | Code::Cancelled | Code::Unknown) => {
+            &fates.late
+        }
         Ok(Err(status)) => panic!("overload is told as such: {status:?}"),
         Err(_) => &fates.late,
     };
