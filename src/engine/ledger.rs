@@ -12,7 +12,6 @@ use children::ChildAccounts;
 use serde::{Deserialize, Serialize};
 
 use super::small_map::SmallMap;
-
 use crate::types::{
     contract::Budget,
     extension::Extension,

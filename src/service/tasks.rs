@@ -91,8 +91,8 @@ impl Tasks {
         }
         if wire.encoded_len() > LARGE_CONTRACT_BYTES {
             return Submitting::longer(async move {
-                let contract = tasks.intake(wire).await.map_err(Fault::ContractRefused)?;
-                Ok(accepted(tasks.runtime.submit(contract, fingerprint, trace).await?))
+                let contract = tasks.intake(wire).await;
+                tasks.accept(contract, fingerprint, trace).await
             });
         }
         let runtime = &self.runtime;
@@ -104,9 +104,20 @@ impl Tasks {
             return Submitting::asked(runtime.submit(contract, fingerprint, trace));
         }
         Submitting::longer(async move {
-            let contract = tasks.tried(contract).await.map_err(Fault::ContractRefused)?;
-            Ok(accepted(tasks.runtime.submit(contract, fingerprint, trace).await?))
+            let contract = tasks.tried(contract).await;
+            tasks.accept(contract, fingerprint, trace).await
         })
+    }
+
+    /// Submits what intake has made of a contract.
+    async fn accept(
+        &self,
+        contract: Result<Contract, Vec<Violation>>,
+        fingerprint: u128,
+        trace: TraceContext,
+    ) -> Result<pb::SubmitTaskResponse, Fault> {
+        let contract = contract.map_err(Fault::ContractRefused)?;
+        Ok(accepted(self.runtime.submit(contract, fingerprint, trace).await?))
     }
 
     /// Whether nothing of it must be tried.

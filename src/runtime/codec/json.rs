@@ -232,21 +232,31 @@ impl<'o> Serializer for Json<'o> {
     }
 }
 
-macro_rules! elements {
-    ($($trait:ident $method:ident),*) => {
-        $(impl $trait for Inside<'_> {
+/// What an array or an object does beyond beginning and ending.
+macro_rules! inside {
+    ($trait:ident, $($method:tt)*) => {
+        impl $trait for Inside<'_> {
             type Ok = ();
             type Error = Error;
 
-            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
-                self.element(value)
-            }
+            $($method)*
 
             fn end(self) -> Result<(), Error> {
                 self.close();
                 Ok(())
             }
-        })*
+        }
+    };
+}
+
+macro_rules! elements {
+    ($($trait:ident $method:ident),*) => {
+        $(inside!(
+            $trait,
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+                self.element(value)
+            }
+        );)*
     };
 }
 
@@ -255,10 +265,8 @@ elements!(
     SerializeTupleVariant serialize_field
 );
 
-impl SerializeMap for Inside<'_> {
-    type Ok = ();
-    type Error = Error;
-
+inside! {
+    SerializeMap,
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Error> {
         self.comma();
         let start = self.out.len();
@@ -274,29 +282,16 @@ impl SerializeMap for Inside<'_> {
             _ => Err(Error::custom("a key must be a text")),
         }
     }
-
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
         self.out.push(b':');
         write(self.out, value)
     }
-
-    fn end(self) -> Result<(), Error> {
-        self.close();
-        Ok(())
-    }
 }
 
-impl SerializeStructVariant for Inside<'_> {
-    type Ok = ();
-    type Error = Error;
-
+inside! {
+    SerializeStructVariant,
     fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Error> {
         self.field(name, value)
-    }
-
-    fn end(self) -> Result<(), Error> {
-        self.close();
-        Ok(())
     }
 }
 

@@ -145,16 +145,21 @@ impl Runtime {
                 runtime.put_checked(lease, answer, checks).await
             })));
         }
-        let findings = match &checks {
-            Some(checks) => self.0.answer_check.at_once(checks, &answer),
-            None => Some(Findings::default()),
-        };
-        let Some(findings) = findings else {
+        let Some(findings) = self.found_at_once(checks.as_ref(), &answer) else {
             return Saying(State::Checked(Box::pin(runtime.put_checked(lease, answer, checks))));
         };
         let command = Command::Complete { lease, answer: Arc::clone(&answer), findings };
         let asked = self.command(lease.task, command, checks);
         Saying(State::Asked(asked, Kind::Complete(runtime, lease, answer)))
+    }
+
+    /// What is found against an answer without a wait; `None`: that takes one. Nothing, where it is not known what to hold it
+    /// against.
+    fn found_at_once(&self, checks: Option<&AnswerChecks>, answer: &Answer) -> Option<Findings> {
+        match checks {
+            Some(checks) => self.0.answer_check.at_once(checks, answer),
+            None => Some(Findings::default()),
+        }
     }
 
     /// Checks an answer and puts it to its task, until it was held against what the task wants.
@@ -165,12 +170,9 @@ impl Runtime {
         mut checks: Option<AnswerChecks>,
     ) -> Result<Heard, CommandError> {
         for _ in 0..MAX_CHECKS {
-            let findings = match &checks {
-                Some(checks) => match self.0.answer_check.at_once(checks, &answer) {
-                    Some(findings) => findings,
-                    None => self.0.answer_check.findings(checks, &answer).await?,
-                },
-                None => Findings::default(),
+            let findings = match (self.found_at_once(checks.as_ref(), &answer), &checks) {
+                (None, Some(checks)) => self.0.answer_check.findings(checks, &answer).await?,
+                (found, _) => found.unwrap_or_default(),
             };
             let command = Command::Complete { lease, answer: Arc::clone(&answer), findings };
             match self.command(lease.task, command, checks).await.map_err(no_such_lease)? {

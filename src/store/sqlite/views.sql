@@ -17,8 +17,8 @@ CREATE TABLE projected (
 
 -- One row a task. `parked` is what a start needs of one that is open; NULL: it is replayed. `places` says where its first
 -- events are: a list of [event before, events, journal.first, start in journal.body, bytes]. `view` is there only for
--- a task with many events or large ones: of the others it is made of the events when somebody lists them. It is last: it is the only large
--- column, and the others are read without it.
+-- a task with many events or large ones: of the others it is made of the events when somebody lists them. It is last: it is
+-- the only large column, and the others are read without it.
 CREATE TABLE tasks (
     id         INTEGER PRIMARY KEY,
     task_id    TEXT NOT NULL UNIQUE,

@@ -43,20 +43,24 @@ impl Matching {
         }
     }
 
-    /// The turn of the agent that could start now, if one could, and when the agent was served last. The one place where that is
-    /// told.
+    /// Whether somebody may work for the agent now: nothing halts it, its breaker lets something through, and one of its workers
+    /// has room. The one place where that is told.
+    fn is_served(&self, agent: &AgentName) -> bool {
+        self.halted.of_agent(agent).is_none()
+            && self.breakers.room_of_agent(agent) != Some(0)
+            && self.seats.freest(agent).is_some()
+    }
+
+    /// The turn of the agent that could start now, if one could, and when the agent was served last.
     fn head(&mut self, agent: &AgentName) -> Option<(Head, u64)> {
         #[cfg(test)]
         {
             self.looks += 1;
         }
-        if self.halted.of_agent(agent).is_some() {
+        if !self.queues.contains_key(agent) || !self.is_served(agent) {
             return None;
         }
         let queue = self.queues.get_mut(agent)?;
-        if self.breakers.room_of_agent(agent) == Some(0) || self.seats.freest(agent).is_none() {
-            return None;
-        }
         let (namespaces, parked) = (&self.namespaces, &mut self.parked);
         let mut park = |namespace: &Namespace| {
             parked.entry(namespace.clone()).or_default().insert(agent.clone());
@@ -91,8 +95,7 @@ impl Matching {
     ) -> Option<Slot> {
         let waits = self.stopped
             || self.queues.contains_key(agent)
-            || self.halted.of_agent(agent).is_some()
-            || self.breakers.room_of_agent(agent) == Some(0)
+            || !self.is_served(agent)
             || !decides && (self.agents.is_full(agent) || self.namespaces.is_full(namespace));
         if waits {
             return None;
